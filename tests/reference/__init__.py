@@ -1,0 +1,1 @@
+"""Second implementations, written apart from the library, that tests compare with."""
