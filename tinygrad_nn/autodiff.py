@@ -1,0 +1,567 @@
+"""The only backward engine: pulls gradients back through a recorded graph.
+
+A rule knows one op and nothing else; here is all the rest. Shares of several
+consumers are added; broadcasting is undone; dtypes are kept; a zero that means
+"no path" is told from a zero that is a number; a value that changed since it was
+saved is noticed.
+
+There are two loops over one set of rules. `_pull_arrays` is the quick one: plain
+arrays, plain first order, and a trap set for 0 * inf. `pull` works on Tensors, so
+what it computes is a graph again, and it can keep track of missing paths; it
+serves higher orders, any node, and every backward that fell into the trap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph, recording
+from tinygrad_nn.errors import GradientError, MutationError, NoPathError, ShapeError
+from tinygrad_nn.op import MANY, Array, Node, Op, checksums, data_of, inputs_of
+from tinygrad_nn.ops import (
+    add,
+    astype,
+    getitem,
+    logical_and,
+    logical_or,
+    not_equal,
+    reshape,
+    spread,
+    sum,
+    where,
+)
+
+__all__ = ["accumulate", "gradients", "pull"]
+
+_by_order = attrgetter("_order")
+
+
+class _Poisoned(FloatingPointError):
+    """A branch that was not taken holds a nan, which raises no flag by itself."""
+
+
+# --- the quick loop --------------------------------------------------------------
+
+
+def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
+    """Add the gradients of ``root`` to the ``.grad`` of the leaves that require one."""
+    seed = _seed(root, grad_output)
+    nodes = _tape(root)
+    _refuse_changed(nodes)
+    try:
+        # One errstate for the whole walk: 0 * inf traps here and nowhere else, and
+        # a backward of ours warns of nothing.
+        with np.errstate(divide="ignore", over="ignore", invalid="raise", under="ignore"):
+            leaves, inner = _pull_arrays(root, seed, nodes, retain)
+    except FloatingPointError:
+        leaves, inner = _pull_with_care(root, seed, nodes, retain)
+    if retain:
+        inner.update(_hidden_gradients(root, seed, nodes))
+        for node, g in inner.items():
+            _deposit(node, np.array(g), getattr(node, "_grad", None))
+    for leaf, g in leaves.items():
+        _deposit(leaf, g, None if leaf._spent else leaf._grad)
+        leaf._spent = False
+
+
+def _deposit(node: Node, g: Array, old: Array | None) -> None:
+    value = node._data
+    if g.shape != value.shape:
+        g = np.full(value.shape, g)
+    if g.dtype != value.dtype:
+        g = g.astype(value.dtype)
+    if old is not None:
+        g = old + g
+    # 0-d arithmetic gives NumPy scalars; a gradient is always an array.
+    node._grad = g if g.__class__ is np.ndarray else np.asarray(g)
+
+
+def _tape(root: Node) -> list[Node]:
+    """Op nodes that a gradient may pass, newest first."""
+    if root._op is None:
+        return []
+    found = []
+    stack = [root]
+    seen = {root}
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        arity = node._op.arity  # type: ignore[union-attr]
+        if arity == MANY:
+            for x in node._x:
+                if (
+                    isinstance(x, Node)
+                    and x.requires_grad
+                    and x._op is not None
+                    and x not in seen
+                ):
+                    seen.add(x)
+                    stack.append(x)
+            continue
+        x = node._x
+        if (
+            isinstance(x, Node)
+            and x.requires_grad
+            and x._op is not None
+            and x not in seen
+        ):
+            seen.add(x)
+            stack.append(x)
+        if arity == 2:
+            x = node._y
+            if (
+                isinstance(x, Node)
+                and x.requires_grad
+                and x._op is not None
+                and x not in seen
+            ):
+                seen.add(x)
+                stack.append(x)
+    found.sort(key=_by_order, reverse=True)
+    return found
+
+
+def _pull_arrays(
+    root: Node, seed: Array, nodes: Sequence[Node], retain: bool
+) -> tuple[dict[Node, Array], dict[Node, Array]]:
+    """Pull ``seed`` back on plain arrays; gradients of leaves, and of inner nodes.
+
+    A NumPy scalar may stand for an array filled with it, until an op that is not
+    elementwise needs the array: the mean of a loss costs no array of 1/m.
+    """
+    grads: dict[Node, Array] = {root: seed}
+    inner: dict[Node, Array] = {}
+    for node in nodes:
+        g = grads.pop(node, None)
+        if g is None:
+            continue
+        op: Op = node._op  # type: ignore[assignment]
+        out = node._data
+        if retain:
+            inner[node] = g
+        if not op.pointwise and g.shape != out.shape:
+            g = np.broadcast_to(g, out.shape)
+        arity = op.arity
+        if arity == 1:
+            x = node._x
+            a = x._data
+            if op.defaults:
+                share = op.rules[0](g, out, a, **node._settings)
+                if share.shape != a.shape or share.dtype != a.dtype:
+                    share = _fit(share, a, out, op)
+            else:
+                share = op.rules[0](g, out, a)
+                if share.shape != a.shape or share.dtype != a.dtype:
+                    share = _fit(share, a, out, op)
+            if x in grads:
+                grads[x] = grads[x] + share
+            elif x._op is None and (share is g or share.base is not None):
+                grads[x] = share.copy()
+            else:
+                grads[x] = share
+        elif arity == 2:
+            x = node._x
+            y = node._y
+            # Values first: what is saved is the operand as it was recorded.
+            x_leads = isinstance(x, Node)
+            y_leads = isinstance(y, Node)
+            a = x._data if x_leads else x
+            b = y._data if y_leads else y
+            if x_leads and x.requires_grad:
+                rule = op.rules[0]
+                share = (
+                    rule(g, out, a, b, **node._settings)
+                    if op.defaults
+                    else rule(g, out, a, b)
+                )
+                if share.shape != a.shape or share.dtype != a.dtype:
+                    share = _fit(share, a, out, op)
+                if x in grads:
+                    grads[x] = grads[x] + share
+                elif x._op is None and (share is g or share.base is not None):
+                    grads[x] = share.copy()
+                else:
+                    grads[x] = share
+            if y_leads and y.requires_grad:
+                rule = op.rules[1]
+                share = (
+                    rule(g, out, a, b, **node._settings)
+                    if op.defaults
+                    else rule(g, out, a, b)
+                )
+                if share.shape != b.shape or share.dtype != b.dtype:
+                    share = _fit(share, b, out, op)
+                if y in grads:
+                    grads[y] = grads[y] + share
+                elif y._op is None and (share is g or share.base is not None):
+                    grads[y] = share.copy()
+                else:
+                    grads[y] = share
+        else:
+            _pull_many(node, op, g, grads)
+    return grads, inner
+
+
+def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
+    """Pull through an op of three operands or more."""
+    inputs = node._x
+    out = node._data
+    values = [data_of(x) for x in inputs]
+    if op.paths is not None:
+        for value in values[1:]:
+            if np.not_equal(value, value).any():
+                raise _Poisoned
+    settings = node._settings
+    if op.variadic:
+        shares = op.rules(g, out, *values, **settings)
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Node) or not x.requires_grad:
+            continue
+        share = (
+            shares[i] if op.variadic else op.rules[i](g, out, *values, **settings)
+        )
+        if share is None:
+            continue
+        share = _fit(share, values[i], out, op)
+        if x in grads:
+            grads[x] = grads[x] + share
+        elif x._op is None:
+            grads[x] = np.array(share)
+        else:
+            grads[x] = share
+
+
+def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
+    """Undo the broadcasting of an operand, and give its gradient its dtype."""
+    if not hasattr(share, "dtype"):
+        share = np.asarray(share)
+    shape = value.shape
+    if share.shape != shape:
+        if share.ndim == 0 and op.pointwise:
+            if out.shape != shape:
+                share = _unbroadcast(np.broadcast_to(share, out.shape), shape, op)
+        elif not (share.ndim == 0 and op.kind == "reduction" and out.ndim == 0):
+            share = _unbroadcast(share, shape, op)
+    if share.dtype != value.dtype:
+        share = share.astype(value.dtype)
+    return share
+
+
+def _folded_axes(have: tuple[int, ...], wanted: tuple[int, ...], op: Op) -> tuple[int, ...]:
+    """Axes along which a share of shape ``have`` was repeated from ``wanted``.
+
+    Raises
+    ------
+    ShapeError
+        Where ``have`` is no broadcast of ``wanted``: the rule is wrong.
+    """
+    extra = len(have) - len(wanted)
+    axes = [*range(extra)]
+    fits = extra >= 0
+    for i, n in enumerate(wanted):
+        if fits and have[extra + i] != n:
+            fits = n == 1
+            axes.append(extra + i)
+    if not fits:
+        raise ShapeError(
+            f"{op.name}: its gradient rule returned shape {have} for an operand of "
+            f"shape {wanted}. Return one number for each element of the operand"
+        )
+    return tuple(axes)
+
+
+def _unbroadcast(share: Array, shape: tuple[int, ...], op: Op) -> Array:
+    axes = _folded_axes(share.shape, shape, op)
+    return np.add.reduce(share, axes, keepdims=True).reshape(shape)
+
+
+def _pull_with_care(
+    root: Node, seed: Array, nodes: Sequence[Node], retain: bool
+) -> tuple[dict[Node, Array], dict[Node, Array]]:
+    """Do it again with paths tracked: some 0 met an infinity in the quick loop."""
+    leaves = {
+        x: None
+        for node in nodes
+        for x in inputs_of(node)
+        if isinstance(x, Node) and x._op is None and x.requires_grad
+    }
+    wanted = [*leaves, *(nodes if retain else [])]
+    with recording.no_grad(), np.errstate(all="ignore"):
+        found = _values(pull(root, _plain(root, seed), wanted, careful=True))
+    return (
+        {x: np.array(found[x]) for x in leaves if x in found},
+        {x: found[x] for x in nodes if x in found} if retain else {},
+    )
+
+
+def _hidden_gradients(
+    root: Node, seed: Array, nodes: Sequence[Node]
+) -> dict[Node, Array]:
+    hidden = graph.bypassed(nodes)
+    if not hidden:
+        return {}
+    with recording.no_grad(), np.errstate(all="ignore"):
+        return _values(pull(root, _plain(root, seed), hidden, how=graph.written))
+
+
+def _plain(root: Node, seed: Array) -> Node:
+    node = type(root).__new__(type(root))
+    node._data = seed
+    node._op = node._form = node._code = None
+    node._lasti = -1
+    node._order = recording.tick()
+    node.requires_grad = False
+    return node
+
+
+def _values(found: Mapping[Node, Any]) -> dict[Node, Any]:
+    return {node: data_of(g) for node, g in found.items()}
+
+
+# --- the general loop ------------------------------------------------------------
+
+
+def pull(
+    root: Node,
+    seed: Any,
+    wanted: Collection[Node],
+    *,
+    careful: bool = False,
+    how: graph.Source = graph.source,
+) -> dict[Node, Any]:
+    """Pull ``seed`` back on Tensors; gradients of the ``wanted`` nodes it reaches.
+
+    Parameters
+    ----------
+    root, seed
+        Output, and its cotangent: a Tensor of the same shape.
+    wanted
+        Nodes whose gradient is asked for; only paths that lead to them are walked.
+    careful
+        Track which elements have a path to the output, and record a select where
+        an element has none. Costs a mask a node, so it is the second try.
+    how
+        `graph.source`, or `graph.written` for the plain rules of what was written.
+    """
+    order = graph.ancestors([root], how)
+    wanted = set(wanted)
+    leads = set(wanted)
+    for node in order:
+        if node not in leads and any(
+            isinstance(x, Node) and x in leads for x in how(node)[1]
+        ):
+            leads.add(node)
+    grads: dict[Node, Any] = {root: seed}
+    alive: dict[Node, Any] = {}
+    found = {}
+    inner = [node for node in order if node._op is not None]
+    for node in [*reversed(inner), *(node for node in order if node._op is None)]:
+        g = grads.pop(node, None)
+        if g is None:
+            continue
+        if node in wanted:
+            found[node] = g
+        op, inputs, settings = how(node)
+        if op is None or not op.differentiable:
+            continue
+        live = alive.pop(node, None)
+        if op.paths is not None and op.arity == MANY and not careful:
+            for x in inputs[1:]:
+                value = data_of(x)
+                if np.not_equal(value, value).any():
+                    raise _Poisoned
+        shares: Any = None
+        if op.variadic:
+            shares = op.rules(g, node, *inputs, **settings)
+        for i, x in enumerate(inputs):
+            if not isinstance(x, Node) or x not in leads:
+                continue
+            if op.variadic:
+                share = shares[i]
+            else:
+                share = op.rules[i](g, node, *inputs, **settings)
+            if share is None:
+                continue
+            mask = None
+            if careful:
+                mask = _path(node, op, inputs, settings, i, live)
+                if mask is not None:
+                    share = where(mask, share, 0.0)
+            share, mask = _fit_recorded(share, mask, x, node, op)
+            if x in grads:
+                grads[x] = add(grads[x], share)
+                other = alive.get(x)
+                alive[x] = (
+                    None if mask is None or other is None else logical_or(mask, other)
+                )
+            else:
+                grads[x] = share
+                alive[x] = mask
+    return found
+
+
+def _path(
+    node: Node,
+    op: Op,
+    inputs: tuple[Any, ...],
+    settings: Mapping[str, Any],
+    i: int,
+    live: Any,
+) -> Any:
+    """Which elements of operand ``i`` reach the output; None: all of them do.
+
+    Elementwise ops, movement, indexing and reductions pass the mask on; a
+    contraction mixes all elements, so there a missing path becomes the number 0.
+    """
+    size = np.shape(data_of(node))
+    if op.pointwise:
+        here = op.paths[i] if op.paths is not None else None
+        if here is None:
+            return live
+        reached = here(*inputs, **settings)
+        return reached if live is None else logical_and(live, reached)
+    if op.kind in ("movement", "indexing"):
+        if live is None and op.kind == "movement" and not op.variadic:
+            return None
+        ones = np.ones(size)
+        moved = where(live, ones, 0.0) if live is not None else ones
+        values = [data_of(x) for x in inputs]
+        back = (
+            op.rules(moved, node._data, *values, **settings)[i]
+            if op.variadic
+            else op.rules[i](moved, node._data, *values, **settings)
+        )
+        return not_equal(back, 0)
+    if op.kind == "reduction" and live is not None and "keepdims" in settings:
+        shape = np.shape(data_of(inputs[i]))
+        return spread(live, shape, settings["axis"], settings["keepdims"])
+    return None
+
+
+def _fit_recorded(
+    share: Any, mask: Any, x: Node, node: Node, op: Op
+) -> tuple[Any, Any]:
+    """Undo broadcasting and keep the dtype, as recorded ops."""
+    value = x._data
+    shape = np.shape(value)
+    have = np.shape(data_of(share))
+    if have != shape:
+        if len(have) < len(shape):
+            have = np.shape(node._data)
+            share = add(share, np.zeros(have, np.asarray(value).dtype))
+        axes = _folded_axes(have, shape, op)
+        share = reshape(sum(share, axes), shape)
+        if mask is not None:
+            folded = sum(getitem(mask, ()), axes)
+            mask = not_equal(reshape(folded, shape), 0)
+    if share.dtype != value.dtype:
+        share = astype(share, value.dtype)
+    return share, mask
+
+
+def gradients(
+    output: Node,
+    inputs: Sequence[Node],
+    grad_output: Any = None,
+    unused: str = "raise",
+) -> list[Any]:
+    """Gradients of ``output`` with respect to any nodes, as nodes of the graph.
+
+    See `tinygrad_nn.gradients`.
+    """
+    seed = grad_output
+    if not isinstance(seed, Node):
+        seed = _plain(output, _seed(output, grad_output))
+    elif seed._data.shape != output._data.shape:
+        raise ShapeError(
+            f"gradients: expected grad_output of the output's shape "
+            f"{output._data.shape}; got {seed._data.shape}"
+        )
+    order = graph.ancestors([output])
+    _refuse_changed([node for node in order if node._op is not None])
+    hidden = graph.bypassed(order)
+    plain = [x for x in inputs if x in hidden]
+    stable = [x for x in inputs if x not in hidden]
+    quiet = {"divide": "ignore", "over": "ignore", "under": "ignore"}
+    try:
+        with np.errstate(invalid="raise", **quiet):  # type: ignore[arg-type]
+            found = pull(output, seed, stable)
+    except FloatingPointError:
+        with np.errstate(all="ignore"):
+            found = pull(output, seed, stable, careful=True)
+    if plain:
+        with np.errstate(all="ignore"):
+            found.update(pull(output, seed, plain, how=graph.written))
+    results = []
+    for position, x in enumerate(inputs):
+        if x in found:
+            results.append(found[x])
+        elif unused == "zero":
+            results.append(_plain(output, np.zeros(np.shape(x._data), x._data.dtype)))
+        else:
+            raise NoPathError(
+                f"gradients: the output does not depend on input {position}"
+                f"{_title(x)}. Pass unused='zero' to get zeros"
+            )
+    return results
+
+
+# --- checks ----------------------------------------------------------------------
+
+
+def _seed(root: Node, grad_output: Array | None) -> Array:
+    """Cotangent to start from: given, or 1 for an output of one element."""
+    value = root._data
+    if value.dtype.kind != "f":
+        raise GradientError(
+            f"backward: only real floating outputs have a gradient; got {value.dtype}"
+        )
+    if grad_output is None:
+        if value.size != 1:
+            raise GradientError(
+                f"backward: starts from a single number; got shape {value.shape}. "
+                "Reduce it first, for example with .sum(), or pass grad_output"
+            )
+        return np.ones(value.shape, value.dtype)[()]
+    seed = np.array(data_of(grad_output), value.dtype)
+    if seed.shape != value.shape:
+        raise ShapeError(
+            f"backward: expected grad_output of the output's shape {value.shape}; "
+            f"got {seed.shape}"
+        )
+    return seed[()]
+
+
+def _refuse_changed(nodes: Sequence[Node]) -> None:
+    """Raise where a saved value changed after the op had used it."""
+    if not nodes:
+        return
+    if recording.latest_change > nodes[-1]._order or recording.latest_change > nodes[0]._order:
+        for node in nodes:
+            op: Op = node._op  # type: ignore[assignment]
+            for i, x in enumerate(inputs_of(node)):
+                if isinstance(x, Node) and x._order > node._order and i in op.saved:
+                    raise MutationError(
+                        f"backward: {op.name} at {graph.line(node)} had saved the value "
+                        f"of its operand{_title(x)}, which was changed at "
+                        f"{graph.line(x)}. Run backward before the change, or compute "
+                        "the output again after it"
+                    )
+    if recording.checks_sums:
+        for node in nodes:
+            sums = getattr(node, "_sums", None)
+            if sums is not None and sums != checksums(inputs_of(node)):
+                raise MutationError(
+                    f"backward: {node._op.name} at {graph.line(node)} had saved a "  # type: ignore[union-attr]
+                    "value that was since written to in place. Copy the array before "
+                    "changing it"
+                )
+
+
+def _title(node: Node) -> str:
+    name = graph.name(node)
+    return "" if name is None else f" {name!r}"

@@ -1,0 +1,95 @@
+"""Everything the library raises.
+
+::
+
+    TinygradError
+    ├── ShapeError           (ValueError)         shapes do not fit
+    ├── DtypeError           (TypeError)          a kind of number that is not accepted
+    ├── OpError              (TypeError)          an op declared or called wrongly
+    ├── UnsupportedError     (TypeError)          NumPy has it, a Tensor refuses it
+    ├── GradientError        (RuntimeError)       a gradient that cannot be computed
+    │   ├── DetachedError    (TypeError)          a gradient would be dropped silently
+    │   ├── NoPathError      (ValueError)         the output does not depend on an input
+    │   └── MutationError                         a value changed before its backward
+    ├── ModelError           (ValueError)         a model put together wrongly
+    ├── DataError            (ValueError)         data that cannot be used
+    ├── SaveError            (ValueError)         a file that cannot be loaded
+    ├── MissingExtraError    (ImportError)        an optional package is not installed
+    └── GradientMismatch     (AssertionError)     a checked gradient is wrong
+
+Each error is also the built-in error that it resembles. A message reads
+``<op or layer>: <law broken>; got <operands>. <what to do>``.
+"""
+
+__all__ = [
+    "DataError",
+    "DetachedError",
+    "DtypeError",
+    "GradientError",
+    "GradientMismatch",
+    "MissingExtraError",
+    "ModelError",
+    "MutationError",
+    "NoPathError",
+    "OpError",
+    "SaveError",
+    "ShapeError",
+    "TinygradError",
+    "UnsupportedError",
+]
+
+
+class TinygradError(Exception):
+    """The root of the tree: catches everything that the library raises."""
+
+
+class ShapeError(TinygradError, ValueError):
+    """Shapes do not fit together."""
+
+
+class DtypeError(TinygradError, TypeError):
+    """A kind of number that is not accepted, for example complex."""
+
+
+class OpError(TinygradError, TypeError):
+    """An op is declared or called wrongly."""
+
+
+class UnsupportedError(TinygradError, TypeError):
+    """NumPy offers it, but a Tensor cannot record it."""
+
+
+class GradientError(TinygradError, RuntimeError):
+    """A gradient cannot be computed."""
+
+
+class DetachedError(GradientError, TypeError):
+    """A conversion would drop a gradient silently."""
+
+
+class NoPathError(GradientError, ValueError):
+    """The output does not depend on an input."""
+
+
+class MutationError(GradientError):
+    """A value was changed between the forward that saved it and its backward."""
+
+
+class ModelError(TinygradError, ValueError):
+    """A model is put together wrongly."""
+
+
+class DataError(TinygradError, ValueError):
+    """Data cannot be used: says which row, column or value."""
+
+
+class SaveError(TinygradError, ValueError):
+    """A saved file is missing, damaged, or belongs to something else."""
+
+
+class MissingExtraError(TinygradError, ImportError):
+    """An optional package is not installed: names the extra to install."""
+
+
+class GradientMismatch(TinygradError, AssertionError):  # noqa: N818 (an assertion)
+    """A checked gradient is wrong."""

@@ -1,0 +1,716 @@
+"""What an op is, how one is declared, and what a recorded node holds.
+
+An op is one decorated NumPy function. Called with plain arrays it runs its body;
+called with at least one node it runs the body on the values and records a node.
+This file knows nothing of `Tensor`: that class says what results are made of
+(`results_are`), and the algebra says how an op looks at the nodes it is applied
+to (`Op.rule`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from string import Template
+from types import CodeType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from tinygrad_nn import recording, shapes
+from tinygrad_nn.errors import DtypeError, OpError, ShapeError, UnsupportedError
+from tinygrad_nn.shapes import Shape
+
+__all__ = [
+    "MANY",
+    "REGISTRY",
+    "Array",
+    "Form",
+    "Node",
+    "Op",
+    "Written",
+    "data_of",
+    "elementwise",
+    "inputs_of",
+    "op_of",
+    "primitive",
+    "record",
+    "results_are",
+    "settings_of",
+]
+
+Array = Any
+"""An array, a NumPy scalar, a Python number or, inside rules, a Tensor."""
+
+Rule = Callable[..., Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MANY = 3
+"""The arity of an op whose operands are kept in a tuple: three and more, or any number.
+"""
+
+_NO_SETTINGS: Mapping[str, Any] = {}
+_getframe = sys._getframe  # noqa: SLF001 (the documented way in CPython)
+_current = recording.current
+_tick = recording.tick
+_HOME = recording.HOME
+_PLAIN = recording.PLAIN
+
+
+class Node:
+    """A value and how it came about; `Tensor` gives it its behaviour.
+
+    Flat slots, because a graph of a million nodes is a million of these: one
+    object a node for the garbage collector to walk. Slots that most nodes never
+    use (``_grad``, ``_name``, ``_scope``, ``_spent``, ``_sums``) stay unset.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_code",  # the user's line: code object and instruction
+        "_data",  # the value: an ndarray, or a NumPy scalar for 0-d results
+        "_form",  # what the value is known to equal (a Form), or None
+        "_grad",
+        "_lasti",
+        "_name",
+        "_op",  # the op that made it; None for a leaf
+        "_order",  # time of recording; for a leaf, of its latest change
+        "_scope",
+        "_settings",
+        "_spent",  # leaf: its gradient was consumed by an optimiser's step
+        "_sums",  # debug mode: checksums of the saved values
+        "_x",  # first operand; all of them, in a tuple, where there are three or more
+        "_y",  # second operand
+        "requires_grad",
+    )
+
+    _code: CodeType | None
+    _data: Any
+    _form: Form | None
+    _grad: Any
+    _lasti: int
+    _name: str | None
+    _op: Op | None
+    _order: int
+    _scope: str | None
+    _settings: Mapping[str, Any]
+    _spent: bool
+    _sums: tuple[int, ...]
+    _x: Any
+    _y: Any
+    requires_grad: bool
+
+
+class Written(NamedTuple):
+    """The operation that the user wrote, where a stabler one was recorded."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    settings: Mapping[str, Any]
+
+
+class Form:
+    """What a node's value is known to equal: ``kind`` of ``operand``.
+
+    Forms are found from the bottom up, one op at a time, so looking for a
+    pattern costs one attribute and nothing is ever searched.
+    """
+
+    __slots__ = ("kind", "operand", "settings", "shared", "written")
+
+    def __init__(
+        self,
+        kind: str,
+        operand: Node,
+        settings: Any = None,
+        written: Written | None = None,
+    ) -> None:
+        self.kind = kind
+        self.operand = operand
+        self.settings = settings
+        self.written = written
+        self.shared: Any = None
+
+
+class Op:
+    """Everything there is to know about one operation."""
+
+    __slots__ = (
+        "arity",
+        "body",
+        "call",
+        "defaults",
+        "differentiable",
+        "doc",
+        "formula",
+        "function",
+        "kind",
+        "name",
+        "operands",
+        "paths",
+        "pointwise",
+        "quiet",
+        "refuses",
+        "rule",
+        "rules",
+        "samples",
+        "saved",
+        "shape",
+        "variadic",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        kind: str,
+        formula: str,
+        vjp: Rule | Sequence[Rule] | None,
+        shape: Callable[..., Shape],
+        samples: Sequence[Any],
+        refuses: Sequence[Any],
+        paths: Sequence[Rule | None] | None,
+        quiet: bool,
+    ) -> None:
+        self.name = function.__name__
+        self.doc = inspect.getdoc(function) or ""
+        self.function = function
+        self.kind = kind
+        self.pointwise = kind == "elementwise"
+        self.formula = Template(formula)
+        self.shape = shape
+        self.samples = tuple(samples)
+        self.refuses = tuple(refuses)
+        self.paths = None if paths is None else tuple(paths)
+        self.quiet = quiet
+        self.rule: Callable[..., Any] | None = None
+        self.operands, self.defaults, self.variadic = _read_signature(function)
+        self.arity = MANY if self.variadic else min(len(self.operands), MANY)
+        self.differentiable = vjp is not None
+        self.rules: Any = vjp
+        if vjp is not None and not self.variadic:
+            self.rules = (vjp,) if callable(vjp) else tuple(vjp)
+            if len(self.rules) != len(self.operands):
+                raise OpError(
+                    f"{self.name}: one gradient rule an operand; got "
+                    f"{len(self.rules)} rules for {list(self.operands)}"
+                )
+        self.saved = _saved(self.rules, self.operands)
+        self.body = _quieted(function) if quiet else function
+        self.call: Callable[..., Any] = function
+
+    def __repr__(self) -> str:
+        """Name the op."""
+        return f"<op {self.name}>"
+
+    def bind(
+        self, values: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Settings from positional and keyword arguments, defaults filled in.
+
+        Raises
+        ------
+        OpError
+            For a setting that the op does not have, naming the closest one.
+        """
+        if not values and not keywords:
+            return self.defaults
+        names = list(self.defaults)
+        if len(values) > len(names):
+            raise OpError(
+                f"{self.name}: takes {len(self.operands)} operands and settings "
+                f"{names}; got {len(values)} more positional arguments"
+            )
+        bound = dict(self.defaults)
+        bound.update(zip(names, values, strict=False))
+        for name, value in keywords.items():
+            if name not in bound:
+                raise OpError(
+                    f"{self.name}: no setting {name!r}; it takes {names or 'none'}."
+                    f"{_suggestion(name, names)}"
+                )
+            bound[name] = value
+        if bound.get("axis").__class__ is list:
+            bound["axis"] = tuple(bound["axis"])
+        return bound
+
+    def explain(
+        self, error: Exception, inputs: Sequence[Any], settings: Mapping[str, Any]
+    ) -> Exception:
+        """Turn NumPy's error into one that names the law, the operands and the line."""
+        place = _current().scope
+        title = self.name if place is None else f"{self.name} in {place}"
+        names = [_named(name, x) for name, x in zip(self._names(inputs), inputs)]  # noqa: B905
+        sizes = [np.shape(data_of(x)) for x in inputs]
+        got = shapes.describe(names, sizes)
+        if settings:
+            got += "".join(f", {name}={value!r}" for name, value in settings.items())
+        try:
+            self.shape(*sizes, **settings)
+        except ShapeError as refused:
+            return ShapeError(f"{title}: {refused}; got {got}")
+        if isinstance(error, TypeError):
+            return UnsupportedError(f"{title}: {error}; got {got}")
+        return ShapeError(f"{title}: {error}; got {got}")
+
+    def _names(self, inputs: Sequence[Any]) -> Sequence[str]:
+        if len(self.operands) == len(inputs):
+            return self.operands
+        return [f"{self.operands[0]}[{i}]" for i in range(len(inputs))]
+
+
+REGISTRY: dict[str, Op] = {}
+"""Every declared op by name; tests, docs, drawing and compiler read this."""
+
+_result: type[Node] = Node
+
+
+def results_are(cls: type[Node]) -> None:
+    """Let recorded results be instances of ``cls``; called once, by `tensor`."""
+    global _result  # noqa: PLW0603 (the one place that says it)
+    _result = cls
+
+
+def op_of(function: Callable[..., Any]) -> Op:
+    """Return the op behind a declared function.
+
+    >>> from tinygrad_nn import ops
+    >>> op_of(ops.tanh)
+    <op tanh>
+    """
+    op: Op = function.op  # type: ignore[attr-defined]
+    return op
+
+
+def data_of(value: Any) -> Any:
+    """Return the plain value of an operand: a node's data, or the constant itself."""
+    return value._data if isinstance(value, Node) else value
+
+
+def inputs_of(node: Node) -> tuple[Any, ...]:
+    """Return the operands of a node, constants included; none for a leaf."""
+    if node._op is None:
+        return ()
+    if node._op.arity == 1:
+        return (node._x,)
+    if node._op.arity == 2:
+        return (node._x, node._y)
+    return tuple(node._x)
+
+
+def settings_of(node: Node) -> Mapping[str, Any]:
+    """Return the settings of a node, for example ``{"axis": 0, "keepdims": True}``."""
+    if node._op is None or not node._op.defaults:
+        return _NO_SETTINGS
+    return node._settings
+
+
+# --- declaring -------------------------------------------------------------------
+
+
+def elementwise(
+    *,
+    formula: str,
+    vjp: Rule | Sequence[Rule] | None,
+    samples: Sequence[Any],
+    paths: Sequence[Rule | None] | None = None,
+    quiet: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    r"""Declare an op that works element by element and broadcasts its operands.
+
+    Parameters
+    ----------
+    formula
+        LaTeX with ``$name`` for each operand: ``r"\tanh $x"``.
+    vjp
+        Vector-Jacobian product: a rule ``(g, out, *operands, **settings)`` for each
+        operand, pure mathematics in operators and sibling ops, without regard for
+        broadcasting. An argument that a rule does not use starts with an underscore,
+        so that the value need not be kept. None: constant, no gradient.
+    samples
+        Where every test law may try the op (see `tinygrad_nn.ops.samples`).
+    paths
+        For each operand that reaches only some elements of the result: a rule
+        ``(*operands) -> bool`` that is true where it does.
+    quiet
+        The body may overflow on its way to a right result.
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        return _declare(
+            function,
+            kind="elementwise",
+            formula=formula,
+            vjp=vjp,
+            shape=_elementwise_shape,
+            samples=samples,
+            refuses=(),
+            paths=paths,
+            quiet=quiet,
+        )
+
+    return declare
+
+
+def primitive(
+    *,
+    kind: str,
+    formula: str,
+    shape: Callable[..., Shape],
+    vjp: Rule | Sequence[Rule] | None,
+    samples: Sequence[Any],
+    refuses: Sequence[Any],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare an op of any other kind.
+
+    Parameters
+    ----------
+    kind
+        ``"movement"``, ``"indexing"``, ``"reduction"`` or ``"contraction"``.
+    formula, vjp, samples
+        As for `elementwise`. An op with ``*operands`` has one rule that returns a
+        tuple, a share for each operand.
+    shape
+        ``(*shapes, **settings) -> shape`` of the result, or a `ShapeError` that says
+        what was expected: it is the op's check of its operands.
+    refuses
+        Inputs that must be refused with a `ShapeError`.
+    """
+
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        return _declare(
+            function,
+            kind=kind,
+            formula=formula,
+            vjp=vjp,
+            shape=shape,
+            samples=samples,
+            refuses=refuses,
+            paths=None,
+            quiet=False,
+        )
+
+    return declare
+
+
+def _declare(function: Callable[P, R], **facts: Any) -> Callable[P, R]:
+    op = Op(function, **facts)
+    call = _recorder(op)
+    call.__name__ = op.name
+    call.__qualname__ = op.name
+    call.__doc__ = function.__doc__
+    call.__module__ = function.__module__
+    call.__wrapped__ = function  # type: ignore[attr-defined]
+    call.op = op  # type: ignore[attr-defined]
+    op.call = call
+    REGISTRY[op.name] = op
+    return call
+
+
+def _elementwise_shape(*sizes: Shape, **_settings: Any) -> Shape:
+    return shapes.broadcast(*sizes)
+
+
+def _read_signature(
+    function: Callable[..., Any],
+) -> tuple[tuple[str, ...], dict[str, Any], bool]:
+    """Operands (parameters without default), settings with defaults, variadic?"""
+    operands = []
+    defaults = {}
+    variadic = False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            operands.append(parameter.name)
+            variadic = True
+        elif parameter.default is parameter.empty:
+            operands.append(parameter.name)
+        else:
+            defaults[parameter.name] = parameter.default
+    return tuple(operands), defaults, variadic
+
+
+def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
+    """Positions of the operands whose values some rule uses."""
+    if rules is None:
+        return frozenset()
+    if callable(rules):
+        return frozenset(range(64))
+    used = set()
+    for rule in rules:
+        names = rule.__code__.co_varnames[2 : 2 + len(operands)]
+        used.update(i for i, name in enumerate(names) if not name.startswith("_"))
+    return frozenset(used)
+
+
+def _quieted(function: Callable[..., Any]) -> Callable[..., Any]:
+    def body(*operands: Any, **settings: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*operands, **settings)
+
+    return body
+
+
+def _suggestion(name: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 (only on an error)
+
+    close = get_close_matches(name, names, 1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _named(operand: str, value: Any) -> str:
+    name = getattr(value, "_name", None) if isinstance(value, Node) else None
+    return operand if name is None else f"{operand}={name}"
+
+
+# --- recording -------------------------------------------------------------------
+
+_NUMBERS = (float, int, bool)
+
+
+def _constant(value: Any, op: Op) -> Any:
+    """Check an operand that is not a node; return it as NumPy takes it."""
+    if value.__class__ in _NUMBERS:
+        return value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, (str, bytes, dict, set)) or value is None:
+            raise UnsupportedError(
+                f"{op.name}: an operand is a Tensor, an array or a number; "
+                f"got {type(value).__name__}"
+            )
+        value = np.asarray(value)
+    if value.dtype.kind not in "fiub":
+        what = "complex numbers are" if value.dtype.kind == "c" else "this dtype is"
+        raise DtypeError(
+            f"{op.name}: {what} not supported; got dtype {value.dtype}. "
+            "Use a real floating dtype."
+        )
+    return value
+
+
+def record(
+    op: Op,
+    value: Any,
+    inputs: tuple[Any, ...],
+    settings: Mapping[str, Any],
+    form: Form | None,
+) -> Node:
+    """Make the node of an op of any arity; the quick recorders do the same inline."""
+    node = _result.__new__(_result)
+    node._data = value
+    node._form = form
+    node._order = _tick()
+    mode = _current()
+    node.requires_grad = False
+    node._lasti = -1
+    node._code = None
+    if not mode.records:
+        node._op = None
+        return node
+    node._op = op
+    node._settings = settings
+    if op.arity == MANY:
+        node._x = inputs
+    else:
+        node._x = inputs[0]
+        node._y = inputs[-1]
+    if op.differentiable:
+        for x in inputs:
+            if isinstance(x, Node) and x.requires_grad:
+                node.requires_grad = True
+                break
+    frame = _getframe(2)
+    code = frame.f_code
+    while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+    node._code = code
+    node._lasti = frame.f_lasti
+    if mode.scope is not None:
+        node._scope = mode.scope
+    if mode.checksums:
+        node._sums = checksums(inputs)
+    return node
+
+
+def checksums(inputs: Sequence[Any]) -> tuple[int, ...]:
+    """Return a checksum of each operand's value."""
+    return tuple(
+        zlib.crc32(np.ascontiguousarray(data_of(x)).tobytes()) for x in inputs
+    )
+
+
+def _recorder(op: Op) -> Callable[..., Any]:
+    """Make the function that users call, for the op's arity: no ``*args`` on the way.
+
+    Speed is why there are four; each does what `record` says.
+    """
+    if op.arity == 1:
+        return _unary_with_settings(op) if op.defaults else _unary(op)
+    if op.arity == 2:
+        return _binary_with_settings(op) if op.defaults else _binary(op)
+    return _nary(op)
+
+
+def _unary(op: Op) -> Callable[..., Any]:
+    body = op.body
+    differentiable = op.differentiable
+
+    def call(x: Any) -> Any:
+        if not isinstance(x, Node):
+            return body(x)
+        form = None
+        rule = op.rule
+        if rule is not None:
+            form = rule(x)
+            if isinstance(form, Node):
+                return form
+        try:
+            value = body(x._data)
+        except (TypeError, ValueError) as error:
+            raise op.explain(error, (x,), _NO_SETTINGS) from None
+        if _current() is not _PLAIN:
+            return record(op, value, (x,), _NO_SETTINGS, form)
+        node = _result.__new__(_result)
+        node._data = value
+        node._op = op
+        node._x = x
+        node._form = form
+        node.requires_grad = differentiable and x.requires_grad
+        node._order = _tick()
+        frame = _getframe(1)
+        code = frame.f_code
+        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+            frame = frame.f_back
+            code = frame.f_code
+        node._code = code
+        node._lasti = frame.f_lasti
+        return node
+
+    return call
+
+
+def _binary(op: Op) -> Callable[..., Any]:
+    body = op.body
+    differentiable = op.differentiable
+
+    def call(x: Any, y: Any) -> Any:
+        form = None
+        if isinstance(x, Node):
+            left = x._data
+            needs = x.requires_grad
+            if isinstance(y, Node):
+                right = y._data
+                needs = needs or y.requires_grad
+            else:
+                right = y = _constant(y, op)
+        elif isinstance(y, Node):
+            left = x = _constant(x, op)
+            right = y._data
+            needs = y.requires_grad
+        else:
+            return body(x, y)
+        rule = op.rule
+        if rule is not None:
+            form = rule(x, y)
+            if isinstance(form, Node):
+                return form
+        try:
+            value = body(left, right)
+        except (TypeError, ValueError) as error:
+            raise op.explain(error, (x, y), _NO_SETTINGS) from None
+        if _current() is not _PLAIN:
+            return record(op, value, (x, y), _NO_SETTINGS, form)
+        node = _result.__new__(_result)
+        node._data = value
+        node._op = op
+        node._x = x
+        node._y = y
+        node._form = form
+        node.requires_grad = differentiable and needs
+        node._order = _tick()
+        frame = _getframe(1)
+        code = frame.f_code
+        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+            frame = frame.f_back
+            code = frame.f_code
+        node._code = code
+        node._lasti = frame.f_lasti
+        return node
+
+    return call
+
+
+def _unary_with_settings(op: Op) -> Callable[..., Any]:
+    body = op.body
+
+    def call(x: Any, *values: Any, **keywords: Any) -> Any:
+        settings = op.bind(values, keywords)
+        if not isinstance(x, Node):
+            return body(x, **settings)
+        form = None
+        if op.rule is not None:
+            form = op.rule(x, **settings)
+            if isinstance(form, Node):
+                return form
+        try:
+            value = body(x._data, **settings)
+        except (TypeError, ValueError) as error:
+            raise op.explain(error, (x,), settings) from None
+        return record(op, value, (x,), settings, form)
+
+    return call
+
+
+def _binary_with_settings(op: Op) -> Callable[..., Any]:
+    body = op.body
+
+    def call(x: Any, y: Any, *values: Any, **keywords: Any) -> Any:
+        settings = op.bind(values, keywords)
+        if not isinstance(x, Node):
+            if not isinstance(y, Node):
+                return body(x, y, **settings)
+            x = _constant(x, op)
+        elif not isinstance(y, Node):
+            y = _constant(y, op)
+        try:
+            value = body(data_of(x), data_of(y), **settings)
+        except (TypeError, ValueError) as error:
+            raise op.explain(error, (x, y), settings) from None
+        return record(op, value, (x, y), settings, None)
+
+    return call
+
+
+def _nary(op: Op) -> Callable[..., Any]:
+    body = op.body
+    variadic = op.variadic
+    operands = len(op.operands)
+
+    def call(*inputs: Any, **keywords: Any) -> Any:
+        values: tuple[Any, ...] = ()
+        if not variadic:
+            inputs, values = inputs[:operands], inputs[operands:]
+            if len(inputs) < operands:
+                raise OpError(
+                    f"{op.name}: takes {operands} operands {list(op.operands)}; "
+                    f"got {len(inputs)}"
+                )
+        settings = op.bind(values, keywords)
+        for x in inputs:
+            if isinstance(x, Node):
+                break
+        else:
+            return body(*inputs, **settings)
+        inputs = tuple(
+            x if isinstance(x, Node) else _constant(x, op) for x in inputs
+        )
+        try:
+            value = body(*[data_of(x) for x in inputs], **settings)
+        except (TypeError, ValueError) as error:
+            raise op.explain(error, inputs, settings) from None
+        return record(op, value, inputs, settings, None)
+
+    return call

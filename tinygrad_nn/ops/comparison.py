@@ -1,0 +1,135 @@
+"""Comparisons and logic: recorded, so that masks can be recomputed; never a gradient.
+
+``vjp=None`` declares them constant: they are flat wherever they are smooth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_nn.op import Array, elementwise
+from tinygrad_nn.ops.samples import reals
+
+__all__ = [
+    "equal",
+    "greater",
+    "greater_equal",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "not_equal",
+    "sign",
+]
+
+
+@elementwise(formula="[$x = $y]", vjp=None, samples=reals(2))
+def equal(x: Array, y: Array) -> Array:
+    """Whether the operands are equal.
+
+    >>> equal(np.array([1.0, 2.0]), 2.0)
+    array([False,  True])
+    """
+    return np.equal(x, y)
+
+
+@elementwise(formula=r"[$x \neq $y]", vjp=None, samples=reals(2))
+def not_equal(x: Array, y: Array) -> Array:
+    """Whether the operands differ.
+
+    >>> not_equal(np.array([1.0, 2.0]), 2.0)
+    array([ True, False])
+    """
+    return np.not_equal(x, y)
+
+
+@elementwise(formula="[$x > $y]", vjp=None, samples=reals(2))
+def greater(x: Array, y: Array) -> Array:
+    """Whether the first operand is larger.
+
+    >>> greater(np.array([1.0, 3.0]), 2.0)
+    array([False,  True])
+    """
+    return np.greater(x, y)
+
+
+@elementwise(formula=r"[$x \geq $y]", vjp=None, samples=reals(2))
+def greater_equal(x: Array, y: Array) -> Array:
+    """Whether the first operand is larger or equal.
+
+    >>> greater_equal(np.array([1.0, 2.0]), 2.0)
+    array([False,  True])
+    """
+    return np.greater_equal(x, y)
+
+
+@elementwise(formula="[$x < $y]", vjp=None, samples=reals(2))
+def less(x: Array, y: Array) -> Array:
+    """Whether the first operand is smaller.
+
+    >>> less(np.array([1.0, 2.0]), 2.0)
+    array([ True, False])
+    """
+    return np.less(x, y)
+
+
+@elementwise(formula=r"[$x \leq $y]", vjp=None, samples=reals(2))
+def less_equal(x: Array, y: Array) -> Array:
+    """Whether the first operand is smaller or equal.
+
+    >>> less_equal(np.array([1.0, 3.0]), 2.0)
+    array([ True, False])
+    """
+    return np.less_equal(x, y)
+
+
+@elementwise(formula=r"$x \wedge $y", vjp=None, samples=reals(2, None))
+def logical_and(x: Array, y: Array) -> Array:
+    """Whether both operands are true.
+
+    >>> logical_and(np.array([True, False]), True)
+    array([ True, False])
+    """
+    return np.logical_and(x, y)
+
+
+@elementwise(formula=r"$x \vee $y", vjp=None, samples=reals(2, None))
+def logical_or(x: Array, y: Array) -> Array:
+    """Whether any operand is true.
+
+    >>> logical_or(np.array([True, False]), False)
+    array([ True, False])
+    """
+    return np.logical_or(x, y)
+
+
+@elementwise(formula=r"\neg $x", vjp=None, samples=reals(1, None))
+def logical_not(x: Array) -> Array:
+    """Whether the operand is false.
+
+    >>> logical_not(np.array([True, False]))
+    array([False,  True])
+    """
+    return np.logical_not(x)
+
+
+@elementwise(formula=r"\mathrm{isnan}($x)", vjp=None, samples=reals(1))
+def isnan(x: Array) -> Array:
+    """Whether an element is not a number.
+
+    >>> isnan(np.array([1.0, np.nan]))
+    array([False,  True])
+    """
+    return np.not_equal(x, x)
+
+
+@elementwise(formula=r"\mathrm{sign}($x)", vjp=None, samples=reals(1))
+def sign(x: Array) -> Array:
+    """Sign of every element: -1, 0 or 1. Flat away from 0, and 0 at 0 by convention.
+
+    >>> sign(np.array([-2.0, 0.0, 3.0]))
+    array([-1.,  0.,  1.])
+    """
+    return np.sign(x)

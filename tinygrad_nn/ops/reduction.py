@@ -1,0 +1,372 @@
+"""Many elements to one: sums, products, extremes, and the soft maximum."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import shapes
+from tinygrad_nn.errors import ShapeError
+from tinygrad_nn.op import Array, primitive
+from tinygrad_nn.ops.comparison import equal
+from tinygrad_nn.ops.indexing import getitem
+from tinygrad_nn.ops.samples import cases
+from tinygrad_nn.ops.selection import where
+from tinygrad_nn.shapes import Axes, Shape
+
+__all__ = [
+    "cumsum",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "others",
+    "prod",
+    "softmax",
+    "spread",
+    "sum",
+]
+
+_AXES: tuple[tuple[Any, ...], ...] = (
+    ((2, 3), {}),
+    ((2, 3), {"axis": 0}),
+    ((2, 3), {"axis": -1, "keepdims": True}),
+    ((2, 3, 4), {"axis": (0, -1)}),
+    ((2, 3, 4), {"axis": (2, 0), "keepdims": True}),
+    ((2, 3), {"keepdims": True}),
+    ((), {}),
+    ((1, 3), {"axis": 0}),
+    ((3,), {"axis": ()}),
+)
+_EMPTY: tuple[tuple[Any, ...], ...] = (((0,), {}), ((2, 0), {"axis": 1}))
+_WRONG = cases(((2, 3), {"axis": 2}), ((2, 3), {"axis": (0, 0)}), ((), {"axis": 1}))
+
+
+def _reduced(size: Shape, *, axis: Axes = None, keepdims: bool = False) -> Shape:
+    return shapes.reduced(size, axis, keepdims=keepdims)
+
+
+def _reduced_not_empty(
+    size: Shape, *, axis: Axes = None, keepdims: bool = False
+) -> Shape:
+    if any(size[i] == 0 for i in shapes.normalize_axes(len(size), axis)):
+        raise ShapeError("expected at least one element along the reduced axes")
+    return shapes.reduced(size, axis, keepdims=keepdims)
+
+
+def _kept(size: Shape, *, axis: Axes = None, **_settings: Any) -> Shape:
+    shapes.normalize_axes(len(size), axis)
+    return size
+
+
+def _spread_shape(
+    size: Shape, *, shape: Any = (), axis: Axes = None, keepdims: bool = False
+) -> Shape:
+    if size != shapes.reduced(tuple(shape), axis, keepdims=keepdims):
+        raise ShapeError(f"expected what a reduction of {tuple(shape)} leaves")
+    return tuple(shape)
+
+
+@primitive(
+    kind="movement",
+    formula=r"\mathrm{spread}($x)",
+    shape=_spread_shape,
+    vjp=lambda g, _out, _x, axis, keepdims, **_: sum(g, axis, keepdims),
+    samples=cases(
+        ((3,), {"shape": (2, 3), "axis": 0}),
+        ((2, 1), {"shape": (2, 3), "axis": 1, "keepdims": True}),
+        ((), {"shape": (2, 3)}),
+    ),
+    refuses=cases(((3,), {"shape": (2, 4), "axis": 0})),
+)
+def spread(
+    x: Array, shape: Any = (), axis: Axes = None, keepdims: bool = False
+) -> Array:
+    """Undo a reduction: repeat what it left along the axes that it removed.
+
+    >>> spread(np.array([1.0, 2.0]), (2, 3), axis=1)
+    array([[1., 1., 1.],
+           [2., 2., 2.]])
+    """
+    kept = shapes.reduced(shape, axis, keepdims=True)
+    return np.broadcast_to(np.reshape(x, kept), shape)
+
+
+def share(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
+    """Cotangent of a sum: every element gets its sum's g.
+
+    A plain number stands for an array filled with it (see `autodiff`), so where
+    everything was summed nothing is repeated.
+    """
+    if axis is None and not keepdims and isinstance(g, np.generic):
+        return g
+    return spread(g, shape, axis, keepdims)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\sum_{$axis} $x",
+    shape=_reduced,
+    vjp=lambda g, _out, x, axis, keepdims: share(g, np.shape(x), axis, keepdims),
+    samples=cases(*_AXES, *_EMPTY),
+    refuses=_WRONG,
+)
+def sum(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Sum of the elements along ``axis``; of all of them by default.
+
+    >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([4., 6.])
+    """
+    return np.add.reduce(x, axis, None, None, keepdims)
+
+
+def count(shape: Shape, axis: Axes) -> int:
+    """How many elements one element of a reduction comes from."""
+    return math.prod(shape[i] for i in shapes.normalize_axes(len(shape), axis))
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\mathrm{mean}_{$axis}\, $x",
+    shape=_reduced_not_empty,
+    vjp=lambda g, _out, x, axis, keepdims: share(
+        g / count(np.shape(x), axis), np.shape(x), axis, keepdims
+    ),
+    samples=cases(*_AXES),
+    refuses=(*_WRONG, *cases(*_EMPTY)),
+)
+def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Mean of the elements along ``axis``; of all of them by default.
+
+    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.float64(2.5)
+    """
+    if axis is None and np.size(x):
+        return np.add.reduce(x, None, None, None, keepdims) / np.size(x)
+    if count(np.shape(x), axis) == 0:
+        raise ValueError("the mean of no elements is not defined")  # noqa: TRY003, EM101, RUF100
+    return np.add.reduce(x, axis, None, None, keepdims) / count(np.shape(x), axis)
+
+
+def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
+    """Ties share equally: the subgradient of least norm."""
+    size = np.shape(x)
+    hit = equal(x, spread(out, size, axis, keepdims))
+    ties = spread(sum(hit, axis, keepdims), size, axis, keepdims)
+    return where(hit, spread(g, size, axis, keepdims) / ties, 0.0)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\max_{$axis} $x",
+    shape=_reduced_not_empty,
+    vjp=_to_extremes,
+    samples=cases(*_AXES),
+    refuses=(*_WRONG, *cases(*_EMPTY)),
+)
+def max(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Largest element along ``axis``; ties share its gradient equally.
+
+    >>> max(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
+    array([2., 3.])
+    """
+    return np.maximum.reduce(x, axis, None, None, keepdims)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\min_{$axis} $x",
+    shape=_reduced_not_empty,
+    vjp=_to_extremes,
+    samples=cases(*_AXES),
+    refuses=(*_WRONG, *cases(*_EMPTY)),
+)
+def min(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Smallest element along ``axis``; ties share its gradient equally.
+
+    >>> min(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
+    array([1., 0.])
+    """
+    return np.minimum.reduce(x, axis, None, None, keepdims)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\prod_{$axis} $x",
+    shape=_reduced,
+    vjp=lambda g, _out, x, axis, keepdims: (
+        spread(g, np.shape(x), axis, keepdims) * others(x, axis)
+    ),
+    samples=cases(*_AXES, *_EMPTY),
+    refuses=_WRONG,
+)
+def prod(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Product of the elements along ``axis``; right with zeros among them.
+
+    >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([3., 8.])
+    """
+    return np.multiply.reduce(x, axis, None, None, keepdims)
+
+
+def _rows(x: Array, axis: Axes) -> tuple[Array, tuple[int, ...], Shape]:
+    """Reduced axes moved to the end and made one; how to move back."""
+    rank = np.ndim(x)
+    gone = shapes.normalize_axes(rank, axis)
+    order = tuple(i for i in range(rank) if i not in gone) + gone
+    moved = x.transpose(order)
+    rows = moved.reshape((*moved.shape[: rank - len(gone)], count(x.shape, axis)))
+    return rows, order, moved.shape
+
+
+def _back(rows: Array, order: tuple[int, ...], shape: Shape) -> Array:
+    inverse = tuple(order.index(i) for i in range(len(order)))
+    return rows.reshape(shape).transpose(inverse)
+
+
+def _others_back(g: Array, _out: Array, x: Array, axis: Axes) -> Array:
+    """Each product of the others, differentiated: the products that miss two."""
+    rows, order, shape = _rows(x, axis)
+    upstream, _, _ = _rows(g, axis)
+    size = rows.shape[-1]
+    same = np.eye(size, dtype=bool)
+    replaced = where(same, 1.0, getitem(rows, (..., None, slice(None))))
+    pairs = where(same, 0.0, others(replaced, -1))
+    return _back(sum(getitem(upstream, (..., None)) * pairs, -2), order, shape)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\prod_{j \neq i} $x_j",
+    shape=_kept,
+    vjp=_others_back,
+    samples=cases(((3,),), ((2, 3), {"axis": 0}), ((2, 3, 2), {"axis": (0, 2)})),
+    refuses=_WRONG,
+)
+def others(x: Array, axis: Axes = None) -> Array:
+    """Product of all the other elements along ``axis``, without dividing.
+
+    >>> others(np.array([0.0, 2.0, 3.0]))
+    array([6., 0., 0.])
+    """
+    rows, order, shape = _rows(np.asarray(x), axis)
+    ones = np.ones_like(rows[..., :1])
+    before = np.concatenate([ones, rows[..., :-1]], axis=-1)
+    after = np.concatenate([ones, rows[..., :0:-1]], axis=-1)
+    left = np.multiply.accumulate(before, axis=-1)
+    right = np.multiply.accumulate(after, axis=-1)[..., ::-1]
+    return _back(left * right if rows.shape[-1] else rows, order, shape)
+
+
+def _cumulated(size: Shape, *, axis: int | None = None) -> Shape:
+    if axis is None:
+        return (math.prod(size),)
+    shapes.normalize_axes(len(size), axis)
+    return size
+
+
+def _cumsum_back(g: Array, _out: Array, x: Array, axis: int | None) -> Array:
+    along = 0 if axis is None else axis % np.ndim(x)
+    flip = (slice(None),) * along + (slice(None, None, -1),)
+    return getitem(cumsum(getitem(g, flip), along), flip).reshape(np.shape(x))
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\mathrm{cumsum}($x)",
+    shape=_cumulated,
+    vjp=_cumsum_back,
+    samples=cases(
+        ((3,),),
+        ((2, 3),),
+        ((2, 3), {"axis": 0}),
+        ((2, 3, 2), {"axis": -2}),
+        ((),),
+        ((0,),),
+    ),
+    refuses=cases(((2, 3), {"axis": 2})),
+)
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """Running sum along ``axis``; of the flattened array by default.
+
+    >>> cumsum(np.array([1.0, 2.0, 3.0]))
+    array([1., 3., 6.])
+    """
+    return np.cumsum(x, axis)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\log \sum_{$axis} e^{$x}",
+    shape=_reduced_not_empty,
+    vjp=lambda g, _out, x, axis, keepdims: (
+        spread(g, np.shape(x), axis, keepdims) * softmax(x, axis)
+    ),
+    samples=cases(*_AXES),
+    refuses=(*_WRONG, *cases(*_EMPTY)),
+)
+def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Logarithm of the sum of exponentials along ``axis``, without overflow.
+
+    A row of ``-inf`` gives ``-inf``.
+
+    >>> logsumexp(np.array([1000.0, 1000.0]))
+    np.float64(1000.6931471805599)
+    """
+    top = _finite(np.maximum.reduce(x, axis, None, None, True))
+    total = np.log(np.add.reduce(np.exp(x - top), axis, None, None, True)) + top
+    return total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
+
+
+def _finite(top: Array) -> Array:
+    """Return a shift that is a number: x - (-inf) would be nan."""
+    return np.where(top == -np.inf, np.zeros_like(top), top)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\mathrm{softmax}_{$axis}($x)",
+    shape=_kept,
+    vjp=lambda g, out, _x, axis: out * (g - sum(g * out, axis, True)),
+    samples=cases(
+        ((3,),), ((2, 3), {"axis": 0}), ((2, 3), {"axis": 1}), ((2, 3),), ((),),
+        ((2, 3, 2), {"axis": (0, -1)}),
+    ),
+    refuses=_WRONG,
+)
+def softmax(x: Array, axis: Axes = -1) -> Array:
+    """Exponentials along ``axis``, scaled to sum to one; the last axis by default.
+
+    >>> softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    if np.ndim(x) == 0:
+        axis = None
+    weights = np.exp(x - _finite(np.maximum.reduce(x, axis, None, None, True)))
+    return weights / np.add.reduce(weights, axis, None, None, True)
+
+
+@primitive(
+    kind="reduction",
+    formula=r"\log \mathrm{softmax}_{$axis}($x)",
+    shape=_kept,
+    vjp=lambda g, out, x, axis: g - softmax(x, axis) * sum(g, axis, True),
+    samples=cases(
+        ((3,),), ((2, 3), {"axis": 0}), ((2, 3), {"axis": 1}), ((2, 3),),
+        ((2, 3, 2), {"axis": (0, -1)}),
+    ),
+    refuses=_WRONG,
+)
+def log_softmax(x: Array, axis: Axes = -1) -> Array:
+    """Logarithm of the softmax along ``axis``, accurate where it is close to 0.
+
+    >>> log_softmax(np.array([0.0, -1000.0]))
+    array([    0., -1000.])
+    """
+    shifted = x - _finite(np.maximum.reduce(x, axis, None, None, True))
+    return shifted - np.log(np.add.reduce(np.exp(shifted), axis, None, None, True))
+
+

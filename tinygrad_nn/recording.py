@@ -1,0 +1,158 @@
+"""Whether, where and when nodes are recorded.
+
+Three things live here and nowhere else: the recording mode (context-local, so
+threads and async tasks never disturb each other), the clock that orders nodes
+and changes of values, and the way to find the user's own line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+__all__ = [
+    "HOME",
+    "PLAIN",
+    "Line",
+    "Mode",
+    "caller",
+    "changed",
+    "current",
+    "debug",
+    "line_of",
+    "no_grad",
+    "scope",
+    "tick",
+    "user_frame",
+]
+
+HOME = str(Path(__file__).parent)
+"""Frames of files below this folder are ours; the first one outside is the user's."""
+
+
+class Mode(NamedTuple):
+    """How operations are recorded in the current context."""
+
+    records: bool = True
+    scope: str | None = None
+    checksums: bool = False
+
+
+PLAIN = Mode()
+"""The mode outside of every ``with``; recognised by identity on the quick path."""
+
+_mode: ContextVar[Mode] = ContextVar("tinygrad_nn_mode", default=PLAIN)
+current = _mode.get
+
+# Nodes and changes of values take their numbers from one clock: a node's inputs are
+# older than the node, unless a value was changed after the node had used it.
+tick = count(1).__next__
+
+latest_change = 0
+"""When a leaf's value last changed; no graph younger than this need be checked."""
+
+checks_sums = False
+"""Whether `debug` was ever entered: only then can nodes carry checksums."""
+
+
+def changed() -> int:
+    """Note that a value changed now; return the time."""
+    global latest_change  # noqa: PLW0603 (the one writer)
+    latest_change = tick()
+    return latest_change
+
+
+class Line(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+    function: str
+
+    def __str__(self) -> str:
+        """Say where, the way a traceback does."""
+        return f"{self.file}:{self.number}"
+
+
+def user_frame(frame: FrameType) -> FrameType:
+    """Return the nearest frame, from ``frame`` outwards, that is not ours."""
+    while frame.f_code.co_filename.startswith(HOME) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def caller() -> tuple[CodeType, int]:
+    """Return code and instruction of the user's line that led here."""
+    frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way in CPython)
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(code: CodeType | None, instruction: int) -> Line | None:
+    """Return file, line number and function of an instruction, or None."""
+    if code is None:
+        return None
+    number = code.co_firstlineno
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            number = line
+            break
+    return Line(code.co_filename, number, code.co_name)
+
+
+@contextmanager
+def _switched(mode: Mode) -> Iterator[None]:
+    token = _mode.set(mode)
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without recording: results carry no graph and need no gradient.
+
+    Values do not depend on it: the same stable forms are used, and nothing
+    older than the longest pattern is kept.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.Parameter([1.0, 2.0])
+    >>> with tg.no_grad():
+    ...     (w * 2).requires_grad
+    False
+    """
+    with _switched(current()._replace(records=False)):
+        yield
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Mark the nodes recorded inside as belonging to the layer ``name``.
+
+    Scopes nest: ``with scope("encoder"), scope("0")`` records ``encoder.0``.
+    """
+    mode = current()
+    path = name if mode.scope is None else f"{mode.scope}.{name}"
+    with _switched(mode._replace(scope=path)):
+        yield
+
+
+@contextmanager
+def debug() -> Iterator[None]:
+    """Notice writes to a saved array that go through an alias.
+
+    Assignment to ``.data`` is always noticed. Inside ``debug()`` each node also
+    keeps a checksum of the arrays it saved, and ``backward`` compares: slower,
+    but ``t.data[0] = 3`` or a write to the array given to ``Tensor(array)``
+    between forward and backward becomes an error that names the op.
+    """
+    global checks_sums  # noqa: PLW0603 (the one writer)
+    checks_sums = True
+    with _switched(current()._replace(checksums=True)):
+        yield

@@ -1,0 +1,777 @@
+"""`Tensor`: an array that remembers how it was computed."""
+
+from __future__ import annotations
+
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import algebra, autodiff, functional, graph, ops, recording
+from tinygrad_nn.errors import (
+    DetachedError,
+    DtypeError,
+    GradientError,
+    MutationError,
+    OpError,
+    UnsupportedError,
+)
+from tinygrad_nn.op import Node, Op, inputs_of, results_are, settings_of
+from tinygrad_nn.shapes import Axes, Shape
+
+__all__ = ["Parameter", "Tensor", "gradients"]
+
+del algebra  # imported for what it registers
+
+
+def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
+    """Return data as a real array, sharing memory where NumPy can."""
+    if isinstance(data, Node):
+        data = data._data
+    array = np.asarray(data, dtype)
+    kind = array.dtype.kind
+    if kind == "c":
+        raise DtypeError(
+            f"Tensor: complex numbers are not supported; got dtype {array.dtype}. "
+            "Keep real and imaginary part in two Tensors"
+        )
+    if kind not in "fiub":
+        raise DtypeError(
+            f"Tensor: expected real numbers; got dtype {array.dtype} "
+            f"from {type(data).__name__}"
+        )
+    if requires_grad and kind != "f":
+        if dtype is not None:
+            raise DtypeError(
+                f"Tensor: a gradient needs a floating dtype; got dtype={array.dtype}"
+            )
+        array = array.astype(np.float64)
+    return array
+
+
+class Tensor(Node):
+    """An array whose operations are recorded, so that it can be differentiated.
+
+    Parameters
+    ----------
+    data
+        Anything that NumPy turns into an array of real numbers. An array is
+        shared, not copied.
+    requires_grad
+        Whether `backward` fills `grad`. Integers then become float64.
+    name
+        Shown in errors, drawings and derivations.
+    dtype
+        As in ``np.asarray``.
+
+    Raises
+    ------
+    DtypeError
+        For complex numbers, text, objects.
+
+    Examples
+    --------
+    >>> x = Tensor(3.0, requires_grad=True, name="x")
+    >>> y = x * x + x
+    >>> y.backward()
+    >>> y.item(), x.grad.item()
+    (12.0, 7.0)
+    """
+
+    __slots__ = ()
+
+    __hash__ = object.__hash__  # a node is itself; == compares elements
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        requires_grad: bool = False,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self._data = _read(data, dtype, requires_grad=requires_grad)
+        self.requires_grad = requires_grad
+        self._op = None
+        self._form = None
+        self._grad = None
+        self._spent = False
+        self._order = recording.tick()
+        frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001
+        self._code = frame.f_code
+        self._lasti = frame.f_lasti
+        self._name = name
+
+    # --- what it holds ---
+
+    @property
+    def data(self) -> np.ndarray:
+        """The value, an ndarray; assign to it to change a leaf."""
+        value = self._data
+        if value.__class__ is not np.ndarray:
+            value = self._data = np.asarray(value)
+        return value  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if self._op is not None:
+            raise MutationError(
+                f"{self._op.name}: the value of a result is computed, not assigned "
+                f"(recorded at {graph.line(self)}). Assign to a leaf and compute again"
+            )
+        new = _read(value, None, requires_grad=self.requires_grad)
+        if new.shape != self._data.shape:
+            raise GradientError(
+                f"data: expected shape {self._data.shape}{self._title()}; "
+                f"got {new.shape}. Make a new Tensor for another shape"
+            )
+        if new.dtype != self._data.dtype:
+            new = new.astype(self._data.dtype)
+        self._data = new
+        self._form = None
+        self._mark_changed()
+
+    def _mark_changed(self) -> None:
+        self._code, self._lasti = recording.caller()
+        self._order = recording.changed()
+
+    @property
+    def grad(self) -> np.ndarray | None:
+        """Gradient that `backward` left: an ndarray like `data`, or None."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = np.array(value, self._data.dtype)
+            if value.shape != self._data.shape:
+                raise GradientError(
+                    f"grad: expected shape {self._data.shape}{self._title()}; "
+                    f"got {value.shape}"
+                )
+        self._grad = value
+        self._spent = False
+
+    @property
+    def name(self) -> str | None:
+        """The name given by the user, or None."""
+        return graph.name(self)
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+
+    @property
+    def op(self) -> Op | None:
+        """The op that made it; None for a leaf."""
+        return self._op
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """Operands of the op that made it: Tensors and constants."""
+        return inputs_of(self)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings of the op that made it, for example ``{"axis": 0, …}``."""
+        return settings_of(self)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was given, not computed."""
+        return self._op is None
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the axes."""
+        shape: Shape = self._data.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        dtype: np.dtype[Any] = self._data.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        ndim: int = self._data.ndim
+        return ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        size: int = self._data.size
+        return size
+
+    @property
+    def T(self) -> Tensor:
+        """Axes reversed."""
+        return ops.transpose(self)  # type: ignore[no-any-return]
+
+    # --- gradients ---
+
+    def backward(
+        self, grad_output: Any = None, *, retain_grads: bool = False
+    ) -> None:
+        """Add the gradients of this Tensor to ``.grad`` of the leaves that need one.
+
+        Parameters
+        ----------
+        grad_output
+            Cotangent, of this Tensor's shape. May be left out for one element.
+        retain_grads
+            Also fill ``.grad`` of the inner nodes.
+
+        Raises
+        ------
+        GradientError
+            If nothing here requires a gradient, or the output is not one number.
+        MutationError
+            If a value that an op had saved was changed since.
+
+        Notes
+        -----
+        Gradients accumulate until an optimiser's ``step()`` has consumed them; the
+        backward after that replaces them, so ``zero_grad`` cannot be forgotten.
+        """
+        if not self.requires_grad:
+            raise GradientError(
+                f"backward: nothing here requires a gradient{self._title()}. "
+                "Make the parameters with requires_grad=True (tg.Parameter), and "
+                "compute outside no_grad"
+            )
+        autodiff.accumulate(self, grad_output, retain=retain_grads)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self._grad = None
+
+    def detach(self) -> Tensor:
+        """Return the same value as a leaf without a gradient; memory is shared."""
+        return Tensor(self.data, name=graph.name(self))
+
+    # --- leaving the graph ---
+
+    def numpy(self) -> np.ndarray:
+        """Return the value as an ndarray, outside of the graph; memory is shared."""
+        return self.data
+
+    def item(self) -> Any:
+        """Return the value of a single element as a Python number."""
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Return the value as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def copy(self) -> Tensor:
+        """Return a copy of the value, recorded."""
+        return ops.astype(self)  # type: ignore[no-any-return]
+
+    def _refuse_leaving(self, how: str, instead: str) -> None:
+        if self.requires_grad:
+            raise DetachedError(
+                f"{how}: a Tensor that requires a gradient would lose it"
+                f"{self._title()}. Use {instead} to leave the graph on purpose"
+            )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Refuse to drop a gradient silently."""
+        self._refuse_leaving("np.asarray", ".numpy()")
+        array = np.asarray(self.data, dtype)
+        return array.copy() if copy else array
+
+    def __float__(self) -> float:
+        """Refuse to drop a gradient silently."""
+        self._refuse_leaving("float", ".item()")
+        return float(self._data)
+
+    def __int__(self) -> int:
+        """Refuse to drop a gradient silently."""
+        self._refuse_leaving("int", ".item()")
+        return int(self._data)
+
+    def __index__(self) -> int:
+        """Return an integer that is a constant."""
+        self._refuse_leaving("index", ".item()")
+        return self._data.__index__()  # type: ignore[no-any-return]
+
+    def __bool__(self) -> bool:
+        """Return the truth of a single element; control flow is not recorded."""
+        return bool(self._data)
+
+    def __len__(self) -> int:
+        """Return the size of the first axis."""
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Walk along the first axis, recording each pick."""
+        if self._data.ndim == 0:
+            raise UnsupportedError("iteration: expected at least one axis; got shape ()")
+        return (self[i] for i in range(len(self._data)))
+
+    def __contains__(self, value: Any) -> bool:
+        """Return whether any element equals a value."""
+        return bool(np.any(np.equal(self._data, autodiff.data_of(value))))
+
+    # --- how it looks ---
+
+    def _title(self) -> str:
+        name = graph.name(self)
+        return "" if name is None else f" (Tensor {name!r})"
+
+    def __repr__(self) -> str:
+        """Show value, name and origin."""
+        text = np.array2string(
+            np.asarray(self._data), prefix=f"{type(self).__name__}(", separator=", "
+        )
+        parts = [text]
+        if self._data.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self._data.dtype}")
+        name = graph.name(self)
+        if name is not None:
+            parts.append(f"name={name!r}")
+        if self._op is not None:
+            parts.append(f"op={self._op.name}")
+        elif self.requires_grad and type(self) is Tensor:
+            parts.append("requires_grad=True")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __format__(self, spec: str) -> str:
+        """Format a single element as a number."""
+        return format(self._data.item(), spec) if spec else repr(self)
+
+    # --- operators ---
+
+    __add__ = ops.add
+    __sub__ = ops.subtract
+    __mul__ = ops.multiply
+    __truediv__ = ops.divide
+    __pow__ = ops.power
+    __matmul__ = ops.matmul
+    __neg__ = ops.negative
+    __abs__ = ops.abs
+
+    __lt__ = ops.less
+    __le__ = ops.less_equal
+    __gt__ = ops.greater
+    __ge__ = ops.greater_equal
+    __eq__ = ops.equal  # type: ignore[assignment]
+    __ne__ = ops.not_equal  # type: ignore[assignment]
+    __and__ = ops.logical_and
+    __or__ = ops.logical_or
+    __invert__ = ops.logical_not
+
+    def __pos__(self) -> Tensor:
+        """Return the Tensor itself."""
+        return self
+
+    def __radd__(self, other: Any) -> Any:
+        """Add to a constant."""
+        return ops.add(other, self)
+
+    def __rsub__(self, other: Any) -> Any:
+        """Subtract from a constant."""
+        return ops.subtract(other, self)
+
+    def __rmul__(self, other: Any) -> Any:
+        """Multiply a constant."""
+        return ops.multiply(other, self)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        """Divide a constant."""
+        return ops.divide(other, self)
+
+    def __rpow__(self, other: Any) -> Any:
+        """Raise a constant to a power."""
+        return ops.power(other, self)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Multiply a constant matrix."""
+        return ops.matmul(np.asarray(other), self)
+
+    def _in_place(self, op: Callable[..., Any], other: Any, sign: str) -> Any:
+        """Update a leaf under no_grad; on anything else, rebind as Python does."""
+        if self._op is not None or not self.requires_grad:
+            return op(self, other)
+        if recording.current().records:
+            raise MutationError(
+                f"{sign}: a leaf that requires a gradient changes only outside of the "
+                f"graph{self._title()}. Write `with tg.no_grad(): …`, use an optimiser, "
+                "or make a new Tensor: w = w - step"
+            )
+        value = autodiff.data_of(other)
+        _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
+        self._mark_changed()
+        return self
+
+    def __iadd__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.add, other, "+=")
+
+    def __isub__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.subtract, other, "-=")
+
+    def __imul__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.multiply, other, "*=")
+
+    def __itruediv__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.divide, other, "/=")
+
+    # --- indexing ---
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Elements at an index, as NumPy has it; integer Tensors may index."""
+        return ops.getitem(self, _plain_index(index))  # type: ignore[no-any-return]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Refuse: a recorded value does not change."""
+        raise MutationError(
+            f"t[i] = v: a recorded value does not change{self._title()}. Choose with "
+            "tg.where(mask, v, t), or build it with tg.concatenate or "
+            "tg.stack (NumPy's put_along_axis has no recorded form yet); to set a "
+            "leaf's numbers, assign to .data"
+        )
+
+    # --- NumPy's methods ---
+
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Sum along ``axis``."""
+        return ops.sum(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Mean along ``axis``."""
+        return ops.mean(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def max(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Largest element along ``axis``; ties share the gradient."""
+        return ops.max(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def min(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Smallest element along ``axis``; ties share the gradient."""
+        return ops.min(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def prod(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+        """Product along ``axis``."""
+        return ops.prod(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """Running sum along ``axis``."""
+        return ops.cumsum(self, axis)  # type: ignore[no-any-return]
+
+    def var(
+        self, axis: Axes = None, ddof: float = 0, keepdims: bool = False
+    ) -> Tensor:
+        """Variance along ``axis``."""
+        return functional.var(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+
+    def std(
+        self, axis: Axes = None, ddof: float = 0, keepdims: bool = False
+    ) -> Tensor:
+        """Standard deviation along ``axis``."""
+        return functional.std(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return the elements in another shape: ``reshape(2, 3)`` or a tuple."""
+        wanted = shape[0] if len(shape) == 1 else shape
+        return ops.reshape(self, wanted)  # type: ignore[no-any-return]
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Axes in another order: ``transpose(1, 0)``, a tuple, or none: reversed."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return ops.transpose(self, order or None)  # type: ignore[no-any-return]
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Exchange two axes."""
+        return functional.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+
+    def squeeze(self, axis: Axes = None) -> Tensor:
+        """Drop axes of size one."""
+        return functional.squeeze(self, axis)  # type: ignore[no-any-return]
+
+    def ravel(self) -> Tensor:
+        """All elements in one axis."""
+        return functional.ravel(self)  # type: ignore[no-any-return]
+
+    def flatten(self) -> Tensor:
+        """All elements in one axis."""
+        return functional.ravel(self)  # type: ignore[no-any-return]
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Return the elements limited to ``[min, max]``."""
+        return functional.clip(self, min, max)  # type: ignore[no-any-return]
+
+    def dot(self, other: Any) -> Tensor:
+        """Return NumPy's ``dot``."""
+        return functional.dot(self, other)  # type: ignore[no-any-return]
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the values in another real dtype."""
+        return ops.astype(self, np.dtype(dtype))  # type: ignore[no-any-return]
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Place of the largest element: a plain array, for it has no gradient."""
+        return self._data.argmax(axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        """Place of the smallest element: a plain array, for it has no gradient."""
+        return self._data.argmin(axis)
+
+    def any(self, axis: Axes = None) -> Any:
+        """Whether any element is true: plain, for it has no gradient."""
+        return np.any(self._data, axis)  # type: ignore[arg-type]
+
+    def all(self, axis: Axes = None) -> Any:
+        """Whether all elements are true: plain, for it has no gradient."""
+        return np.all(self._data, axis)  # type: ignore[arg-type]
+
+    # --- NumPy's functions ---
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, **options: Any
+    ) -> Any:
+        """Record ``np.exp(t)``, ``array * t`` and the like; refuse the rest by name."""
+        handler = _UFUNCS.get(ufunc)
+        if handler is None or method != "__call__" or options:
+            raise _refusal(ufunc, method, options)
+        return handler(*inputs)
+
+    def __array_function__(
+        self,
+        function: Any,
+        types: Any,
+        args: Sequence[Any],
+        options: Mapping[str, Any],
+    ) -> Any:
+        """Record ``np.sum(t, axis=1)`` and the like; refuse the rest by name."""
+        handler = _FUNCTIONS.get(function)
+        if handler is None:
+            raise UnsupportedError(
+                f"np.{function.__name__}: no gradient rule for it on a Tensor. Write it "
+                "with ops that have one, declare it with tg.primitive, or leave the "
+                "graph with .numpy()"
+            )
+        try:
+            return handler(*args, **options)
+        except OpError as error:
+            raise UnsupportedError(f"np.{function.__name__}: {error}") from None
+
+    # --- copying and pickling: data, not graph ---
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle value, name and need of a gradient; the graph stays behind."""
+        leaf = type(self) if self._op is None else Tensor
+        return _restore, (leaf, self.data, self.requires_grad, graph.name(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """Copy value, name and need of a gradient; the graph stays behind."""
+        build, (leaf, data, requires_grad, name) = self.__reduce__()
+        copy: Tensor = build(leaf, data.copy(), requires_grad, name)
+        memo[id(self)] = copy
+        return copy
+
+
+class Parameter(Tensor):
+    """A Tensor that requires a gradient: what a model learns.
+
+    >>> Parameter([1.0, 2.0], name="w")
+    Parameter([1., 2.], name='w')
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, name: str | None = None, *, dtype: Any = None) -> None:
+        super().__init__(data, requires_grad=True, name=name, dtype=dtype)
+
+
+results_are(Tensor)
+
+
+def _restore(
+    leaf: type[Tensor], data: Any, requires_grad: bool, name: str | None
+) -> Tensor:
+    if issubclass(leaf, Parameter):
+        return leaf(data, name)
+    return leaf(data, requires_grad=requires_grad, name=name)
+
+
+def _plain_index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(_plain_index(part) for part in index)
+    if isinstance(index, Node):
+        if index._data.dtype.kind not in "iub":
+            raise OpError(
+                "t[i]: expected integers or booleans to index with; "
+                f"got dtype {index._data.dtype}"
+            )
+        return index._data
+    return np.asarray(index) if isinstance(index, list) else index
+
+
+def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
+    title = f"np.{ufunc.__name__}"
+    if "out" in options:
+        return UnsupportedError(
+            f"{title}: a Tensor cannot be written into an ndarray (out=, or an in-place "
+            "operator such as Z += t), which would lose its gradient. Write Z = Z + t"
+        )
+    if method != "__call__":
+        return UnsupportedError(
+            f"{title}.{method}: ufunc methods are not recorded. Use the function itself, "
+            "or np.sum, np.prod, np.max, np.cumsum"
+        )
+    if options:
+        return UnsupportedError(
+            f"{title}: {', '.join(options)}= is not recorded on a Tensor. "
+            "Use tg.where or .astype()"
+        )
+    return UnsupportedError(
+        f"{title}: no gradient rule for it on a Tensor. Write it with ops that have "
+        "one, declare it with tg.elementwise, or leave the graph with .numpy()"
+    )
+
+
+_ASSIGN = {"+=": np.add, "-=": np.subtract, "*=": np.multiply, "/=": np.divide}
+
+_UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.absolute: ops.abs,
+    np.add: ops.add,
+    np.cos: ops.cos,
+    np.divide: ops.divide,
+    np.equal: ops.equal,
+    np.exp: ops.exp,
+    np.expm1: ops.expm1,
+    np.fabs: ops.abs,
+    np.greater: ops.greater,
+    np.greater_equal: ops.greater_equal,
+    np.isnan: ops.isnan,
+    np.less: ops.less,
+    np.less_equal: ops.less_equal,
+    np.log: ops.log,
+    np.log1p: ops.log1p,
+    np.logical_and: ops.logical_and,
+    np.logical_not: ops.logical_not,
+    np.logical_or: ops.logical_or,
+    np.matmul: ops.matmul,
+    np.maximum: functional.maximum,
+    np.minimum: functional.minimum,
+    np.multiply: ops.multiply,
+    np.negative: ops.negative,
+    np.not_equal: ops.not_equal,
+    np.positive: lambda x: x,
+    np.power: ops.power,
+    np.reciprocal: ops.reciprocal,
+    np.sign: ops.sign,
+    np.sin: ops.sin,
+    np.sqrt: ops.sqrt,
+    np.square: ops.square,
+    np.subtract: ops.subtract,
+    np.tanh: ops.tanh,
+}
+
+
+def _shape_of(x: Any) -> Shape:
+    return tuple(np.shape(autodiff.data_of(x)))
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.all: lambda x, axis=None: x.all(axis),
+    np.any: lambda x, axis=None: x.any(axis),
+    np.argmax: lambda x, axis=None: x.argmax(axis),
+    np.argmin: lambda x, axis=None: x.argmin(axis),
+    np.array_equal: lambda x, y: np.array_equal(
+        autodiff.data_of(x), autodiff.data_of(y)
+    ),
+    np.broadcast_to: ops.broadcast_to,
+    np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: functional.clip(
+        a, a_min if min is None else min, a_max if max is None else max
+    ),
+    np.concatenate: functional.concatenate,
+    np.copy: lambda x: ops.astype(x),
+    np.cumsum: ops.cumsum,
+    np.dot: functional.dot,
+    np.einsum: functional.einsum,
+    np.expand_dims: functional.expand_dims,
+    np.flip: functional.flip,
+    np.linalg.norm: functional.norm,
+    np.max: ops.max,
+    np.mean: ops.mean,
+    np.min: ops.min,
+    np.moveaxis: functional.moveaxis,
+    np.ndim: lambda x: x.ndim,
+    np.ones_like: lambda x, dtype=None: np.ones_like(autodiff.data_of(x), dtype),
+    np.prod: ops.prod,
+    np.ravel: functional.ravel,
+    np.reshape: ops.reshape,
+    np.shape: _shape_of,
+    np.size: lambda x, axis=None: np.size(autodiff.data_of(x), axis),
+    np.squeeze: functional.squeeze,
+    np.stack: functional.stack,
+    np.std: functional.std,
+    np.sum: ops.sum,
+    np.swapaxes: functional.swapaxes,
+    np.transpose: ops.transpose,
+    np.var: functional.var,
+    np.where: ops.where,
+    np.zeros_like: lambda x, dtype=None: np.zeros_like(autodiff.data_of(x), dtype),
+}
+
+
+def gradients(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    grad_output: Any = None,
+    unused: str = "raise",
+) -> list[Tensor]:
+    """Gradients of ``output`` with respect to any nodes, as Tensors of the graph.
+
+    What comes back was recorded, so it can be drawn, compiled and differentiated
+    again: this is how higher orders are computed.
+
+    Parameters
+    ----------
+    output
+        A Tensor; of one element, unless ``grad_output`` is given.
+    inputs
+        Tensors, leaves or inner nodes, whether or not they require a gradient.
+    grad_output
+        Cotangent of the shape of ``output``; may itself be a Tensor.
+    unused
+        ``"raise"`` where there is no path from an input, or ``"zero"``.
+
+    Returns
+    -------
+    list of Tensor
+        One for each input, of its shape and dtype.
+
+    Raises
+    ------
+    NoPathError, GradientError, MutationError
+
+    Examples
+    --------
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> (slope,) = gradients(x * x * x, [x])
+    >>> (curvature,) = gradients(slope, [x])
+    >>> slope.item(), curvature.item()
+    (12.0, 12.0)
+    """
+    nodes = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for node in (output, *nodes):
+        if not isinstance(node, Tensor):
+            raise OpError(
+                f"gradients: expected Tensors; got {type(node).__name__}. "
+                "Use tg.grad for functions of arrays"
+            )
+    if unused not in ("raise", "zero"):
+        raise OpError(f"gradients: unused is 'raise' or 'zero'; got {unused!r}")
+    return autodiff.gradients(output, nodes, grad_output, unused)
+
+
