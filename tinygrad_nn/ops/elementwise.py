@@ -200,7 +200,7 @@ def log_sigmoid(x: Array) -> Array:
     """Logarithm of the sigmoid, accurate in both tails.
 
     >>> log_sigmoid(np.array([-1000.0, 0.0]))
-    array([-1000.        ,    -0.69314718])
+    array([-1.00000000e+03, -6.93147181e-01])
     """
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
