@@ -91,7 +91,7 @@ def update_parameters(params, grads, learning_rate):
         p.grad = None  # used up: the next backward() begins anew
 
 
-def train(X, Y, layer_dims, epochs=3000, lr=1.0, *, rng, report=None):
+def train(X, Y, layer_dims, epochs=5000, lr=0.7, *, rng, report=None):
     """Train; return the parameters and every epoch's cost."""
     params = init_params(layer_dims, rng)
     cost_history = []
@@ -133,14 +133,14 @@ def save_pictures(out, cost_history, params, X, Y):
 def main(argv=None):
     """Train, report and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=3000)
+    parser.add_argument("--iterations", type=int, default=5000)
     parser.add_argument("--out", type=Path, default=Path("runs/sigmoid_network"))
     arguments = parser.parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     rng = np.random.RandomState(2)
     X, Y = load_data(500, rng)
-    params, costs = train(X, Y, LAYER_DIMS, arguments.iterations, rng=rng, report=500)
+    params, costs = train(X, Y, LAYER_DIMS, arguments.iterations, rng=rng, report=1000)
     accuracy = np.mean(predict(X, params) == Y)
     print(f"Cost: {costs[0]:.4f} at first, {costs[-1]:.4f} at last")
     print(f"Accuracy: {accuracy:.4f}")

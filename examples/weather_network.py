@@ -193,14 +193,23 @@ IMPROVEMENTS = {
 }
 
 
+PANELS = {
+    "regularisation and batches": ["mini-batches", "dropout", "plain", "L2"],
+    "optimizers": ["plain", "momentum", "RMSProp", "Adam"],
+    "starts": ["plain", "Xavier start", "small random start", "zero start"],
+}
+
+
 def save_picture(out, curves):
-    """Save the cost curves as PNG."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for title, costs in curves.items():
-        axes.plot(np.linspace(0, 1, len(costs)), costs, label=title, lw=1)
-    axes.set(xlabel="share of the training", ylabel="cost", title="Network 4-5-4-3-1")
-    axes.legend(loc="upper right", fontsize=8)
+    """Save the cost curves as PNG, each improvement beside the plain network."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (panel, titles) in zip(panels, PANELS.items(), strict=True):
+        for title in titles:
+            axes.plot(curves[title], label=title, lw=1, alpha=0.8)
+        axes.set(xlabel="step", title=panel)
+        axes.legend(loc="upper right", fontsize=8)
+    panels[0].set_ylabel("cost")
     figure.savefig(out / "cost.png")
 
 
