@@ -14,6 +14,7 @@
     ├── ModelError           (ValueError)         a model put together wrongly
     ├── DataError            (ValueError)         data that cannot be used
     ├── SaveError            (ValueError)         a file that cannot be loaded
+    ├── DivergedError        (FloatingPointError) training left the finite numbers
     ├── MissingExtraError    (ImportError)        an optional package is not installed
     └── GradientMismatch     (AssertionError)     a checked gradient is wrong
 
@@ -24,6 +25,7 @@ Each error is also the built-in error that it resembles. A message reads
 __all__ = [
     "DataError",
     "DetachedError",
+    "DivergedError",
     "DtypeError",
     "GradientError",
     "GradientMismatch",
@@ -85,6 +87,10 @@ class DataError(TinygradError, ValueError):
 
 class SaveError(TinygradError, ValueError):
     """A saved file is missing, damaged, or belongs to something else."""
+
+
+class DivergedError(TinygradError, FloatingPointError):
+    """Training left the finite numbers: names epoch and batch."""
 
 
 class MissingExtraError(TinygradError, ImportError):
