@@ -20,13 +20,14 @@ operand and so nothing older.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.op import Form, Node, Op, Written, data_of, op_of, record
-from tinygrad_nn.recording import current
+from tinygrad_nn.recording import PLAIN, current
 
 __all__ = ["RULES", "Rule"]
 
@@ -128,8 +129,8 @@ RULES = (
     Rule("add", ("-sigmoid(x)", "1"), "1-sigmoid(x)"),
     # logarithms
     Rule("log", ("sigmoid(x)",), None, ops.log_sigmoid, False, _DIGITS),
-    Rule("log", ("1-sigmoid(x)",), None, _of_minus(ops.log_sigmoid), False, _DIGITS),
-    Rule("log1p", ("-sigmoid(x)",), None, _of_minus(ops.log_sigmoid), False, _DIGITS),
+    Rule("log", ("1-sigmoid(x)",), None, ops.log1m_sigmoid, False, _DIGITS),
+    Rule("log1p", ("-sigmoid(x)",), None, ops.log1m_sigmoid, False, _DIGITS),
     Rule("log", ("softmax(x)",), None, ops.log_softmax, False, _DIGITS),
     Rule("log", ("1+exp(x)",), None, ops.softplus, False, _OVERFLOW),
     Rule("log", ("1+exp(-x)",), None, _of_minus(ops.softplus), False, _OVERFLOW),
@@ -143,54 +144,72 @@ for _rule in RULES:
     _TABLE.setdefault(_rule.op, {})[_rule.operands] = _rule
 
 
+_NUMBERS = {1: "1", 0: "0", -1: "-1"}
+_Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
+
+
 def _kind(x: Any) -> str:
-    """Form of an operand, or the number that it is, or anything."""
-    if isinstance(x, Node):
-        return ANY if x._form is None else x._form.kind
-    if np.ndim(x) == 0 and x in (1, 0, -1):
-        return str(int(x))
-    return ANY
+    """Name a constant operand by the number that it is, or as anything."""
+    if x.__class__ in (int, float):
+        return _NUMBERS.get(x, ANY)
+    return ANY if np.ndim(x) else _NUMBERS.get(data_of(x).item(), ANY)
 
 
 def _unary_rule(op: Op, table: Mapping[tuple[str, ...], Rule]) -> Callable[..., Any]:
-    fallback = table.get((ANY,))
+    kinds = {rule.operands[0]: rule for rule in table.values()}
+    fallback = kinds.pop(ANY, None)
+    name = None if fallback is None else fallback.form
 
     def rule(x: Node, **settings: Any) -> Form | Node | None:
         form = x._form
-        found = fallback
         if form is not None:
-            found = table.get((form.kind,), fallback)
-        if found is None:
+            found = kinds.get(form.kind)
+            if found is not None:
+                return _apply(found, op, (x,), settings, form)
+        if name is None:
             return None
-        if found.operands == (ANY,):
-            return Form(found.form or ANY, _bare(x), settings or None)
-        return _apply(found, op, (x,), settings, form)
+        operand = x if current() is PLAIN else _bare(x)
+        return _Form((name, operand, settings or None, None))
 
     return rule
 
 
 def _binary_rule(op: Op, table: Mapping[tuple[str, ...], Rule]) -> Callable[..., Any]:
-    constants = any(ANY in rule.operands for rule in table.values())
+    of_constant = any(ANY in rule.operands for rule in table.values())
 
     def rule(x: Any, y: Any) -> Form | Node | None:
-        left = x._form if isinstance(x, Node) else None
-        right = y._form if isinstance(y, Node) else None
-        if left is None and right is None and not constants:
+        if isinstance(x, Node):
+            left = x._form
+            if isinstance(y, Node):
+                right = y._form
+                if left is None or right is None or not _same(left, right):
+                    return None
+                found = table.get((left.kind, right.kind))
+                return found and _apply(found, op, (x, y), {}, right)
+            if left is None and not of_constant:
+                return None
+            form, variable = left, x
+            constant = _kind(y)
+            kinds = (ANY if left is None else left.kind, constant)
+            loose = (ANY, constant)
+        else:
+            right = y._form
+            if right is None and not of_constant:
+                return None
+            form, variable = right, y
+            constant = _kind(x)
+            kinds = (constant, ANY if right is None else right.kind)
+            loose = (constant, ANY)
+        if constant is ANY:
             return None
-        kinds = (_kind(x), _kind(y))
         found = table.get(kinds)
-        if found is None and constants:
-            found = table.get((kinds[0], ANY)) or table.get((ANY, kinds[1]))
+        if found is not None and form is not None:
+            return _apply(found, op, (x, y), {}, form)
+        found = table.get(loose)
         if found is None:
             return None
-        if ANY in found.operands:
-            operand = x if found.operands[0] == ANY else y
-            if not isinstance(operand, Node):
-                return None
-            return Form(found.form or ANY, _bare(operand))
-        if left is not None and right is not None and not _same(left, right):
-            return None
-        return _apply(found, op, (x, y), {}, right if right is not None else left)
+        operand = variable if current() is PLAIN else _bare(variable)
+        return _Form((found.form, operand, None, None))
 
     return rule
 
@@ -205,32 +224,29 @@ def _apply(
     op: Op,
     inputs: tuple[Any, ...],
     settings: Mapping[str, Any],
-    form: Form | None,
+    form: Form,
 ) -> Form | Node | None:
-    assert form is not None  # noqa: S101 (a rule with a kind was found by a form)
+    """What the rule says: a form for the node to come, or the stable node itself."""
     z = form.operand
     options = form.settings or settings
     if rule.records is None:
-        return Form(rule.form or ANY, z, dict(options) or None)
-    if "keepdims" in options and rule.op == "divide":
+        return _Form((rule.form, z, options or None, None))
+    if options and rule.op == "divide":
         if not options["keepdims"] and options["axis"] is not None:
             return None  # e / e.sum(axis) broadcasts along another axis than it sums
         options = {"axis": options["axis"]}
     kept = Written(op, inputs, settings) if current().records else None
     if rule.keeps_value:
-        value = op.body(*map(data_of, inputs), **settings)
-        stable = op_of(ops.sigmoid)
         operand = z if rule.records is ops.sigmoid else ops.negative(z)
-        return record(stable, value, (operand,), {}, _form(rule, z, None, kept))
+        value = op.body(*map(data_of, inputs), **settings)
+        known = _Form((rule.form, z, None, kept))
+        return record(_SIGMOID, value, (operand,), {}, known)
     node: Node = rule.records(z, **options)
-    node._form = _form(rule, z, dict(options) or None, kept)
+    node._form = _Form((rule.form or ANY, z, options or None, kept))
     return node
 
 
-def _form(
-    rule: Rule, z: Node, settings: Mapping[str, Any] | None, kept: Written | None
-) -> Form:
-    return Form(rule.form or ANY, z, settings, kept)
+_SIGMOID = op_of(ops.sigmoid)
 
 
 def _bare(x: Node) -> Node:

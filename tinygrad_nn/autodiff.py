@@ -14,6 +14,7 @@ serves higher orders, any node, and every backward that fell into the trap.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +35,7 @@ from tinygrad_nn.ops import (
     sum,
     where,
 )
+from tinygrad_nn.shapes import Shape
 
 __all__ = ["accumulate", "gradients", "pull"]
 
@@ -240,18 +242,23 @@ def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
     if not hasattr(share, "dtype"):
         share = np.asarray(share)
     shape = value.shape
-    if share.shape != shape:
-        if share.ndim == 0 and op.pointwise:
-            if out.shape != shape:
-                share = _unbroadcast(np.broadcast_to(share, out.shape), shape, op)
-        elif not (share.ndim == 0 and op.kind == "reduction" and out.ndim == 0):
-            share = _unbroadcast(share, shape, op)
+    if op.pointwise and share.shape != out.shape:
+        # Where g is a number that stands for an array, the share may have the shape of
+        # one operand only: it stands for an array of the result's shape too.
+        if share.ndim or shape != out.shape:
+            share = _repeated(share, shape, out.shape, op)
+    if share.shape != shape and not (
+        share.ndim == 0
+        and (op.pointwise or (op.kind == "reduction" and out.ndim == 0))
+    ):
+        share = _unbroadcast(share, shape, op)
     if share.dtype != value.dtype:
         share = share.astype(value.dtype)
     return share
 
 
-def _folded_axes(have: tuple[int, ...], wanted: tuple[int, ...], op: Op) -> tuple[int, ...]:
+@lru_cache(4096)
+def _folded_axes(have: Shape, wanted: Shape, op: Op) -> tuple[int, ...]:
     """Axes along which a share of shape ``have`` was repeated from ``wanted``.
 
     Raises
@@ -267,16 +274,28 @@ def _folded_axes(have: tuple[int, ...], wanted: tuple[int, ...], op: Op) -> tupl
             fits = n == 1
             axes.append(extra + i)
     if not fits:
-        raise ShapeError(
-            f"{op.name}: its gradient rule returned shape {have} for an operand of "
-            f"shape {wanted}. Return one number for each element of the operand"
-        )
+        raise _misshapen(have, wanted, op)
     return tuple(axes)
 
 
-def _unbroadcast(share: Array, shape: tuple[int, ...], op: Op) -> Array:
+def _repeated(share: Array, wanted: Shape, size: Shape, op: Op) -> Array:
+    try:
+        return np.broadcast_to(share, size)
+    except ValueError:
+        raise _misshapen(share.shape, wanted, op) from None
+
+
+def _misshapen(have: Shape, wanted: Shape, op: Op) -> ShapeError:
+    return ShapeError(
+        f"{op.name}: its gradient rule returned shape {have} for an operand of "
+        f"shape {wanted}. Return one number for each element of the operand"
+    )
+
+
+def _unbroadcast(share: Array, shape: Shape, op: Op) -> Array:
     axes = _folded_axes(share.shape, shape, op)
-    return np.add.reduce(share, axes, keepdims=True).reshape(shape)
+    folded = np.add.reduce(share, axes, None, None, True)
+    return folded if folded.shape == shape else folded.reshape(shape)
 
 
 def _pull_with_care(
@@ -526,7 +545,8 @@ def _seed(root: Node, grad_output: Array | None) -> Array:
                 f"backward: starts from a single number; got shape {value.shape}. "
                 "Reduce it first, for example with .sum(), or pass grad_output"
             )
-        return np.ones(value.shape, value.dtype)[()]
+        one = value.dtype.type(1)
+        return np.full(value.shape, one) if value.ndim else one
     seed = np.array(data_of(grad_output), value.dtype)
     if seed.shape != value.shape:
         raise ShapeError(

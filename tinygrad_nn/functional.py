@@ -88,12 +88,11 @@ def dot(x: Array, y: Array) -> Array:
     >>> dot(-1, np.array([1.0, 2.0]))
     array([-1., -2.])
     """
-    left, right = np.ndim(data_of(x)), np.ndim(data_of(y))
+    left = x._data.ndim if isinstance(x, Node) else np.ndim(x)
+    right = y._data.ndim if isinstance(y, Node) else np.ndim(y)
     if left == 0 or right == 0:
         return ops.multiply(x, y)
-    if right == 1 or (left <= 2 and right == 2) or left == right == 2:
-        return matmul(_array(x), _array(y))
-    if right == 2:
+    if right <= 2:
         return matmul(_array(x), _array(y))
     axes = "abcdefghijklmnopqrstuvw"
     first = axes[:left]

@@ -34,6 +34,7 @@ __all__ = [
     "data_of",
     "elementwise",
     "inputs_of",
+    "inside_rules",
     "op_of",
     "primitive",
     "record",
@@ -58,6 +59,7 @@ _current = recording.current
 _tick = recording.tick
 _HOME = recording.HOME
 _PLAIN = recording.PLAIN
+_new = object.__new__
 
 
 class Node:
@@ -112,27 +114,17 @@ class Written(NamedTuple):
     settings: Mapping[str, Any]
 
 
-class Form:
+class Form(NamedTuple):
     """What a node's value is known to equal: ``kind`` of ``operand``.
 
     Forms are found from the bottom up, one op at a time, so looking for a
     pattern costs one attribute and nothing is ever searched.
     """
 
-    __slots__ = ("kind", "operand", "settings", "shared", "written")
-
-    def __init__(
-        self,
-        kind: str,
-        operand: Node,
-        settings: Any = None,
-        written: Written | None = None,
-    ) -> None:
-        self.kind = kind
-        self.operand = operand
-        self.settings = settings
-        self.written = written
-        self.shared: Any = None
+    kind: str
+    operand: Node
+    settings: Any = None
+    written: Written | None = None
 
 
 class Op:
@@ -453,6 +445,19 @@ def _quieted(function: Callable[..., Any]) -> Callable[..., Any]:
     return body
 
 
+def inside_rules(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a quiet op for use in gradient rules: the backward silences it already."""
+    body = op_of(function).function
+
+    def call(*operands: Any) -> Any:
+        for x in operands:
+            if isinstance(x, Node):
+                return function(*operands)
+        return body(*operands)
+
+    return call
+
+
 def _suggestion(name: str, names: Sequence[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 (only on an error)
 
@@ -498,7 +503,7 @@ def record(
     form: Form | None,
 ) -> Node:
     """Make the node of an op of any arity; the quick recorders do the same inline."""
-    node = _result.__new__(_result)
+    node = _new(_result)
     node._data = value
     node._form = form
     node._order = _tick()
@@ -573,7 +578,7 @@ def _unary(op: Op) -> Callable[..., Any]:
             raise op.explain(error, (x,), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
             return record(op, value, (x,), _NO_SETTINGS, form)
-        node = _result.__new__(_result)
+        node = _new(_result)
         node._data = value
         node._op = op
         node._x = x
@@ -623,7 +628,7 @@ def _binary(op: Op) -> Callable[..., Any]:
             raise op.explain(error, (x, y), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
             return record(op, value, (x, y), _NO_SETTINGS, form)
-        node = _result.__new__(_result)
+        node = _new(_result)
         node._data = value
         node._op = op
         node._x = x
@@ -645,9 +650,11 @@ def _binary(op: Op) -> Callable[..., Any]:
 
 def _unary_with_settings(op: Op) -> Callable[..., Any]:
     body = op.body
+    defaults = op.defaults
+    differentiable = op.differentiable
 
     def call(x: Any, *values: Any, **keywords: Any) -> Any:
-        settings = op.bind(values, keywords)
+        settings = op.bind(values, keywords) if values or keywords else defaults
         if not isinstance(x, Node):
             return body(x, **settings)
         form = None
@@ -659,7 +666,24 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
             value = body(x._data, **settings)
         except (TypeError, ValueError) as error:
             raise op.explain(error, (x,), settings) from None
-        return record(op, value, (x,), settings, form)
+        if _current() is not _PLAIN:
+            return record(op, value, (x,), settings, form)
+        node = _new(_result)
+        node._data = value
+        node._op = op
+        node._x = x
+        node._settings = settings
+        node._form = form
+        node.requires_grad = differentiable and x.requires_grad
+        node._order = _tick()
+        frame = _getframe(1)
+        code = frame.f_code
+        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+            frame = frame.f_back
+            code = frame.f_code
+        node._code = code
+        node._lasti = frame.f_lasti
+        return node
 
     return call
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.op import Array, elementwise
+from tinygrad_nn.op import Array, elementwise, inside_rules
 from tinygrad_nn.ops.comparison import equal, greater, sign
 from tinygrad_nn.ops.samples import reals
 from tinygrad_nn.ops.selection import where
@@ -18,6 +18,7 @@ __all__ = [
     "exp",
     "expm1",
     "log",
+    "log1m_sigmoid",
     "log1p",
     "log_sigmoid",
     "logistic_loss",
@@ -164,7 +165,7 @@ def cos(x: Array) -> Array:
 
 @elementwise(
     formula=r"\tanh $x",
-    vjp=lambda g, out, _x: g * (1 - out * out),
+    vjp=lambda g, out, _x: g * (1.0 - out * out),
     samples=reals(1),
 )
 def tanh(x: Array) -> Array:
@@ -178,7 +179,7 @@ def tanh(x: Array) -> Array:
 
 @elementwise(
     formula=r"\sigma($x)",
-    vjp=lambda g, out, _x: g * (out * (1 - out)),
+    vjp=lambda g, out, _x: g * (out * (1.0 - out)),
     samples=reals(1, (-4.0, 4.0)),
     quiet=True,
 )
@@ -188,12 +189,15 @@ def sigmoid(x: Array) -> Array:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return 1 / (1 + np.exp(-x))
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+_sigmoid = inside_rules(sigmoid)
 
 
 @elementwise(
     formula=r"\log \sigma($x)",
-    vjp=lambda g, _out, x: g * sigmoid(-x),
+    vjp=lambda g, _out, x: g * _sigmoid(-x),
     samples=reals(1, (-4.0, 4.0)),
 )
 def log_sigmoid(x: Array) -> Array:
@@ -202,12 +206,26 @@ def log_sigmoid(x: Array) -> Array:
     >>> log_sigmoid(np.array([-1000.0, 0.0]))
     array([-1.00000000e+03, -6.93147181e-01])
     """
-    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+    return np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x)))
+
+
+@elementwise(
+    formula=r"\log(1 - \sigma($x))",
+    vjp=lambda g, _out, x: g * -_sigmoid(x),
+    samples=reals(1, (-4.0, 4.0)),
+)
+def log1m_sigmoid(x: Array) -> Array:
+    """Logarithm of one minus the sigmoid, accurate in both tails.
+
+    >>> log1m_sigmoid(np.array([1000.0, 0.0]))
+    array([-1.00000000e+03, -6.93147181e-01])
+    """
+    return np.minimum(-x, 0.0) - np.log1p(np.exp(-np.abs(x)))
 
 
 @elementwise(
     formula=r"\log(1 + e^{$x})",
-    vjp=lambda g, _out, x: g * sigmoid(x),
+    vjp=lambda g, _out, x: g * _sigmoid(x),
     samples=reals(1, (-4.0, 4.0)),
 )
 def softplus(x: Array) -> Array:
@@ -216,12 +234,12 @@ def softplus(x: Array) -> Array:
     >>> softplus(np.array([0.0, 1000.0]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
 @elementwise(
     formula=r"\mathrm{relu}($x)",
-    vjp=lambda g, _out, x: g * greater(x, 0),
+    vjp=lambda g, _out, x: g * greater(x, 0.0),
     paths=(lambda x: greater(x, 0),),
     samples=reals(1),
 )
@@ -237,22 +255,31 @@ def relu(x: Array) -> Array:
 @elementwise(
     formula=r"\sigma($x) - $y",
     vjp=(
-        lambda g, _out, x, _y: g * (sigmoid(x) * sigmoid(-x)),
+        lambda g, _out, x, _y: g * (_sigmoid(x) * _sigmoid(-x)),
         lambda g, _out, _x, _y: -g,
     ),
     samples=reals(2, (-4.0, 4.0), (0.0, 1.0)),
-    quiet=True,
 )
 def logistic_residual(x: Array, y: Array) -> Array:
     """``sigmoid(x) - y`` without losing digits where the sigmoid is close to ``y``.
 
-    The tail s = sigmoid(-|x|) is small and accurate; the rest is 0, 1 or y.
+    Equal to ``(1 - y) sigmoid(x) - y sigmoid(-x)``: for labels 0 and 1 one of the
+    terms is exactly 0, and the other is accurate in both tails. With the odds
+    e = exp(-x) against the label it is one fraction, (1 - y - y e) / (1 + e).
 
     >>> logistic_residual(np.array([40.0, -1000.0]), np.array([1.0, 0.0]))
-    array([-4.24835426e-18,  0.00000000e+00])
+    array([-4.24835426e-018,  1.21678083e-308])
     """
-    tail = 1 / (1 + np.exp(np.abs(x)))
-    return np.where(x < 0, tail, -tail) + ((x >= 0) - y)
+    odds = np.exp(np.minimum(-x, _largest_exponent(x)))
+    return ((1.0 - y) - y * odds) / (1.0 + odds)
+
+
+def _largest_exponent(x: Array) -> float:
+    """Return the largest whole number whose exponential is finite in this dtype."""
+    return _LARGEST.get(x.dtype, np.inf)
+
+
+_LARGEST = {np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"}
 
 
 @elementwise(
@@ -271,4 +298,4 @@ def logistic_loss(x: Array, y: Array) -> Array:
     >>> logistic_loss(np.array([-1000.0, 0.0]), np.array([1.0, 0.0]))
     array([1.00000000e+03, 6.93147181e-01])
     """
-    return np.maximum(x, 0) - x * y + np.log1p(np.exp(-np.abs(x)))
+    return np.maximum(x, 0.0) - x * y + np.log1p(np.exp(-np.abs(x)))

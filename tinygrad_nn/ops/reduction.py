@@ -110,7 +110,7 @@ def share(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     kind="reduction",
     formula=r"\sum_{$axis} $x",
     shape=_reduced,
-    vjp=lambda g, _out, x, axis, keepdims: share(g, np.shape(x), axis, keepdims),
+    vjp=lambda g, _out, x, axis, keepdims: share(g, x.shape, axis, keepdims),
     samples=cases(*_AXES, *_EMPTY),
     refuses=_WRONG,
 )
@@ -125,6 +125,8 @@ def sum(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
 
 def count(shape: Shape, axis: Axes) -> int:
     """How many elements one element of a reduction comes from."""
+    if axis is None:
+        return math.prod(shape)
     return math.prod(shape[i] for i in shapes.normalize_axes(len(shape), axis))
 
 
@@ -133,7 +135,7 @@ def count(shape: Shape, axis: Axes) -> int:
     formula=r"\mathrm{mean}_{$axis}\, $x",
     shape=_reduced_not_empty,
     vjp=lambda g, _out, x, axis, keepdims: share(
-        g / count(np.shape(x), axis), np.shape(x), axis, keepdims
+        g / count(x.shape, axis), x.shape, axis, keepdims
     ),
     samples=cases(*_AXES),
     refuses=(*_WRONG, *cases(*_EMPTY)),
@@ -144,11 +146,10 @@ def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
     np.float64(2.5)
     """
-    if axis is None and np.size(x):
-        return np.add.reduce(x, None, None, None, keepdims) / np.size(x)
-    if count(np.shape(x), axis) == 0:
-        raise ValueError("the mean of no elements is not defined")  # noqa: TRY003, EM101, RUF100
-    return np.add.reduce(x, axis, None, None, keepdims) / count(np.shape(x), axis)
+    size = count(np.shape(x), axis)
+    if size == 0:
+        raise ValueError("expected at least one element along the reduced axes")
+    return np.add.reduce(x, axis, None, None, keepdims) / size
 
 
 def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
