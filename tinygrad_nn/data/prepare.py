@@ -81,16 +81,16 @@ class Standardizer:
         values = _numbers("Standardizer.fit", X).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = values.mean(axis=0), values.std(axis=0)
-        if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
-            raise DataError(
-                "Standardizer.fit: expected numbers whose squares can be summed; got "
-                f"numbers up to {np.abs(values).max():g}. Rescale the feature"
-            )
         # Exact comparison: the rounded mean of a constant column need not equal it,
         # and dividing by what rounding left would turn nothing into +-1.
         constant = values.min(axis=0) == values.max(axis=0)
         mean = np.where(constant, values[0], mean)
         scale = np.where(constant | (deviation == 0), 1.0, deviation)
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            raise DataError(
+                "Standardizer.fit: expected numbers whose squares can be summed; got "
+                f"numbers up to {np.abs(values).max():g}. Rescale the feature"
+            )
         self._fitted = mean, scale
         return self
 
