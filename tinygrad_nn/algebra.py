@@ -146,6 +146,7 @@ for _rule in RULES:
 
 _NUMBERS = {1: "1", 0: "0", -1: "-1"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
+_Written = partial(tuple.__new__, Written)
 
 
 def _kind(x: Any) -> str:
@@ -235,10 +236,10 @@ def _apply(
         if not options["keepdims"] and options["axis"] is not None:
             return None  # e / e.sum(axis) broadcasts along another axis than it sums
         options = {"axis": options["axis"]}
-    kept = Written(op, inputs, settings) if current().records else None
+    kept = _Written((op, inputs, settings)) if current().records else None
     if rule.keeps_value:
         operand = z if rule.records is ops.sigmoid else ops.negative(z)
-        value = op.body(*map(data_of, inputs), **settings)
+        value = op.body(*[data_of(x) for x in inputs])
         known = _Form((rule.form, z, None, kept))
         return record(_SIGMOID, value, (operand,), {}, known)
     node: Node = rule.records(z, **options)

@@ -92,37 +92,27 @@ def _tape(root: Node) -> list[Node]:
     while stack:
         node = stack.pop()
         found.append(node)
-        arity = node._op.arity  # type: ignore[union-attr]
-        if arity == MANY:
-            for x in node._x:
-                if (
-                    isinstance(x, Node)
-                    and x.requires_grad
-                    and x._op is not None
-                    and x not in seen
-                ):
-                    seen.add(x)
-                    stack.append(x)
-            continue
+        leads = node._leads
         x = node._x
-        if (
-            isinstance(x, Node)
-            and x.requires_grad
-            and x._op is not None
-            and x not in seen
-        ):
+        if x.__class__ is tuple:
+            for y in x:
+                if (
+                    isinstance(y, Node)
+                    and y.requires_grad
+                    and y._op is not None
+                    and y not in seen
+                ):
+                    seen.add(y)
+                    stack.append(y)
+            continue
+        if leads & 1 and x._op is not None and x not in seen:
             seen.add(x)
             stack.append(x)
-        if arity == 2:
-            x = node._y
-            if (
-                isinstance(x, Node)
-                and x.requires_grad
-                and x._op is not None
-                and x not in seen
-            ):
-                seen.add(x)
-                stack.append(x)
+        if leads & 2:
+            y = node._y
+            if y._op is not None and y not in seen:
+                seen.add(y)
+                stack.append(y)
     found.sort(key=_by_order, reverse=True)
     return found
 
@@ -168,12 +158,10 @@ def _pull_arrays(
         elif arity == 2:
             x = node._x
             y = node._y
-            # Values first: what is saved is the operand as it was recorded.
-            x_leads = isinstance(x, Node)
-            y_leads = isinstance(y, Node)
-            a = x._data if x_leads else x
-            b = y._data if y_leads else y
-            if x_leads and x.requires_grad:
+            leads = node._leads
+            a = x._data if leads & 1 or isinstance(x, Node) else x
+            b = y._data if leads & 2 or isinstance(y, Node) else y
+            if leads & 1:
                 rule = op.rules[0]
                 share = (
                     rule(g, out, a, b, **node._settings)
@@ -188,7 +176,7 @@ def _pull_arrays(
                     grads[x] = share.copy()
                 else:
                     grads[x] = share
-            if y_leads and y.requires_grad:
+            if leads & 2:
                 rule = op.rules[1]
                 share = (
                     rule(g, out, a, b, **node._settings)

@@ -77,6 +77,7 @@ class Node:
         "_form",  # what the value is known to equal (a Form), or None
         "_grad",
         "_lasti",
+        "_leads",  # bits: operand 0, 1 require a gradient (1 for any of three and more)
         "_name",
         "_op",  # the op that made it; None for a leaf
         "_order",  # time of recording; for a leaf, of its latest change
@@ -94,6 +95,7 @@ class Node:
     _form: Form | None
     _grad: Any
     _lasti: int
+    _leads: int
     _name: str | None
     _op: Op | None
     _order: int
@@ -508,24 +510,25 @@ def record(
     node._form = form
     node._order = _tick()
     mode = _current()
-    node.requires_grad = False
-    node._lasti = -1
-    node._code = None
     if not mode.records:
-        node._op = None
+        node.requires_grad = False
+        node._op = node._code = None
+        node._lasti = -1
         return node
     node._op = op
     node._settings = settings
+    leads = 0
+    if op.differentiable:
+        for i, x in enumerate(inputs):
+            if isinstance(x, Node) and x.requires_grad:
+                leads |= 1 << i
     if op.arity == MANY:
         node._x = inputs
     else:
         node._x = inputs[0]
         node._y = inputs[-1]
-    if op.differentiable:
-        for x in inputs:
-            if isinstance(x, Node) and x.requires_grad:
-                node.requires_grad = True
-                break
+    node._leads = leads
+    node.requires_grad = leads != 0
     frame = _getframe(2)
     code = frame.f_code
     while code.co_filename.startswith(_HOME) and frame.f_back is not None:
@@ -533,10 +536,11 @@ def record(
         code = frame.f_code
     node._code = code
     node._lasti = frame.f_lasti
-    if mode.scope is not None:
-        node._scope = mode.scope
-    if mode.checksums:
-        node._sums = checksums(inputs)
+    if mode is not _PLAIN:
+        if mode.scope is not None:
+            node._scope = mode.scope
+        if mode.checksums:
+            node._sums = checksums(inputs)
     return node
 
 
@@ -583,7 +587,7 @@ def _unary(op: Op) -> Callable[..., Any]:
         node._op = op
         node._x = x
         node._form = form
-        node.requires_grad = differentiable and x.requires_grad
+        node._leads = node.requires_grad = differentiable and x.requires_grad
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code
@@ -605,16 +609,17 @@ def _binary(op: Op) -> Callable[..., Any]:
         form = None
         if isinstance(x, Node):
             left = x._data
-            needs = x.requires_grad
+            leads = x.requires_grad
             if isinstance(y, Node):
                 right = y._data
-                needs = needs or y.requires_grad
+                if y.requires_grad:
+                    leads += 2
             else:
                 right = y = _constant(y, op)
         elif isinstance(y, Node):
             left = x = _constant(x, op)
             right = y._data
-            needs = y.requires_grad
+            leads = y.requires_grad + y.requires_grad
         else:
             return body(x, y)
         rule = op.rule
@@ -634,7 +639,8 @@ def _binary(op: Op) -> Callable[..., Any]:
         node._x = x
         node._y = y
         node._form = form
-        node.requires_grad = differentiable and needs
+        node._leads = leads
+        node.requires_grad = differentiable and leads > 0
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code
@@ -674,7 +680,7 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
         node._x = x
         node._settings = settings
         node._form = form
-        node.requires_grad = differentiable and x.requires_grad
+        node._leads = node.requires_grad = differentiable and x.requires_grad
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code

@@ -146,7 +146,7 @@ def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
     np.float64(2.5)
     """
-    size = count(np.shape(x), axis)
+    size = np.size(x) if axis is None else count(np.shape(x), axis)
     if size == 0:
         raise ValueError("expected at least one element along the reduced axes")
     return np.add.reduce(x, axis, None, None, keepdims) / size
