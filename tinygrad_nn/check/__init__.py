@@ -1,0 +1,12 @@
+"""Verdicts on gradients: is it right, and if not, where and why?"""
+
+from tinygrad_nn.check.gradients import assert_gradients, check_gradients
+from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst
+
+__all__ = [
+    "GradientReport",
+    "ParameterReport",
+    "Worst",
+    "assert_gradients",
+    "check_gradients",
+]

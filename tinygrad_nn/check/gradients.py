@@ -1,0 +1,405 @@
+"""`check_gradients` and `assert_gradients`: is this gradient right?
+
+No step and no tolerance to choose. How it works, and what it was measured against, is
+told in the files below: `noise` (how much values jitter), `line` (slopes with a bound
+of their error), `verdict` (one claim on one line), `site` (all claims at a point),
+`causes` (the mistake in words).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph
+from tinygrad_nn.check.causes import Evidence, name_cause
+from tinygrad_nn.check.report import (
+    GradientReport,
+    ParameterReport,
+    Worst,
+    worst_verdict,
+)
+from tinygrad_nn.check.site import Finding, Site, sizes_of
+from tinygrad_nn.check.subject import Claim, Point, Subject, autograd, by_hand
+from tinygrad_nn.errors import GradientError, GradientMismatch, OpError
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["assert_gradients", "check_gradients"]
+
+
+def check_gradients(
+    f: Callable[..., Any],
+    *arrays: Any,
+    formula: Callable[..., Any] | None = None,
+    vjp: Callable[..., Any] | None = None,
+    names: Sequence[str] | str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+) -> GradientReport:
+    """Judge gradients by numbers: autograd's, and a hand-written one beside it.
+
+    Parameters
+    ----------
+    f
+        A function of the arrays, for the numbers; it returns a number or an array. It
+        is also given Tensors, to judge autograd. With ``formula`` or ``vjp`` it may be
+        plain NumPy code that no Tensor can run: then only those are judged.
+    arrays
+        The point: floating arrays (or Tensors, numbers) are checked, in float64;
+        arrays of integers and booleans are passed on as they are.
+    formula
+        ``formula(*arrays)``: gradients of a function with one number as its value, as
+        a tuple, or a dictionary with keys like ``"W"`` or ``"dW"``.
+    vjp
+        ``vjp(g, *arrays)``: the same for a function with any output; ``g`` is the
+        gradient with respect to the output, of its shape.
+    names
+        Of the arrays, as a list or in one string; by default the parameters of ``f``.
+    seed
+        Of the random directions. The same seed gives the same report.
+    strict
+        Let ``weak`` fail: where noise keeps the numbers from being sharp.
+
+    Returns
+    -------
+    GradientReport
+        ``.ok``, ``.verdict`` (``"ok"``, ``"wrong"``, ``"weak"`` or ``"kink"``),
+        ``.parameters[name].worst.index``, ``.analytic``, ``.numeric``, ``.bound``, and
+        a table as its text.
+
+    Raises
+    ------
+    GradientError
+        If ``f`` is not deterministic, not finite, or ``vjp`` is not linear in ``g``.
+    MutationError
+        If ``f`` or the hand-written gradient writes into its inputs.
+    ShapeError
+        If a hand-written gradient has another shape than its array.
+    OpError
+        If a gradient is missing, or ``f`` does not return Tensors and none is given.
+
+    Examples
+    --------
+    >>> W = np.array([[0.5, -1.0], [2.0, 0.1]])
+    >>> def cost(W):
+    ...     return np.sum(np.tanh(W) ** 2)
+    >>> check_gradients(cost, W).verdict
+    'ok'
+    >>> report = check_gradients(cost, W, formula=lambda W: 2 * (1 - np.tanh(W) ** 2))
+    >>> report.verdict, report.blame
+    ('wrong', ('formula',))
+    >>> report = check_gradients(
+    ...     cost, W, formula=lambda W: {"dW": np.tanh(W) * (1 - np.tanh(W) ** 2)}
+    ... )
+    >>> print(report.parameters["W"].cause)
+    a factor 1/2: the 2 of a square's derivative is missing
+    """
+    if formula is not None and vjp is not None:
+        raise OpError("check_gradients: expected formula or vjp; got both")
+    if not callable(f):
+        raise OpError(
+            f"check_gradients: expected a function of the arrays; got "
+            f"{type(f).__name__}. Write check_gradients(lambda W: …, W)"
+        )
+    subject = Subject(f, arrays, names, formula)
+    value = subject.start()
+    cotangent = np.ones(1)
+    if value.size != 1:
+        # Never all ones: sums hide mistakes, as in any normalising function.
+        cotangent = np.random.default_rng([seed, 1]).standard_normal(value.shape)
+    claims: dict[str, Claim] = {}
+    notes: list[str] = []
+    hand = _by_hand(subject, formula, vjp, cotangent)
+    if hand is not None:
+        claims["formula"] = hand
+    recorded = autograd(subject, cotangent)
+    if hand is None or (trouble := _trouble(recorded, subject)) is None:
+        claims["autograd"] = recorded
+    else:
+        notes.append(f"judged by the numbers alone: f does not run on Tensors: {trouble}")
+    sizes = _sizes(subject)
+    judged = list(claims)
+    if len(judged) == 2 and _same(claims, subject):
+        del claims["autograd"]
+    results = {
+        who: _parameters(subject, claim, cotangent, seed, sizes)
+        for who, claim in claims.items()
+    }
+    blame = [
+        who
+        for who in sorted(results)
+        if any(p.verdict == "wrong" for p in results[who].values())
+    ]
+    if blame and len(results) < len(judged):
+        blame = sorted(judged)
+    # What is shown is the one who is wrong, the formula first.
+    shown = next((results[w] for w in results if w in blame), next(iter(results.values())))
+    if not blame and len(results) == 2:
+        notes.append("formula and autograd differ where slopes have a choice: at kinks")
+    if not any(np.any(g) for claim in claims.values() for g in claim(subject.point)):
+        notes.append("the gradient is zero here: a wrong scale would not be seen")
+    if subject.on_tensors:
+        notes.append("f was evaluated on Tensors: on arrays it is not finite or fails")
+    return GradientReport(
+        parameters=shown,
+        blame=tuple(blame),
+        judged=tuple(judged),
+        evaluations=subject.evaluations,
+        seed=seed,
+        strict=strict,
+        notes=tuple(notes),
+    )
+
+
+def assert_gradients(
+    f: Callable[..., Any],
+    *arrays: Any,
+    formula: Callable[..., Any] | None = None,
+    vjp: Callable[..., Any] | None = None,
+    names: Sequence[str] | str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+) -> GradientReport:
+    """Raise where `check_gradients` finds a mistake; return its report otherwise.
+
+    Raises
+    ------
+    GradientMismatch
+        With the report as its text, and as its attribute ``report``.
+
+    Examples
+    --------
+    >>> assert_gradients(lambda x: x * x, 3.0, formula=lambda x: 2 * x).verdict
+    'ok'
+    """
+    __tracebackhide__ = True
+    report = check_gradients(
+        f, *arrays, formula=formula, vjp=vjp, names=names, seed=seed, strict=strict
+    )
+    if not report.ok:
+        error = GradientMismatch(f"gradients: {report}")
+        error.report = report  # type: ignore[attr-defined]
+        raise error
+    return report
+
+
+def _by_hand(
+    subject: Subject,
+    formula: Callable[..., Any] | None,
+    vjp: Callable[..., Any] | None,
+    cotangent: np.ndarray,
+) -> Claim | None:
+    if vjp is not None:
+        seed = cotangent.reshape(subject.shape)
+        claim = by_hand(subject, vjp, seed)
+        _refuse_nonlinear(claim, by_hand(subject, vjp, 2 * seed), subject)
+        return claim
+    if formula is None:
+        return None
+    if cotangent.size != 1:
+        raise GradientError(
+            "formula: gives the gradient of one number; got an f with output shape "
+            f"{subject.shape}. Give vjp=lambda g, *arrays: …, or reduce f to a number"
+        )
+    return by_hand(subject, formula, None)
+
+
+def _refuse_nonlinear(claim: Claim, doubled: Claim, subject: Subject) -> None:
+    """Refuse a vjp that ignores the gradient it is given, or bends it."""
+    for name, once, twice in zip(
+        subject.names, claim(subject.point), doubled(subject.point), strict=True
+    ):
+        if not np.isfinite(once).all() or not np.isfinite(twice).all():
+            continue
+        size = np.abs(once).max(initial=0.0)
+        if np.any(np.abs(twice - 2 * once) > 1e-9 * size):
+            raise GradientError(
+                f"vjp: expected the gradient of {name} to double with g; got "
+                f"{np.abs(twice).max():.6g} for {size:.6g}. Multiply by g, once"
+            )
+
+
+def _trouble(claim: Claim, subject: Subject) -> str | None:
+    """What stops autograd from running f; None if nothing does."""
+    try:
+        claim(subject.point)
+    except Exception as error:  # noqa: BLE001 (plain NumPy code may fail in any way)
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return None
+
+
+def _same(claims: dict[str, Claim], subject: Subject) -> bool:
+    """Whether formula and autograd agree to rounding, element by element."""
+    formula, recorded = (claims[who](subject.point) for who in ("formula", "autograd"))
+    for x, y, point in zip(formula, recorded, subject.point, strict=True):
+        if not np.isfinite(x).all() or not np.isfinite(y).all():
+            return False
+        size = np.abs(y * sizes_of(point)).max(initial=0.0)
+        off = np.abs(x - y) * sizes_of(point)
+        if np.any(off > 1e-10 * np.abs(y * sizes_of(point)) + 1e-13 * size):
+            return False
+    return True
+
+
+def _sizes(subject: Subject) -> tuple[int, ...]:
+    """Lengths of axes that occur in the computation: factors come from them."""
+    found = {n for x in subject.point for n in x.shape}
+    try:
+        with np.errstate(all="ignore"):
+            inputs = [Tensor(x, requires_grad=True) for x in subject.point]
+            output = subject.f(*subject.arguments(inputs))
+        if isinstance(output, Tensor):
+            for node in graph.nodes(output)[:1000]:
+                found.update(node._data.shape)
+    except Exception:  # noqa: BLE001, S110 (only a help for words)
+        pass
+    return tuple(sorted(found))
+
+
+def _parameters(
+    subject: Subject,
+    claim: Claim,
+    cotangent: np.ndarray,
+    seed: int,
+    sizes: tuple[int, ...],
+) -> dict[str, ParameterReport]:
+    """Judge one claim: at the given point, then at another nearby."""
+    rng = np.random.default_rng(seed)
+    site = Site(subject, claim, cotangent, subject.point, rng)
+    findings, settled = _findings(site)
+    places = dict.fromkeys(findings, site)
+    if all(finding.verdict != "wrong" for finding in findings.values()):
+        # A mistake can be invisible at one point: a forgotten regulariser at W = 0.
+        for _ in range(1 if settled else 3):
+            beside = _beside(subject, claim, cotangent, rng)
+            if beside is None:
+                break
+            wrong = _refuted(beside)
+            findings.update(wrong)
+            places.update(dict.fromkeys(wrong, beside))
+            if wrong:
+                break
+    return {
+        subject.names[p]: _described(
+            subject.names[p], places[p], p, finding, sizes
+        )
+        for p, finding in sorted(findings.items())
+    }
+
+
+def _findings(site: Site) -> tuple[dict[int, Finding], bool]:
+    """Judge every parameter; whether all were judged at once, and so without doubt."""
+    findings = {
+        p: Finding("ok", 0.0, {}) if np.isfinite(g).all() else Finding("wrong", 0.0, {})
+        for p, g in enumerate(site.gradients)
+    }
+    if not site.open:
+        return findings, True
+    kind, resolution = site.agrees(2)
+    if kind == "pass":
+        findings.update({p: Finding("ok", resolution, {}) for p in site.open})
+        return findings, True
+    findings.update({p: site.examine(p) for p in site.open})
+    verdict = worst_verdict(*(finding.verdict for finding in findings.values()))
+    return findings, verdict == "ok"
+
+
+def _refuted(site: Site) -> dict[int, Finding]:
+    """Parameters that are wrong without doubt at a second point."""
+    kind, _ = site.agrees(1)
+    if kind in ("pass", "limited"):
+        return {}
+    found = {p: site.examine(p, thorough=False) for p in site.open}
+    return {p: f for p, f in found.items() if f.verdict == "wrong"}
+
+
+def _beside(
+    subject: Subject, claim: Claim, cotangent: np.ndarray, rng: np.random.Generator
+) -> Site | None:
+    """A point nearby where the function is finite; None if none is found."""
+    start = subject.point
+    shifts = [sizes_of(x) * rng.standard_normal(x.shape) for x in start]
+    for width in (0.02, 0.002):
+        point: Point = [
+            np.asarray(x + width * d) for x, d in zip(start, shifts, strict=True)
+        ]
+        value = subject.at(point)
+        if value is not None and value.size == cotangent.size:
+            site = Site(subject, claim, cotangent, point, rng)
+            return site if len(site.open) == len(start) else None
+    return None
+
+
+def _described(
+    name: str, site: Site, parameter: int, finding: Finding, sizes: tuple[int, ...]
+) -> ParameterReport:
+    gradient = site.gradients[parameter]
+    elements = finding.elements
+    wrong = [i for i, e in elements.items() if e.verdict == "wrong"]
+    report = ParameterReport(
+        name,
+        gradient.shape,
+        finding.verdict,
+        wrong=len(wrong),
+        kinks=sum(e.verdict == "kink" for e in elements.values()),
+        checked=len(elements),
+        resolution=finding.resolution,
+        cause=finding.cause,
+    )
+    if finding.verdict != "wrong":
+        return report
+    evidence = _evidence(site, parameter, finding, wrong, sizes)
+    bad = ~np.isfinite(gradient)
+    if bad.any():
+        worst = _worst(int(np.flatnonzero(bad)[0]), evidence)
+    else:
+        off = {i: abs(gradient.flat[i] - e.numeric) for i, e in elements.items()}
+        worst = _worst(max(wrong or off, key=off.__getitem__), evidence)
+    return ParameterReport(
+        **{
+            **report.__dict__,
+            "wrong": len(wrong) or int(bad.sum()),
+            "worst": worst,
+            "cause": finding.cause or name_cause(evidence),
+        }
+    )
+
+
+def _evidence(
+    site: Site,
+    parameter: int,
+    finding: Finding,
+    wrong: Sequence[int],
+    sizes: tuple[int, ...],
+) -> Evidence:
+    shape = site.gradients[parameter].shape
+    numeric = np.full(shape, np.nan)
+    bound = np.full(shape, np.inf)
+    mask = np.zeros(shape, bool)
+    known = np.zeros(shape, bool)
+    for i, element in finding.elements.items():
+        numeric.flat[i] = element.numeric
+        bound.flat[i] = element.bound
+        known.flat[i] = np.isfinite(element.numeric) and element.verdict != "kink"
+    mask.flat[list(wrong)] = True
+    return Evidence(
+        site.gradients[parameter],
+        numeric,
+        bound,
+        known,
+        mask,
+        site.point[parameter],
+        sizes,
+    )
+
+
+def _worst(i: int, evidence: Evidence) -> Worst:
+    index = np.unravel_index(i, evidence.claimed.shape) if evidence.claimed.ndim else ()
+    return Worst(
+        tuple(int(k) for k in index),
+        float(evidence.claimed.flat[i]),
+        float(evidence.numeric.flat[i]),
+        float(evidence.bound.flat[i]),
+    )

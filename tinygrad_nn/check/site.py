@@ -1,0 +1,372 @@
+"""One point: what the function does there, what is claimed there, and who is right.
+
+Random directions over all parameters at once come first; they cost the same for ten
+elements and for ten million. Only where they disagree are parameters judged one by
+one, then elements, found by bisection where there are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tinygrad_nn.check import noise
+from tinygrad_nn.check.line import Line
+from tinygrad_nn.check.report import worst_verdict
+from tinygrad_nn.check.subject import Claim, Point, Subject
+from tinygrad_nn.check.verdict import NOT_A_MISTAKE, Outcome, judge
+
+__all__ = ["Element", "Finding", "Site", "sizes_of"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_TINY = 1e-150
+_MANY = 600
+_BUDGET = 3000
+_SAMPLE = 48
+_WEAK = 1e-3
+
+Direction = Mapping[int, np.ndarray]
+"""By number of the parameter: how far each element moves in a step of 1."""
+
+
+class Element(NamedTuple):
+    """What was found about one element of a parameter; slopes are per unit."""
+
+    verdict: str
+    numeric: float
+    bound: float
+
+
+class Finding(NamedTuple):
+    """What was found about one parameter."""
+
+    verdict: str
+    resolution: float
+    elements: Mapping[int, Element]
+    cause: str | None = None
+
+
+def sizes_of(x: np.ndarray) -> np.ndarray:
+    """Size of every element, as the unit of its steps; zeros take the array's.
+
+    >>> sizes_of(np.array([3.0, 0.0, -4.0])).round(3)
+    array([3.   , 2.887, 4.   ])
+    """
+    size = np.abs(x)
+    if not x.size:
+        return size
+    largest = float(size.max())
+    if largest < _TINY:
+        return np.ones(x.shape)
+    mean = largest * float(np.sqrt(np.mean((size / largest) ** 2)))
+    return np.where(size < _TINY, mean, size)
+
+
+class Site:
+    """A point, the outputs and the claimed gradients there."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        claim: Claim,
+        cotangent: np.ndarray,
+        point: Point,
+        rng: np.random.Generator,
+    ) -> None:
+        self._subject = subject
+        self._cotangent = cotangent
+        self.point = point
+        self._rng = rng
+        centre = subject.at(point)
+        self.finite = centre is not None
+        self.centre = np.zeros(cotangent.shape) if centre is None else centre
+        self.gradients = claim(point)
+        self._scales = self._both_scales()
+        self.open = [
+            p
+            for p, g in enumerate(self.gradients)
+            if g.size and np.isfinite(g).all() and self.finite
+        ]
+        # The size of each parameter's part in a change of the output.
+        self.shares = [
+            float(np.linalg.norm(g * s)) if p in self.open else 0.0
+            for p, (g, s) in enumerate(zip(self.gradients, self._scales[0], strict=True))
+        ]
+        self._noise = np.zeros(self.centre.shape)
+        self._floor = 0.0
+        self._rounding: list[np.ndarray] = []
+        if self.open:
+            self._measure(claim)
+
+    def _both_scales(self) -> tuple[Point, Point]:
+        first = [sizes_of(x) for x in self.point]
+        second = []
+        for s in first:
+            mean = float(np.sqrt(np.mean(s * s))) if s.size else 0.0
+            second.append(np.maximum(s, 0.1 * mean))
+        return first, second
+
+    def _measure(self, claim: Claim) -> None:
+        """Noise of the function, and rounding errors of the claimed gradients."""
+        everything = self._direction(self.open)
+        self._noise = noise.measure(self._along(everything), self.centre)
+        self._floor = float(np.linalg.norm(self._cotangent * self._noise))
+        changes = [np.zeros(x.shape) for x in self.point]
+        for _ in range(3):
+            near = [
+                np.asarray(x + 4 * _EPS * x * self._rng.choice([-1.0, 1.0], x.shape))
+                for x in self.point
+            ]
+            for p, (g, other) in enumerate(
+                zip(self.gradients, claim(near), strict=True)
+            ):
+                if p in self.open:
+                    change = np.asarray(np.abs(other - g))
+                    # A jump is no rounding: a mask has switched, the point is a kink.
+                    largest = float(np.abs(g * self._scales[0][p]).max())
+                    jump = change * self._scales[0][p] > 1e-5 * largest
+                    change[jump | ~np.isfinite(change)] = 0.0
+                    changes[p] = np.maximum(changes[p], change)
+        size = float(np.abs(self._cotangent) @ np.abs(self.centre))
+        self._rounding = [
+            4 * c * s
+            + (8 * float(np.median(c * s)) if c.size else 0.0)
+            + 4 * _EPS * np.abs(g * s)
+            + 16 * _EPS * size
+            for c, s, g in zip(changes, self._scales[0], self.gradients, strict=True)
+        ]
+
+    # --- moving along lines ---
+
+    def _direction(
+        self,
+        parameters: Sequence[int],
+        scale: int = 0,
+        only: np.ndarray | None = None,
+    ) -> dict[int, np.ndarray]:
+        """Move every element by a random share of its size; or only some of one."""
+        found = {}
+        for p in parameters:
+            s = self._scales[scale][p]
+            step = s * self._rng.uniform(0.5, 1.0, s.shape)
+            step = step * self._rng.choice([-1.0, 1.0], s.shape)
+            if only is not None:
+                step = np.where(only, step, 0.0)
+            found[p] = np.asarray(step)
+        return found
+
+    def _along(self, direction: Direction, base: Point | None = None) -> _Path:
+        return _Path(self._subject, base or self.point, direction)
+
+    def _line(self, direction: Direction, scale: float) -> Line:
+        return Line(
+            self._along(direction), self.centre, self._cotangent, self._noise, scale
+        )
+
+    def _judge(self, direction: Direction, target: float) -> Outcome:
+        claim = 0.0
+        slack = 0.0
+        share = 0.0
+        for p, step in direction.items():
+            claim += float(np.sum(self.gradients[p] * step))
+            part = self._rounding[p] * (step != 0)
+            slack += float(np.sum(part * part))
+            share = max(share, float(np.linalg.norm(self.gradients[p] * step)))
+        line = self._line(direction, max(share, abs(claim)))
+        outcome = judge(line, claim, float(np.sqrt(slack)), target)
+        if outcome.kind == "outside":
+            refuted = self._same_signed(direction)
+            outcome = outcome._replace(kind="reject" if refuted else "kink")
+            if refuted:
+                outcome = outcome._replace(kind="outside")
+        return outcome
+
+    def _same_signed(self, direction: Direction) -> bool:
+        """Whether all kinks met here along a direction bend the same way.
+
+        Only then must a gradient lie between the one-sided slopes: the kinks of a sum
+        of relus of both signs can hide each other. From a place beside the point the
+        kinks are met one after the other, so each bend is seen.
+        """
+        signs = set()
+        near = 2.0**-16
+        steps = near * 2.0 ** np.arange(-2, 7)
+        grid = np.concatenate([-steps[::-1], steps])
+        for _ in range(3):
+            beside = self._direction(range(len(self.point)))
+            base = [x + near * beside[p] for p, x in enumerate(self.point)]
+            along = self._along(direction, base)
+            values = [along(float(t)) for t in grid]
+            if any(v is None for v in values):
+                return False
+            heights = np.array([float(self._cotangent @ v) for v in values])
+            slopes = np.diff(heights) / np.diff(grid)
+            bends = np.diff(slopes)
+            off = 8 * self._floor * (1 / np.diff(grid)[1:] + 1 / np.diff(grid)[:-1])
+            allowed = off + 0.02 * float(np.abs(bends).max())
+            signs.update(np.sign(bends[np.abs(bends) > allowed]).tolist())
+        return len(signs) == 1
+
+    # --- judging, from the whole to the element ---
+
+    def agrees(self, directions: int) -> tuple[str, float]:
+        """Judge all parameters at once: the outcome's kind, and its resolution."""
+        seen = [g for p, g in enumerate(self.shares) if p in self.open]
+        whole = float(np.linalg.norm(seen))
+        counted = [share for share in seen if share > 100 * self._floor]
+        target = min(1e-8 * whole, NOT_A_MISTAKE * min(counted, default=whole))
+        worst = 0.0
+        for scale in range(directions):
+            outcome = self._judge(self._direction(self.open, scale % 2), target)
+            if outcome.kind != "pass":
+                return outcome.kind, np.inf
+            worst = max(worst, outcome.bound)
+        smallest = min(counted, default=whole)
+        return "pass", worst / smallest if smallest else 0.0
+
+    def examine(self, parameter: int, *, thorough: bool = True) -> Finding:
+        """Judge one parameter.
+
+        Parameters
+        ----------
+        parameter
+            Its number.
+        thorough
+            Look at elements also where directions give no reason to.
+        """
+        size = self.gradients[parameter].size
+        share = self.shares[parameter]
+        target = 1e-4 * share / np.sqrt(size)
+        resolution = 0.0
+        limited = False
+        for scale in (0, 1):
+            outcome = self._judge(self._direction([parameter], scale), target)
+            if outcome.kind == "limited":
+                limited = True
+            elif outcome.kind != "pass":
+                break
+            resolution = max(resolution, outcome.bound)
+        else:
+            relative = float(resolution * np.sqrt(size) / share) if share else 0.0
+            vanishing = share <= 100 * self._floor
+            weak = limited and relative > _WEAK and not vanishing
+            return Finding("weak" if weak else "ok", 0.0 if vanishing else relative, {})
+        if not thorough and outcome.kind not in ("reject", "outside"):
+            return Finding("ok", 0.0, {})
+        finding = self._look_closer(parameter, rejected=outcome.kind == "reject")
+        if outcome.kind in ("kink", "outside") and finding.verdict == "kink":
+            tied = outcome.kind == "outside" or self._ties_exceeded(parameter)
+            if tied:
+                cause = (
+                    "at a tie it exceeds every one-sided slope: more than all of it is "
+                    "shared out"
+                )
+                return finding._replace(verdict="wrong", cause=cause)
+        return finding
+
+    def _ties_exceeded(self, parameter: int) -> bool:
+        """Try more directions at a kink: each one alone sees only half of the ties."""
+        for _ in range(6):
+            outcome = self._judge(self._direction([parameter]), 0.0)
+            if outcome.kind == "outside":
+                return True
+        return False
+
+    def _look_closer(self, parameter: int, *, rejected: bool) -> Finding:
+        size = self.gradients[parameter].size
+        if size <= _MANY:
+            chosen = self._rng.permutation(size)
+        else:
+            chosen = self._rng.choice(size, _SAMPLE, replace=False)
+            if rejected:
+                chosen = np.concatenate([self._bisect(parameter), chosen])
+        start = self._subject.evaluations
+        elements: dict[int, Element] = {}
+        refuted = False
+        for i in chosen.tolist():
+            if i not in elements:
+                elements[i] = self._element(parameter, i)
+                refuted = refuted or elements[i].verdict == "wrong"
+            spent = self._subject.evaluations - start
+            if spent > (3 * _BUDGET if rejected or refuted else _BUDGET):
+                break
+        verdict = worst_verdict(*(e.verdict for e in elements.values()))
+        mean = self.shares[parameter] / np.sqrt(size)
+        flat = self._scales[0][parameter].ravel()
+        off = max((e.bound * flat[i] for i, e in elements.items()), default=0.0)
+        resolution = float(off / mean) if mean else 0.0
+        return Finding(verdict, resolution, elements)
+
+    def _bisect(self, parameter: int) -> np.ndarray:
+        """Elements among which a wrong one lies: few, or one."""
+        shape = self.gradients[parameter].shape
+        suspects = np.arange(self.gradients[parameter].size)
+        while suspects.size > 1:
+            self._rng.shuffle(suspects)
+            half = suspects.size // 2
+            for part in (suspects[:half], suspects[half:]):
+                mask = np.zeros(shape, bool)
+                mask.flat[part] = True
+                outcome = self._judge(self._direction([parameter], 0, mask), 0.0)
+                if outcome.kind == "reject":
+                    suspects = part
+                    break
+            else:
+                break
+        return suspects[:_SAMPLE]
+
+    def _element(self, parameter: int, i: int) -> Element:
+        gradient = float(self.gradients[parameter].flat[i])
+        mean = self.shares[parameter] / np.sqrt(self.gradients[parameter].size)
+        largest = float(np.abs(self.gradients[parameter] * self._scales[0][parameter]).max())
+        found = []
+        steps = {float(scale[parameter].flat[i]) for scale in self._scales}
+        for step in sorted(steps):
+            direction = np.zeros(self.gradients[parameter].shape)
+            direction.flat[i] = step
+            target = NOT_A_MISTAKE * largest
+            outcome = self._judge({parameter: direction}, target)
+            verdict = self._verdict(outcome, gradient * step, mean)
+            element = Element(verdict, outcome.value / step, outcome.bound / step)
+            if verdict == "ok":
+                return element
+            found.append(element)
+            if verdict != "weak":
+                break
+        return found[-1]
+
+    def _verdict(self, outcome: Outcome, claim: float, mean: float) -> str:
+        difference = abs(claim - outcome.value)
+        size = max(abs(outcome.value), mean)
+        if outcome.kind == "reject":
+            close = NOT_A_MISTAKE * abs(outcome.value) + 1e-9 * mean
+            return "ok" if difference <= close else "wrong"
+        if outcome.kind == "outside":
+            return "wrong"
+        if outcome.kind == "kink":
+            return "kink"
+        if outcome.kind == "pass" or outcome.bound <= _WEAK * size:
+            close = difference <= outcome.bound + NOT_A_MISTAKE * size
+            return "ok" if close else "weak"
+        vanishing = size <= 100 * self._floor and difference <= outcome.bound
+        return "ok" if vanishing else "weak"
+
+
+class _Path:
+    """Outputs at a distance from a point in a direction; None out of the domain."""
+
+    def __init__(self, subject: Subject, base: Point, direction: Direction) -> None:
+        self._subject = subject
+        self._base = base
+        self._direction = direction
+
+    def __call__(self, distance: float) -> np.ndarray | None:
+        point = [
+            np.asarray(x + distance * self._direction[p])
+            if p in self._direction
+            else x.copy()
+            for p, x in enumerate(self._base)
+        ]
+        return self._subject.at(point)
