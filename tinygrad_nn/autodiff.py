@@ -26,6 +26,7 @@ from tinygrad_nn.op import MANY, Array, Node, Op, checksums, data_of, inputs_of
 from tinygrad_nn.ops import (
     add,
     astype,
+    broadcast_to,
     getitem,
     logical_and,
     logical_or,
@@ -430,6 +431,8 @@ def _path(
         if here is None:
             return live
         reached = here(*inputs, **settings)
+        if np.shape(data_of(reached)) != size:
+            reached = broadcast_to(reached, size)
         return reached if live is None else logical_and(live, reached)
     if op.kind in ("movement", "indexing"):
         if live is None and op.kind == "movement" and not op.variadic:
@@ -458,6 +461,8 @@ def _fit_recorded(
     have = np.shape(data_of(share))
     if have != shape:
         if len(have) < len(shape):
+            if have and not op.pointwise:
+                raise _misshapen(have, shape, op)
             have = np.shape(node._data)
             share = add(share, np.zeros(have, np.asarray(value).dtype))
         axes = _folded_axes(have, shape, op)
