@@ -578,7 +578,7 @@ def _unary(op: Op) -> Callable[..., Any]:
                 return form
         try:
             value = body(x._data)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
             return record(op, value, (x,), _NO_SETTINGS, form)
@@ -629,7 +629,7 @@ def _binary(op: Op) -> Callable[..., Any]:
                 return form
         try:
             value = body(left, right)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x, y), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
             return record(op, value, (x, y), _NO_SETTINGS, form)
@@ -670,7 +670,7 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
                 return form
         try:
             value = body(x._data, **settings)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), settings) from None
         if _current() is not _PLAIN:
             return record(op, value, (x,), settings, form)
@@ -707,7 +707,7 @@ def _binary_with_settings(op: Op) -> Callable[..., Any]:
             y = _constant(y, op)
         try:
             value = body(data_of(x), data_of(y), **settings)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x, y), settings) from None
         return record(op, value, (x, y), settings, None)
 
@@ -739,7 +739,7 @@ def _nary(op: Op) -> Callable[..., Any]:
         )
         try:
             value = body(*[data_of(x) for x in inputs], **settings)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, inputs, settings) from None
         return record(op, value, inputs, settings, None)
 
