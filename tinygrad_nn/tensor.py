@@ -51,6 +51,22 @@ def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
     return array
 
 
+def _of_truths(logical: Callable[..., Any], sign: str) -> Callable[..., Any]:
+    """Make an operator of booleans; on integers NumPy's would work on bits."""
+
+    def apply(*operands: Any) -> Any:
+        for x in operands:
+            dtype = np.asarray(autodiff.data_of(x)).dtype
+            if dtype != np.bool_:
+                raise UnsupportedError(
+                    f"{sign}: expected booleans; got dtype {dtype}. Compare first, as in "
+                    "(x > 0) & (x < 1), or leave the graph with .numpy()"
+                )
+        return logical(*operands)
+
+    return apply
+
+
 class Tensor(Node):
     """An array whose operations are recorded, so that it can be differentiated.
 
@@ -362,9 +378,9 @@ class Tensor(Node):
     __ge__ = ops.greater_equal
     __eq__ = ops.equal  # type: ignore[assignment]
     __ne__ = ops.not_equal  # type: ignore[assignment]
-    __and__ = ops.logical_and
-    __or__ = ops.logical_or
-    __invert__ = ops.logical_not
+    __and__ = __rand__ = _of_truths(ops.logical_and, "&")
+    __or__ = __ror__ = _of_truths(ops.logical_or, "|")
+    __invert__ = _of_truths(ops.logical_not, "~")
 
     def __pos__(self) -> Tensor:
         """Return the Tensor itself."""
@@ -643,6 +659,8 @@ _ASSIGN = {"+=": np.add, "-=": np.subtract, "*=": np.multiply, "/=": np.divide}
 _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.absolute: ops.abs,
     np.add: ops.add,
+    np.bitwise_and: Tensor.__and__,
+    np.bitwise_or: Tensor.__or__,
     np.cos: ops.cos,
     np.divide: ops.divide,
     np.equal: ops.equal,
@@ -651,6 +669,7 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.fabs: ops.abs,
     np.greater: ops.greater,
     np.greater_equal: ops.greater_equal,
+    np.invert: Tensor.__invert__,
     np.isnan: ops.isnan,
     np.less: ops.less,
     np.less_equal: ops.less_equal,
