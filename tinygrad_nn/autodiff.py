@@ -67,18 +67,24 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
         for node, g in inner.items():
             _deposit(node, np.array(g), getattr(node, "_grad", None))
     for leaf, g in leaves.items():
-        _deposit(leaf, g, None if leaf._spent else leaf._grad)
+        spent = getattr(leaf, "_spent", False)  # unset on a result of no_grad
+        _deposit(leaf, g, None if spent else getattr(leaf, "_grad", None))
         leaf._spent = False
 
 
 def _deposit(node: Node, g: Array, old: Array | None) -> None:
     value = node._data
+    if value.dtype.kind != "f":
+        raise GradientError(
+            f"backward: only real floating values have a gradient; got {value.dtype}"
+            f"{_title(node)}. Make it with requires_grad=True, which copies to float64"
+        )
     if g.shape != value.shape:
         g = np.full(value.shape, g)
-    if g.dtype != value.dtype:
-        g = g.astype(value.dtype)
-    if old is not None:
-        g = old + g
+    if g.dtype != value.dtype or old is not None:
+        with np.errstate(all="ignore"):
+            g = g.astype(value.dtype, copy=False)
+            g = g if old is None else old + g
     # 0-d arithmetic gives NumPy scalars; a gradient is always an array.
     node._grad = g if g.__class__ is np.ndarray else np.asarray(g)
 
@@ -493,6 +499,14 @@ def gradients(
             f"gradients: expected grad_output of the output's shape "
             f"{output._data.shape}; got {seed._data.shape}"
         )
+    for x in inputs:
+        if x._data.dtype.kind != "f":
+            raise GradientError(
+                f"gradients: only real floating inputs have a gradient; "
+                f"got {x._data.dtype}{_title(x)}"
+            )
+    if seed._data.dtype != output._data.dtype:
+        seed = astype(seed, output._data.dtype)
     order = graph.ancestors([output])
     _refuse_changed([node for node in order if node._op is not None])
     hidden = graph.bypassed(order)
