@@ -17,7 +17,7 @@ import pytest
 from reference import explicit
 
 import tinygrad_nn as tg
-from tinygrad_nn import check
+from tinygrad_nn import check, nn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -397,6 +397,28 @@ def test_the_flower_ends_where_the_tutorial_says():
     arrays, costs = trained("planar flower", 10_000)
     assert round(costs[-1], 4) == 0.4191
     assert explicit.accuracy(arrays, this.X, this.Y, this.hidden) == 0.8525
+
+
+def test_layers_over_rows_equal_the_tutorials_columns():
+    """nn.Dense on X (m, 2) has the cost and gradients of W @ X + b on X (2, m)."""
+    this = case("planar flower")
+    arrays, _ = trained("planar flower", 100)
+    value, expected = explicit.cost_and_gradients(arrays, this.X, this.Y, this.hidden)
+
+    network = nn.Sequential(
+        nn.Dense(2, 4, activation="tanh", rng=0), nn.Dense(4, 1, rng=1)
+    )
+    found = dict(zip(["W1", "b1", "W2", "b2"], network.parameters(), strict=True))
+    for name, parameter in found.items():
+        parameter.data = arrays[name].reshape(parameter.shape)
+    A = 1 / (1 + np.exp(-network(this.X.T)))
+    cost = -np.mean(this.Y.T * np.log(A) + (1 - this.Y.T) * np.log(1 - A))
+    cost.backward()
+
+    assert abs(cost.item() - value) <= 1e-14
+    for name, parameter in found.items():
+        difference = np.abs(parameter.grad - expected[name].reshape(parameter.shape))
+        assert np.max(difference) <= 1e-15, name
 
 
 # --- the tutorials' slips ---------------------------------------------------------
