@@ -7,6 +7,7 @@ and changes of values, and the way to find the user's own line.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ __all__ = [
     "user_frame",
 ]
 
-HOME = str(Path(__file__).parent)
+HOME = str(Path(__file__).parent) + os.sep
 """Frames of files below this folder are ours; the first one outside is the user's."""
 
 

@@ -169,22 +169,26 @@ def power(x: Array, y: Array) -> Array:
     return x**y
 
 
-def _share_of_larger(g: Array, x: Array, y: Array, tie: float) -> Array:
-    """All of g where x > y, the share ``tie`` of it where they are equal."""
-    if tie == 0:
-        return g * greater(x, y)
-    return g * (greater(x, y) + tie * equal(x, y))
+def _share(g: Array, chosen: Array, x: Array, y: Array, tie: float) -> Array:
+    """All of g where the operand is chosen, the share ``tie`` of it at a tie."""
+    # tie * equal would be float64 whatever g is: a mask has no float dtype of its own.
+    return g * chosen if tie == 0 else g * chosen + tie * g * equal(x, y)
+
+
+def _reaches(chosen: Array, x: Array, y: Array, tie: float) -> Array:
+    """Whether the operand has a path: at a tie, only if it has a share."""
+    return chosen if tie == 0 else logical_or(chosen, equal(x, y))
 
 
 @elementwise(
     formula=r"\max($x, $y)",
     vjp=(
-        lambda g, _out, x, y, tie: _share_of_larger(g, x, y, tie),
-        lambda g, _out, x, y, tie: _share_of_larger(g, y, x, tie),
+        lambda g, _out, x, y, tie: _share(g, greater(x, y), x, y, tie),
+        lambda g, _out, x, y, tie: _share(g, greater(y, x), x, y, tie),
     ),
     paths=(
-        lambda x, y, **_: greater(x, y) | equal(x, y),
-        lambda x, y, **_: greater(y, x) | equal(x, y),
+        lambda x, y, tie: _reaches(greater(x, y), x, y, tie),
+        lambda x, y, tie: _reaches(greater(y, x), x, y, tie),
     ),
     samples=reals(2, tie=0.5) + reals(2, tie=0.0),
 )
@@ -200,12 +204,12 @@ def maximum(x: Array, y: Array, tie: float = 0.0) -> Array:
 @elementwise(
     formula=r"\min($x, $y)",
     vjp=(
-        lambda g, _out, x, y, tie: _share_of_larger(g, -x, -y, tie),
-        lambda g, _out, x, y, tie: _share_of_larger(g, -y, -x, tie),
+        lambda g, _out, x, y, tie: _share(g, less(x, y), x, y, tie),
+        lambda g, _out, x, y, tie: _share(g, less(y, x), x, y, tie),
     ),
     paths=(
-        lambda x, y, **_: less(x, y) | equal(x, y),
-        lambda x, y, **_: less(y, x) | equal(x, y),
+        lambda x, y, tie: _reaches(less(x, y), x, y, tie),
+        lambda x, y, tie: _reaches(less(y, x), x, y, tie),
     ),
     samples=reals(2, tie=0.5) + reals(2, tie=0.0),
 )

@@ -90,8 +90,11 @@ def matmul(x: Array, y: Array) -> Array:
     array([3., 7.])
     """
     # np.dot has the smaller overhead, and means the same up to two axes.
-    if x.ndim == 2 and y.ndim == 2:
-        return np.dot(x, y)
+    try:
+        if x.ndim == 2 and y.ndim == 2:
+            return np.dot(x, y)
+    except AttributeError:  # a number, which np.matmul refuses
+        pass
     return np.matmul(x, y)
 
 
