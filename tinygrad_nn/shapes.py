@@ -8,7 +8,15 @@ from typing import SupportsIndex
 
 from tinygrad_nn.errors import ShapeError
 
-__all__ = ["Axes", "Shape", "broadcast", "describe", "normalize_axes", "reduced"]
+__all__ = [
+    "Axes",
+    "Shape",
+    "broadcast",
+    "describe",
+    "normalize_axes",
+    "reduced",
+    "reduced_axes",
+]
 
 Shape = tuple[int, ...]
 Axes = SupportsIndex | Sequence[SupportsIndex] | None
@@ -74,6 +82,19 @@ def normalize_axes(rank: int, axis: Axes) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+def reduced_axes(rank: int, axis: Axes) -> tuple[int, ...]:
+    """Axes that a reduction removes, as `normalize_axes`.
+
+    As in NumPy, axis 0 or -1 of a 0-d array stands for no axis at all.
+
+    >>> reduced_axes(0, -1)
+    ()
+    """
+    if rank == 0 and axis in (0, -1):
+        return ()
+    return normalize_axes(rank, axis)
+
+
 def reduced(shape: Shape, axis: Axes, *, keepdims: bool) -> Shape:
     """Shape that is left after a reduction over ``axis``.
 
@@ -82,7 +103,7 @@ def reduced(shape: Shape, axis: Axes, *, keepdims: bool) -> Shape:
     >>> reduced((2, 3), 1, keepdims=True)
     (2, 1)
     """
-    gone = normalize_axes(len(shape), axis)
+    gone = reduced_axes(len(shape), axis)
     if keepdims:
         return tuple(1 if i in gone else size for i, size in enumerate(shape))
     return tuple(size for i, size in enumerate(shape) if i not in gone)

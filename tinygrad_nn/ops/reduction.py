@@ -11,6 +11,7 @@ from tinygrad_nn import shapes
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.comparison import equal
+from tinygrad_nn.ops.elementwise import astype, expm1
 from tinygrad_nn.ops.indexing import getitem
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.ops.selection import where
@@ -38,8 +39,12 @@ _AXES: tuple[tuple[Any, ...], ...] = (
     ((2, 3, 4), {"axis": (2, 0), "keepdims": True}),
     ((2, 3), {"keepdims": True}),
     ((), {}),
+    ((), {"axis": -1}),
     ((1, 3), {"axis": 0}),
     ((3,), {"axis": ()}),
+    ((2, 3), {"axis": (-1,)}),
+    ((0, 3), {"axis": 1}),
+    ((2, 0), {"axis": 0, "keepdims": True}),
 )
 _EMPTY: tuple[tuple[Any, ...], ...] = (((0,), {}), ((2, 0), {"axis": 1}))
 _WRONG = cases(((2, 3), {"axis": 2}), ((2, 3), {"axis": (0, 0)}), ((), {"axis": 1}))
@@ -52,13 +57,18 @@ def _reduced(size: Shape, *, axis: Axes = None, keepdims: bool = False) -> Shape
 def _reduced_not_empty(
     size: Shape, *, axis: Axes = None, keepdims: bool = False
 ) -> Shape:
-    if any(size[i] == 0 for i in shapes.normalize_axes(len(size), axis)):
+    if any(size[i] == 0 for i in shapes.reduced_axes(len(size), axis)):
         raise ShapeError("expected at least one element along the reduced axes")
     return shapes.reduced(size, axis, keepdims=keepdims)
 
 
-def _kept(size: Shape, *, axis: Axes = None, **_settings: Any) -> Shape:
-    shapes.normalize_axes(len(size), axis)
+def _kept(size: Shape, *, axis: Axes = None) -> Shape:
+    shapes.reduced_axes(len(size), axis)
+    return size
+
+
+def _kept_not_empty(size: Shape, *, axis: Axes = None) -> Shape:
+    _reduced_not_empty(size, axis=axis)
     return size
 
 
@@ -74,7 +84,8 @@ def _spread_shape(
     kind="movement",
     formula=r"\mathrm{spread}($x)",
     shape=_spread_shape,
-    vjp=lambda g, _out, _x, axis, keepdims, **_: sum(g, axis, keepdims),
+    # x is named, so saved: the result is a view of it and changes with it.
+    vjp=lambda g, _out, x, axis, keepdims, **_: sum(g, axis, keepdims),
     samples=cases(
         ((3,), {"shape": (2, 3), "axis": 0}),
         ((2, 1), {"shape": (2, 3), "axis": 1, "keepdims": True}),
@@ -127,7 +138,7 @@ def count(shape: Shape, axis: Axes) -> int:
     """How many elements one element of a reduction comes from."""
     if axis is None:
         return math.prod(shape)
-    return math.prod(shape[i] for i in shapes.normalize_axes(len(shape), axis))
+    return math.prod(shape[i] for i in shapes.reduced_axes(len(shape), axis))
 
 
 @primitive(
@@ -156,8 +167,8 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
     """Ties share equally: the subgradient of least norm."""
     size = np.shape(x)
     hit = equal(x, spread(out, size, axis, keepdims))
-    ties = spread(sum(hit, axis, keepdims), size, axis, keepdims)
-    return where(hit, spread(g, size, axis, keepdims) / ties, 0.0)
+    ties = astype(sum(hit, axis, keepdims), g.dtype)
+    return where(hit, spread(g / ties, size, axis, keepdims), 0.0)
 
 
 @primitive(
@@ -216,7 +227,7 @@ def prod(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
 def _rows(x: Array, axis: Axes) -> tuple[Array, tuple[int, ...], Shape]:
     """Reduced axes moved to the end and made one; how to move back."""
     rank = np.ndim(x)
-    gone = shapes.normalize_axes(rank, axis)
+    gone = shapes.reduced_axes(rank, axis)
     order = tuple(i for i in range(rank) if i not in gone) + gone
     moved = x.transpose(order)
     rows = moved.reshape((*moved.shape[: rank - len(gone)], count(x.shape, axis)))
@@ -241,7 +252,7 @@ def _others_back(g: Array, _out: Array, x: Array, axis: Axes) -> Array:
 
 @primitive(
     kind="reduction",
-    formula=r"\prod_{j \neq i} $x_j",
+    formula=r"\prod_{j \neq i} ${x}_j",
     shape=_kept,
     vjp=_others_back,
     samples=cases(((3,),), ((2, 3), {"axis": 0}), ((2, 3, 2), {"axis": (0, 2)})),
@@ -317,9 +328,24 @@ def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> logsumexp(np.array([1000.0, 1000.0]))
     np.float64(1000.6931471805599)
     """
-    top = _finite(np.maximum.reduce(x, axis, None, None, True))
-    total = np.log(np.add.reduce(np.exp(x - top), axis, None, None, True)) + top
+    top, _, rest = _tail(x, axis)
+    total = np.log1p(rest) + top
     return total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
+
+
+def _tail(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
+    """Largest elements, distances from them, and what a sum of exponentials adds to 1.
+
+    sum(exp(x - top)) = 1 + rest, for one of the largest gives exactly 1. Kept apart,
+    a rest far below rounding still has all its digits: log1p(rest), not log(1 + rest).
+    """
+    top = _finite(np.maximum.reduce(x, axis, None, None, True))
+    distance = x - top
+    weights = np.exp(distance)
+    largest = np.equal(distance, 0)
+    rest = np.add.reduce(weights - largest, axis, None, None, True)
+    ties = np.add.reduce(weights * largest, axis, None, None, True)
+    return top, distance, rest + (ties - 1)
 
 
 def _finite(top: Array) -> Array:
@@ -327,16 +353,27 @@ def _finite(top: Array) -> Array:
     return np.where(top == -np.inf, np.zeros_like(top), top)
 
 
+_SOFT = cases(
+    ((3,),),
+    ((2, 3),),
+    ((2, 3), {"axis": 0}),
+    ((2, 3), {"axis": 1}),
+    ((2, 3, 2), {"axis": (0, -1)}),
+    ((2, 3), {"axis": None}),
+    ((2, 1), {"axis": -1}),
+    ((0, 3),),
+    ((),),
+)
+_SOFT_WRONG = (*_WRONG, *cases(((0,), {}), ((2, 0), {"axis": 1})))
+
+
 @primitive(
     kind="reduction",
     formula=r"\mathrm{softmax}_{$axis}($x)",
-    shape=_kept,
+    shape=_kept_not_empty,
     vjp=lambda g, out, _x, axis: out * (g - sum(g * out, axis, True)),
-    samples=cases(
-        ((3,),), ((2, 3), {"axis": 0}), ((2, 3), {"axis": 1}), ((2, 3),), ((),),
-        ((2, 3, 2), {"axis": (0, -1)}),
-    ),
-    refuses=_WRONG,
+    samples=_SOFT,
+    refuses=_SOFT_WRONG,
 )
 def softmax(x: Array, axis: Axes = -1) -> Array:
     """Exponentials along ``axis``, scaled to sum to one; the last axis by default.
@@ -344,8 +381,6 @@ def softmax(x: Array, axis: Axes = -1) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    if np.ndim(x) == 0:
-        axis = None
     weights = np.exp(x - _finite(np.maximum.reduce(x, axis, None, None, True)))
     return weights / np.add.reduce(weights, axis, None, None, True)
 
@@ -353,21 +388,20 @@ def softmax(x: Array, axis: Axes = -1) -> Array:
 @primitive(
     kind="reduction",
     formula=r"\log \mathrm{softmax}_{$axis}($x)",
-    shape=_kept,
-    vjp=lambda g, out, x, axis: g - softmax(x, axis) * sum(g, axis, True),
-    samples=cases(
-        ((3,),), ((2, 3), {"axis": 0}), ((2, 3), {"axis": 1}), ((2, 3),),
-        ((2, 3, 2), {"axis": (0, -1)}),
+    shape=_kept_not_empty,
+    # (1 - p) g - p (the others' g): for one label no digit is lost where p is near 1.
+    vjp=lambda g, out, x, axis: (
+        -g * expm1(out) - softmax(x, axis) * (sum(g, axis, True) - g)
     ),
-    refuses=_WRONG,
+    samples=_SOFT,
+    refuses=_SOFT_WRONG,
 )
 def log_softmax(x: Array, axis: Axes = -1) -> Array:
-    """Logarithm of the softmax along ``axis``, accurate where it is close to 0.
+    """Logarithm of the softmax along ``axis``, accurate near 0 and far from it.
 
-    >>> log_softmax(np.array([0.0, -1000.0]))
-    array([    0., -1000.])
+    >>> log_softmax(np.array([0.0, -1000.0, -40.0]))
+    array([-4.24835426e-18, -1.00000000e+03, -4.00000000e+01])
     """
-    shifted = x - _finite(np.maximum.reduce(x, axis, None, None, True))
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis, None, None, True))
-
+    _, distance, rest = _tail(x, axis)
+    return distance - np.log1p(rest)
 

@@ -57,7 +57,7 @@ class Sample:
         for shape, limits in zip(self.shapes, self.ranges, strict=True):
             size = int(np.prod(shape))
             if limits is None:
-                arrays.append(rng.random(shape) < 0.5)
+                arrays.append(np.asarray(rng.random(shape) < 0.5))
                 continue
             cells = np.array([next(places) for _ in range(size)]).reshape(shape)
             inside = (cells + rng.uniform(0.1, 0.9, shape)) / max(total, 1)
