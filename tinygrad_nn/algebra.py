@@ -2,7 +2,9 @@
 
 ``log(1 / (1 + exp(-z)))`` overflows at z = -1000 however carefully each op is
 written, because the information is lost between the ops. So an op looks at what
-its operands are known to equal (their `Form`) and records the stable op instead.
+its operands are known to equal (their `Form`) and records the stable op instead. Forms
+are looked for only by the few ops that can use one, and a form is found from the
+forms of the operands, so nothing is searched.
 
 Each rule is one row of `RULES`: an op, the forms of its operands, and what comes
 of it, with the reason. Two kinds of row:
@@ -19,17 +21,27 @@ operand and so nothing older.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.op import Form, Node, Op, Written, data_of, op_of, record
-from tinygrad_nn.recording import PLAIN, current
+from tinygrad_nn.op import (
+    Form,
+    Node,
+    Op,
+    Written,
+    data_of,
+    keep_forms,
+    op_of,
+    record,
+    settings_of,
+)
+from tinygrad_nn.recording import current
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["RULES", "Rule", "form_of"]
 
 ANY = "x"
 
@@ -139,115 +151,157 @@ RULES = (
     Rule("log", ("sum(exp(x))",), None, ops.logsumexp, False, _OVERFLOW),
 )
 
-_TABLE: dict[str, dict[tuple[str, ...], Rule]] = {}
-for _rule in RULES:
-    _TABLE.setdefault(_rule.op, {})[_rule.operands] = _rule
-
-
+Table = dict[tuple[str, ...], Rule]
 _NUMBERS = {1: "1", 0: "0", -1: "-1"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
 _Written = partial(tuple.__new__, Written)
+_SIGMOID = op_of(ops.sigmoid)
 
 
-def _kind(x: Any) -> str:
+def _number(x: Any) -> str:
     """Name a constant operand by the number that it is, or as anything."""
     if x.__class__ in (int, float):
         return _NUMBERS.get(x, ANY)
     return ANY if np.ndim(x) else _NUMBERS.get(data_of(x).item(), ANY)
 
 
-def _unary_rule(op: Op, table: Mapping[tuple[str, ...], Rule]) -> Callable[..., Any]:
-    kinds = {rule.operands[0]: rule for rule in table.values()}
-    fallback = kinds.pop(ANY, None)
-    name = None if fallback is None else fallback.form
+def form_of(node: Node) -> Form | None:
+    """What a node is known to equal: kept with it, or found from its operands.
 
-    def rule(x: Node, **settings: Any) -> Form | Node | None:
-        form = x._form
-        if form is not None:
-            found = kinds.get(form.kind)
-            if found is not None:
-                return _apply(found, op, (x,), settings, form)
-        if name is None:
+    Under `no_grad` there are no operands to ask, so forms are kept from the start.
+    """
+    form = node._form
+    if form is None:
+        op = node._op
+        if op is None or op.form is None:
             return None
-        operand = x if current() is PLAIN else _bare(x)
-        return _Form((name, operand, settings or None, None))
+        if op.arity == 1:
+            form = op.form(node._x, settings_of(node))
+        else:
+            form = op.form(node._x, node._y)
+        node._form = form
+    return form
+
+
+def _unary_form(table: Table) -> Callable[..., Any]:
+    """Make the function from an operand to the form of the op applied to it."""
+    of_forms = {rule.operands[0]: rule.form for rule in table.values()}
+    of_any = of_forms.pop(ANY, None)
+
+    def find(x: Node, settings: Mapping[str, Any]) -> Form | None:
+        if of_forms:
+            form = form_of(x)
+            if form is not None:
+                kind = of_forms.get(form.kind)
+                if kind is not None:
+                    options = form.settings or settings or None
+                    return _Form((kind, form.operand, options, None))
+        if of_any is None:
+            return None
+        return _Form((of_any, x, settings or None, None))
+
+    return find
+
+
+def _binary_form(table: Table) -> Callable[..., Any]:
+    """Make the function from two operands to the form of the op applied to them."""
+    of_any = any(ANY in operands for operands in table)
+
+    def find(x: Any, y: Any) -> Form | None:
+        found, form = _match(table, x, y)
+        if found is not None:
+            assert form is not None  # noqa: S101 (found by its kind)
+            return _Form((found.form, form.operand, form.settings, None))
+        if of_any:
+            first = isinstance(x, Node)
+            if not (first and isinstance(y, Node)):
+                number = _number(y if first else x)
+                found = table.get((ANY, number) if first else (number, ANY))
+                if found is not None:
+                    return _Form((found.form, x if first else y, None, None))
+        return None
+
+    return find
+
+
+def _match(table: Table, x: Any, y: Any) -> tuple[Rule | None, Form | None]:
+    """Rule for two operands of these forms, and the form that names their operand."""
+    if not isinstance(x, Node):
+        number = _number(x)
+        if number is ANY:
+            return None, None
+        form = form_of(y)
+        return (None if form is None else table.get((number, form.kind))), form
+    if not isinstance(y, Node):
+        number = _number(y)
+        if number is ANY:
+            return None, None
+        form = form_of(x)
+        return (None if form is None else table.get((form.kind, number))), form
+    form = form_of(y)
+    if form is None:
+        return None, None
+    left = form_of(x)
+    # Under no_grad each form has a copy of its operand; they share the value.
+    if left is None or left.operand._data is not form.operand._data:
+        return None, None
+    return table.get((left.kind, form.kind)), form
+
+
+def _unary_rule(op: Op, table: Table) -> Callable[..., Any]:
+    """Make the function that an op asks before it records: the stable node, or None."""
+    of_forms = {rule.operands[0]: rule for rule in table.values()}
+
+    def rule(x: Node) -> Node | None:
+        form = form_of(x)
+        found = None if form is None else of_forms.get(form.kind)
+        return None if found is None else _rewrite(found, op, (x,), x, form)
 
     return rule
 
 
-def _binary_rule(op: Op, table: Mapping[tuple[str, ...], Rule]) -> Callable[..., Any]:
-    of_constant = any(ANY in rule.operands for rule in table.values())
+def _binary_rule(op: Op, table: Table) -> Callable[..., Any]:
+    """Make the function that an op asks before it records: the stable node, or None."""
 
-    def rule(x: Any, y: Any) -> Form | Node | None:
-        if isinstance(x, Node):
-            left = x._form
-            if isinstance(y, Node):
-                right = y._form
-                if left is None or right is None or not _same(left, right):
-                    return None
-                found = table.get((left.kind, right.kind))
-                return found and _apply(found, op, (x, y), {}, right)
-            if left is None and not of_constant:
-                return None
-            form, variable = left, x
-            constant = _kind(y)
-            kinds = (ANY if left is None else left.kind, constant)
-            loose = (ANY, constant)
-        else:
-            right = y._form
-            if right is None and not of_constant:
-                return None
-            form, variable = right, y
-            constant = _kind(x)
-            kinds = (constant, ANY if right is None else right.kind)
-            loose = (constant, ANY)
-        if constant is ANY:
-            return None
-        found = table.get(kinds)
-        if found is not None and form is not None:
-            return _apply(found, op, (x, y), {}, form)
-        found = table.get(loose)
+    def rule(x: Any, y: Any) -> Node | None:
+        found, form = _match(table, x, y)
         if found is None:
             return None
-        operand = variable if current() is PLAIN else _bare(variable)
-        return _Form((found.form, operand, None, None))
+        return _rewrite(found, op, (x, y), y if isinstance(y, Node) else x, form)
 
     return rule
 
 
-def _same(left: Form, right: Form) -> bool:
-    """Whether both are forms of one operand: the copies kept under no_grad share it."""
-    return left.operand._data is right.operand._data
-
-
-def _apply(
-    rule: Rule,
-    op: Op,
-    inputs: tuple[Any, ...],
-    settings: Mapping[str, Any],
-    form: Form,
-) -> Form | Node | None:
-    """What the rule says: a form for the node to come, or the stable node itself."""
+def _rewrite(
+    rule: Rule, op: Op, inputs: tuple[Any, ...], newest: Node, form: Any
+) -> Node | None:
     z = form.operand
-    options = form.settings or settings
-    if rule.records is None:
-        return _Form((rule.form, z, options or None, None))
+    if z._order > newest._order:
+        return None  # a leaf that has changed since
+    options = form.settings
     if options and rule.op == "divide":
         if not options["keepdims"] and options["axis"] is not None:
             return None  # e / e.sum(axis) broadcasts along another axis than it sums
         options = {"axis": options["axis"]}
-    kept = _Written((op, inputs, settings)) if current().records else None
+    records = rule.records
+    assert records is not None  # noqa: S101 (that is what makes it a rewriting rule)
+    kept = _Written((op, inputs, {})) if current().records else None
     if rule.keeps_value:
-        operand = z if rule.records is ops.sigmoid else ops.negative(z)
+        operand = z if records is ops.sigmoid else ops.negative(z)
         value = op.body(*[data_of(x) for x in inputs])
-        known = _Form((rule.form, z, None, kept))
+        known = _Form((rule.form, _bare(z), None, kept))
         return record(_SIGMOID, value, (operand,), {}, known)
-    node: Node = rule.records(z, **options)
-    node._form = _Form((rule.form or ANY, z, options or None, kept))
+    node: Node = records(z, **options) if options else records(z)
+    node._form = _Form((rule.form or ANY, _bare(z), options, kept))
     return node
 
 
-_SIGMOID = op_of(ops.sigmoid)
+def _kept(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Form | None:
+    """Form of a result that has no graph to find it from, with a bare operand."""
+    find = op.form
+    assert find is not None  # noqa: S101 (asked for only where there is one)
+    form = find(inputs[0], settings) if op.arity == 1 else find(*inputs)
+    return None if form is None else form._replace(operand=_bare(form.operand))
 
 
 def _bare(x: Node) -> Node:
@@ -263,11 +317,21 @@ def _bare(x: Node) -> Node:
     return copy
 
 
+_FORMS: dict[str, Table] = {}
+_REWRITES: dict[str, Table] = {}
+
+
 def _install() -> None:
-    for name, table in _TABLE.items():
+    for rule in RULES:
+        tables = _FORMS if rule.records is None else _REWRITES
+        tables.setdefault(rule.op, {})[rule.operands] = rule
+    for name, table in _FORMS.items():
         op = op_of(getattr(ops, name))
-        make = _unary_rule if len(next(iter(table))) == 1 else _binary_rule
-        op.rule = make(op, table)
+        op.form = (_unary_form if op.arity == 1 else _binary_form)(table)
+    for name, table in _REWRITES.items():
+        op = op_of(getattr(ops, name))
+        op.rule = (_unary_rule if op.arity == 1 else _binary_rule)(op, table)
 
 
 _install()
+keep_forms(_kept)

@@ -234,6 +234,12 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
 
 def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
     """Undo the broadcasting of an operand, and give its gradient its dtype."""
+    if (
+        share.__class__ is value.dtype.type
+        and (op.pointwise or op.kind == "reduction")
+        and (out.shape == value.shape or not op.pointwise)
+    ):
+        return share  # one number for all
     if not hasattr(share, "dtype"):
         share = np.asarray(share)
     shape = value.shape

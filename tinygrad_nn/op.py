@@ -35,6 +35,7 @@ __all__ = [
     "elementwise",
     "inputs_of",
     "inside_rules",
+    "keep_forms",
     "op_of",
     "primitive",
     "record",
@@ -139,6 +140,7 @@ class Op:
         "defaults",
         "differentiable",
         "doc",
+        "form",
         "formula",
         "function",
         "kind",
@@ -181,6 +183,7 @@ class Op:
         self.paths = None if paths is None else tuple(paths)
         self.quiet = quiet
         self.rule: Callable[..., Any] | None = None
+        self.form: Callable[..., Form | None] | None = None
         self.operands, self.defaults, self.variadic = _read_signature(function)
         self.arity = MANY if self.variadic else min(len(self.operands), MANY)
         self.differentiable = vjp is not None
@@ -266,6 +269,15 @@ def results_are(cls: type[Node]) -> None:
     """Let recorded results be instances of ``cls``; called once, by `tensor`."""
     global _result  # noqa: PLW0603 (the one place that says it)
     _result = cls
+
+
+_kept_form: Callable[..., Any] = Form
+
+
+def keep_forms(find: Callable[..., Any]) -> None:
+    """Let ``find`` say the form of a result under no_grad; called once, by `algebra`."""
+    global _kept_form  # noqa: PLW0603 (the one place that says it)
+    _kept_form = find
 
 
 def op_of(function: Callable[..., Any]) -> Op:
@@ -502,7 +514,7 @@ def record(
     value: Any,
     inputs: tuple[Any, ...],
     settings: Mapping[str, Any],
-    form: Form | None,
+    form: Form | None = None,
 ) -> Node:
     """Make the node of an op of any arity; the quick recorders do the same inline."""
     node = _new(_result)
@@ -511,6 +523,8 @@ def record(
     node._order = _tick()
     mode = _current()
     if not mode.records:
+        if form is None and op.form is not None:
+            node._form = _kept_form(op, inputs, settings)
         node.requires_grad = False
         node._op = node._code = None
         node._lasti = -1
@@ -570,23 +584,21 @@ def _unary(op: Op) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         if not isinstance(x, Node):
             return body(x)
-        form = None
-        rule = op.rule
-        if rule is not None:
-            form = rule(x)
-            if isinstance(form, Node):
-                return form
+        if op.rule is not None:
+            stable = op.rule(x)
+            if stable is not None:
+                return stable
         try:
             value = body(x._data)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
-            return record(op, value, (x,), _NO_SETTINGS, form)
+            return record(op, value, (x,), _NO_SETTINGS)
         node = _new(_result)
         node._data = value
         node._op = op
         node._x = x
-        node._form = form
+        node._form = None
         node._leads = node.requires_grad = differentiable and x.requires_grad
         node._order = _tick()
         frame = _getframe(1)
@@ -606,7 +618,6 @@ def _binary(op: Op) -> Callable[..., Any]:
     differentiable = op.differentiable
 
     def call(x: Any, y: Any) -> Any:
-        form = None
         if isinstance(x, Node):
             left = x._data
             leads = x.requires_grad
@@ -622,23 +633,22 @@ def _binary(op: Op) -> Callable[..., Any]:
             leads = y.requires_grad + y.requires_grad
         else:
             return body(x, y)
-        rule = op.rule
-        if rule is not None:
-            form = rule(x, y)
-            if isinstance(form, Node):
-                return form
+        if op.rule is not None:
+            stable = op.rule(x, y)
+            if stable is not None:
+                return stable
         try:
             value = body(left, right)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x, y), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
-            return record(op, value, (x, y), _NO_SETTINGS, form)
+            return record(op, value, (x, y), _NO_SETTINGS)
         node = _new(_result)
         node._data = value
         node._op = op
         node._x = x
         node._y = y
-        node._form = form
+        node._form = None
         node._leads = leads
         node.requires_grad = differentiable and leads > 0
         node._order = _tick()
@@ -663,23 +673,18 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
         settings = op.bind(values, keywords) if values or keywords else defaults
         if not isinstance(x, Node):
             return body(x, **settings)
-        form = None
-        if op.rule is not None:
-            form = op.rule(x, **settings)
-            if isinstance(form, Node):
-                return form
         try:
             value = body(x._data, **settings)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), settings) from None
         if _current() is not _PLAIN:
-            return record(op, value, (x,), settings, form)
+            return record(op, value, (x,), settings)
         node = _new(_result)
         node._data = value
         node._op = op
         node._x = x
         node._settings = settings
-        node._form = form
+        node._form = None
         node._leads = node.requires_grad = differentiable and x.requires_grad
         node._order = _tick()
         frame = _getframe(1)
@@ -709,7 +714,7 @@ def _binary_with_settings(op: Op) -> Callable[..., Any]:
             value = body(data_of(x), data_of(y), **settings)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x, y), settings) from None
-        return record(op, value, (x, y), settings, None)
+        return record(op, value, (x, y), settings)
 
     return call
 
@@ -741,6 +746,6 @@ def _nary(op: Op) -> Callable[..., Any]:
             value = body(*[data_of(x) for x in inputs], **settings)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, inputs, settings) from None
-        return record(op, value, inputs, settings, None)
+        return record(op, value, inputs, settings)
 
     return call
