@@ -183,14 +183,13 @@ def main(argv=None):
     train_images, Y = load_images(209, rng)
     test_images, Y_test = load_images(50, rng)
     X, X_test = flatten(train_images), flatten(test_images)
+    zeros = initialize_logistic(len(X))
+    shallow = initialize_layers(HIDDEN_DIMS, np.random.RandomState(1))
+    deep = initialize_layers(DEEP_DIMS, np.random.RandomState(1))
     models = {
-        "logistic regression": (
-            logistic_regression,
-            initialize_logistic(len(X)),
-            0.005,
-        ),
-        "12288-7-1": (one_hidden_layer, initialize_layers(HIDDEN_DIMS, rng), 0.0075),
-        "12288-5-5-5-3-1": (deep_network, initialize_layers(DEEP_DIMS, rng), 0.0075),
+        "logistic regression": (logistic_regression, zeros, 0.005),
+        "12288-7-1": (one_hidden_layer, shallow, 0.0075),
+        "12288-5-5-5-3-1": (deep_network, deep, 0.0075),
     }
     curves, accuracies = {}, {}
     for title, (model, parameters, learning_rate) in models.items():
