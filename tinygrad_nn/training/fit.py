@@ -1,0 +1,367 @@
+"""`fit`: the loop over epochs and mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_nn.data import Dataset, batches
+from tinygrad_nn.errors import DataError, DivergedError
+from tinygrad_nn.recording import no_grad
+from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.training.history import History
+from tinygrad_nn.training.interrupt import WholeSteps
+from tinygrad_nn.training.progress import Progress
+
+__all__ = ["State", "evaluate", "fit"]
+
+Loss = Callable[[Any, Any], Tensor]
+Metric = Callable[[Any, Any], float]
+Metrics = Mapping[str, Metric] | Sequence[Metric]
+LEAST_EVALUATED = 1024
+
+
+class Steps(Protocol):
+    """What `fit` asks of an optimiser."""
+
+    def step(self) -> None:
+        """Change the parameters by their gradients."""
+
+
+@final
+@dataclass
+class State:
+    """What a callback is given after each epoch.
+
+    Attributes
+    ----------
+    model, optimizer
+        As they were passed to `fit`.
+    rng : numpy.random.Generator
+        The generator of the shuffle.
+    history : History
+        The epochs so far, this one included.
+    """
+
+    model: Any
+    optimizer: Any
+    rng: np.random.Generator
+    history: History
+    reason: str | None = field(default=None, init=False)
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done, 1 after the first."""
+        return len(self.history)
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The measures of this epoch."""
+        return self.history.rows[-1]
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch."""
+        self.reason = reason
+
+
+def fit(
+    model: Any,
+    loss: Loss,
+    optimizer: Steps,
+    data: Any,
+    *,
+    epochs: int,
+    batch_size: int | None = None,
+    validation_data: Any = None,
+    callbacks: Iterable[Callable[[State], object]] = (),
+    progress: bool = True,
+    rng: int | np.random.Generator | None = None,
+    metrics: Metrics = (),
+    history: History | None = None,
+) -> History:
+    """Train a model: forward, backward and a step for each batch of each epoch.
+
+    Parameters
+    ----------
+    model : Module, or any function of the inputs
+        In training mode for the batches, in evaluation mode for the validation;
+        afterwards every module is in the mode in which it was.
+    loss : function (prediction, target) -> Tensor
+        Of one number, the mean over the batch.
+    optimizer : Optimizer
+        Over the parameters of the model. A learning-rate schedule lives there.
+    data : tuple (X, y), Dataset, or iterable of batches (X, y)
+        An iterable is walked anew each epoch, so a generator object will not do. A
+        tuple of inputs is passed to the model as several arguments.
+    epochs : int
+        The number of the last epoch: those in ``history`` are done already.
+    batch_size : int, optional
+        Examples in a batch, in a new random order each epoch; the last may be
+        smaller. Left out: all of them at once, in their order.
+    validation_data : like data, optional
+        Measured after each epoch, without dropout, as ``validation_...``.
+    callbacks : functions of a `State`, optional
+        Called after each epoch; what has a method ``finish(state)`` is told the end.
+    progress : bool
+        Show a bar, where there is someone to see it: only on a terminal or in a
+        notebook, and with tqdm installed.
+    rng : int, numpy.random.Generator or None
+        Seed or generator of the shuffle.
+    metrics : functions (prediction, target) -> float, or a dict of them, optional
+        Measured each epoch on the arrays of all its predictions; those of the training
+        part are made while it learns, with dropout.
+    history : History, optional
+        Of an earlier run, to go on from; it grows.
+
+    Returns
+    -------
+    History
+        Columns ``epoch``, ``loss`` (the mean over the examples), the metrics, the
+        same as ``validation_...``, and ``lr`` if the optimiser has one.
+
+    Raises
+    ------
+    DivergedError
+        When a loss is not finite: the model is then as before that batch.
+    DataError
+        When the data has no batch.
+
+    Notes
+    -----
+    Ctrl-C ends training between two steps, never within one: model and optimiser
+    are left as after a whole step.
+
+    Examples
+    --------
+    >>> import tinygrad_nn as tg
+    >>> X, y = tg.data.moons(200)
+    >>> model = tg.nn.Sequential(
+    ...     tg.nn.Dense(2, 8, rng=0), tg.tanh, tg.nn.Dense(8, 1, rng=1)
+    ... )
+    >>> history = fit(
+    ...     model,
+    ...     tg.losses.binary_cross_entropy_with_logits,
+    ...     tg.optim.Adam(model.parameters(), lr=0.05),
+    ...     (X, y[:, None]),
+    ...     epochs=20,
+    ...     batch_size=50,
+    ...     rng=0,
+    ... )
+    >>> len(history), bool(history["loss"][-1] < 0.3)
+    (20, True)
+    """
+    generator = np.random.default_rng(rng)
+    train = _epochs_of(data, batch_size, generator, "data")
+    held_out = _validation(validation_data, batch_size)
+    measures = _named(metrics)
+    state = State(
+        model, optimizer, generator, History() if history is None else history
+    )
+    listeners = list(callbacks)
+    with (
+        _modes_kept(model),
+        Progress(epochs, state.epoch, _count(train), shown=progress) as bar,
+        WholeSteps() as steps,
+    ):
+        while state.epoch < epochs and state.reason is None:
+            epoch = state.epoch + 1
+            _set_mode(model, training=True)
+            row: dict[str, float] = {"epoch": epoch}
+            row |= _train_epoch(state, loss, train, _Tally(measures), steps, bar)
+            if held_out is not None:
+                values = evaluate(model, loss, held_out, metrics=measures)
+                row |= {f"validation_{name}": value for name, value in values.items()}
+            with suppress(AttributeError, TypeError):
+                row["lr"] = float(optimizer.lr)  # type: ignore[attr-defined]
+            state.history.append(row)
+            bar.tell(epoch, row)
+            for listener in listeners:
+                listener(state)
+        for listener in listeners:
+            getattr(listener, "finish", _nothing)(state)
+    return state.history
+
+
+def evaluate(
+    model: Any,
+    loss: Loss,
+    data: Any,
+    *,
+    batch_size: int | None = None,
+    metrics: Metrics = (),
+) -> dict[str, float]:
+    """Measure a model in evaluation mode, recording nothing and changing nothing.
+
+    Parameters
+    ----------
+    model, loss, data, metrics
+        As for `fit`.
+    batch_size : int, optional
+        Examples at a time, at least 1024; all at once unless given.
+
+    Returns
+    -------
+    dict of float
+        ``loss``, averaged over the examples, and each metric.
+
+    Examples
+    --------
+    >>> import tinygrad_nn as tg
+    >>> evaluate(lambda x: 2 * x, tg.losses.mse, ([[1.0], [2.0]], [[2.0], [5.0]]))
+    {'loss': 0.5}
+    """
+    parts = _validation(data, batch_size)
+    tally = _Tally(_named(metrics))
+    with no_grad(), _modes_kept(model):
+        _set_mode(model, training=False)
+        for X, y in parts:
+            prediction = _call(model, X)
+            tally.add(loss(prediction, y).item(), prediction, y)
+    return tally.result("validation data")
+
+
+def _train_epoch(  # noqa: PLR0917 (one caller, a few lines above)
+    state: State,
+    loss: Loss,
+    parts: Iterable[Any],
+    tally: _Tally,
+    steps: WholeSteps,
+    bar: Progress,
+) -> dict[str, float]:
+    model, optimizer, epoch = state.model, state.optimizer, state.epoch + 1
+    for number, (X, y) in enumerate(parts, start=1):
+        prediction = _call(model, X)
+        cost = loss(prediction, y)
+        value = cost.item()
+        # Not math.isfinite: a loss that is no real number is the loss's own error.
+        if not value - value == 0:
+            raise DivergedError(
+                f"fit: expected a finite loss; got {value} in epoch {epoch}, batch "
+                f"{number}. Use a smaller learning rate, standardise the data, or clip "
+                "the gradients"
+            )
+        cost.backward()
+        steps.begin()
+        optimizer.step()
+        steps.end()
+        tally.add(value, prediction, y)
+        bar.advance()
+    return tally.result(f"data in epoch {epoch}")
+
+
+@final
+class _Tally:
+    """Sums over an epoch: of the loss by example, and what the metrics need."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._metrics = metrics
+        self._total = 0.0
+        self._n = 0
+        self._kept: list[tuple[Any, Any]] = []
+
+    def add(self, value: float, prediction: Any, y: Any) -> None:
+        n = len(y)
+        self._total += value * n
+        self._n += n
+        if self._metrics:
+            self._kept.append((_array(prediction), _array(y)))
+
+    def result(self, what: str) -> dict[str, float]:
+        if not self._n:
+            raise DataError(
+                f"fit: expected batches in the {what}; got none. An iterable of "
+                "batches must start anew each time: pass a list or tg.data.batches(...), "
+                "not a generator"
+            )
+        values = {"loss": self._total / self._n}
+        if self._metrics:
+            prediction, y = map(np.concatenate, zip(*self._kept, strict=True))
+            for name, metric in self._metrics.items():
+                values[name] = float(metric(prediction, y))
+        return values
+
+
+def _epochs_of(
+    data: Any, batch_size: int | None, rng: np.random.Generator, what: str
+) -> Iterable[Any]:
+    """Whatever the data is, as something that gives an epoch's batches."""
+    if isinstance(data, Dataset) or (isinstance(data, tuple) and len(data) == 2):
+        X, y = data
+        n = len(y)
+        return batches(
+            X, y, batch_size or max(n, 1), rng, shuffle=batch_size is not None
+        )
+    if batch_size is not None:
+        raise DataError(
+            f"fit: expected no batch_size for {what} that comes in batches; got "
+            f"{batch_size}. Leave it out, or pass the pair (X, y)"
+        )
+    if not isinstance(data, Iterable):
+        raise DataError(
+            f"fit: expected {what} as a pair (X, y) or an iterable of batches; got "
+            f"{type(data).__name__}"
+        )
+    return data
+
+
+def _validation(data: Any, batch_size: int | None) -> Any:
+    """As `_epochs_of`, in order, and in large parts: nothing is recorded for them."""
+    if data is None:
+        return None
+    if isinstance(data, Dataset) or (isinstance(data, tuple) and len(data) == 2):
+        X, y = data
+        size = len(y) if batch_size is None else max(batch_size, LEAST_EVALUATED)
+        return batches(X, y, max(size, 1), shuffle=False)
+    return _epochs_of(data, None, np.random.default_rng(0), "validation_data")
+
+
+def _named(metrics: Metrics) -> dict[str, Metric]:
+    if isinstance(metrics, Mapping):
+        return dict(metrics)
+    return {getattr(item, "__name__", type(item).__name__): item for item in metrics}
+
+
+def _count(parts: Any) -> int | None:
+    """Return the number of batches in an epoch, where it is known."""
+    try:
+        return len(parts)
+    except TypeError:
+        return None
+
+
+def _call(model: Any, X: Any) -> Any:
+    return model(*X) if isinstance(X, tuple) else model(X)
+
+
+def _array(values: Any) -> npt.NDArray[Any]:
+    return np.asarray(values.numpy() if isinstance(values, Tensor) else values)
+
+
+def _modules(model: Any) -> list[Any]:
+    """Every module of a model; a plain function has none."""
+    named = getattr(model, "named_modules", None)
+    return [] if named is None else [module for _, module in named()]
+
+
+def _set_mode(model: Any, *, training: bool) -> None:
+    for module in _modules(model):
+        module.training = training
+
+
+@contextmanager
+def _modes_kept(model: Any) -> Iterator[None]:
+    modes = [(module, module.training) for module in _modules(model)]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _nothing(_: State) -> None:
+    """Hear of the end without a reaction."""
