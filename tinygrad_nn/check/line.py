@@ -79,6 +79,7 @@ class Line:
         self._noise = cotangent * noise
         self._scale = scale
         self._moved = np.zeros(centre.shape, bool)
+        self._stairs = np.zeros(centre.shape)
         self._level = 0
         self._central: list[list[float]] = []
         self._jump: list[list[float]] = []
@@ -115,6 +116,11 @@ class Line:
         moving = self._noise[self._moved]
         error = 3 * float(np.sqrt(moving @ moving)) / h
         error += 2 * _EPS * max(abs(slope), self._scale if moving.size else 0.0) / h
+        # An output that moved and now stands still goes in stairs: it says nothing.
+        standing = self._cotangent * np.where(difference == 0, self._stairs, 0.0)
+        error += float(np.sqrt(standing @ standing))
+        moves = np.abs(difference) / (2 * h)
+        self._stairs = np.where(difference == 0, self._stairs, moves)
         self.errors.append(error)
         _append(self._central, slope, _CENTRAL)
         _append(self._jump, right - left, _JUMP)

@@ -58,6 +58,7 @@ class Subject:
         self.f = f
         self.evaluations = 0
         self.on_tensors = False
+        self.on_tensors_because = "on arrays its value is another, less stable one"
         self._arguments = [_array(x) for x in arguments]
         self.places = [i for i, x in enumerate(self._arguments) if x.dtype.kind == "f"]
         if not self.places:
@@ -124,8 +125,8 @@ class Subject:
             Where it writes into its inputs.
         """
         first = self._outputs_checked()
-        if not np.isfinite(first).all():
-            first = self._finite_on_tensors(first)
+        if not self.on_tensors:
+            first = self._stable(first)
         second = self.outputs(self.point)
         if first.shape != second.shape or not np.array_equal(first, second):
             raise GradientError(
@@ -149,6 +150,7 @@ class Subject:
             except Exception:  # noqa: BLE001 (the first error is the user's own)
                 self.on_tensors = False
             else:
+                self.on_tensors_because = "on arrays it fails"
                 return value
             raise
         for name, x, old in zip(self.names, point, self.point, strict=True):
@@ -157,19 +159,30 @@ class Subject:
             _refuse_written(f"argument {i}", self._arguments[i], old, "f")
         return value
 
-    def _finite_on_tensors(self, value: np.ndarray) -> np.ndarray:
-        """Give the recorded, stable form a try: log(sigmoid(-1000)) is finite there."""
+    def _stable(self, value: np.ndarray) -> np.ndarray:
+        """Value on Tensors where it is another: what is recorded may be a stabler form.
+
+        log(sigmoid(z)) is -inf at z = -1000 on arrays and goes in stairs before that.
+        """
         self.on_tensors = True
         try:
             stable = self.outputs(self.point)
-        except Exception:  # noqa: BLE001 (f is not made for Tensors; say what is wrong)
+        except Exception:  # noqa: BLE001 (plain NumPy code may fail in any way)
             stable = value
-        if np.isfinite(stable).all():
+        finite = np.isfinite(value).all()
+        if stable.shape == value.shape and np.isfinite(stable).all():
+            size = float(np.abs(stable).max(initial=0.0))
+            if finite and np.abs(stable - value).max(initial=0.0) <= 1e-12 * size:
+                self.on_tensors = False
+                return value
             return stable
-        bad = np.argwhere(~np.isfinite(value))[0]
+        self.on_tensors = False
+        if finite:
+            return value
+        bad = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         raise GradientError(
             "check_gradients: f is not finite at the given arrays; got "
-            f"{value[tuple(bad)]} at output {tuple(bad.tolist())}. Choose another point"
+            f"{value[bad]}{f' at output {bad}' if bad else ''}. Choose another point"
         )
 
 

@@ -120,7 +120,10 @@ def _between(line: Line, claim: float, slack: float) -> Outcome | None:
     middle = 0.5 * (low + high)
     if low - bound - slack <= claim <= high + bound + slack:
         return Outcome("kink", middle, 0.5 * abs(jump) + bound, jump)
-    return Outcome("outside", middle, 0.5 * abs(jump) + bound, jump)
+    off = _SURE * bound + slack + 1e-3 * abs(jump)
+    outside = not low - off <= claim <= high + off
+    kind = "outside" if outside else "kink"
+    return Outcome(kind, middle, 0.5 * abs(jump) + bound, jump)
 
 
 def _undecided(line: Line, claim: float, slack: float) -> Outcome:
