@@ -58,7 +58,7 @@ _NO_SETTINGS: Mapping[str, Any] = {}
 _getframe = sys._getframe  # noqa: SLF001 (the documented way in CPython)
 _current = recording.current
 _tick = recording.tick
-_HOME = recording.HOME
+_OURS = recording.OURS
 _PLAIN = recording.PLAIN
 _new = object.__new__
 
@@ -545,7 +545,7 @@ def record(
     node.requires_grad = leads != 0
     frame = _getframe(2)
     code = frame.f_code
-    while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+    while code.co_filename in _OURS and frame.f_back is not None:
         frame = frame.f_back
         code = frame.f_code
     node._code = code
@@ -603,7 +603,7 @@ def _unary(op: Op) -> Callable[..., Any]:
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code
-        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+        while code.co_filename in _OURS and frame.f_back is not None:
             frame = frame.f_back
             code = frame.f_code
         node._code = code
@@ -654,7 +654,7 @@ def _binary(op: Op) -> Callable[..., Any]:
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code
-        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+        while code.co_filename in _OURS and frame.f_back is not None:
             frame = frame.f_back
             code = frame.f_code
         node._code = code
@@ -689,7 +689,7 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code
-        while code.co_filename.startswith(_HOME) and frame.f_back is not None:
+        while code.co_filename in _OURS and frame.f_back is not None:
             frame = frame.f_back
             code = frame.f_code
         node._code = code

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import NamedTuple
 
 __all__ = [
-    "HOME",
+    "OURS",
     "PLAIN",
     "Line",
     "Mode",
@@ -33,8 +32,14 @@ __all__ = [
     "user_frame",
 ]
 
-HOME = str(Path(__file__).parent) + os.sep
-"""Frames of files below this folder are ours; the first one outside is the user's."""
+_HOME = os.path.dirname(__file__)  # noqa: PTH120 (pathlib would cost an import)
+OURS = frozenset(
+    os.path.join(folder, name)  # noqa: PTH118
+    for folder, _, names in os.walk(_HOME)
+    for name in names
+    if name.endswith(".py")
+)
+"""Our own files: the first frame outside of them is the user's line."""
 
 
 class Mode(NamedTuple):
@@ -83,7 +88,7 @@ class Line(NamedTuple):
 
 def user_frame(frame: FrameType) -> FrameType:
     """Return the nearest frame, from ``frame`` outwards, that is not ours."""
-    while frame.f_code.co_filename.startswith(HOME) and frame.f_back is not None:
+    while frame.f_code.co_filename in OURS and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
