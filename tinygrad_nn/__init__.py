@@ -9,6 +9,9 @@
 (8.0, 4.0, 2.0)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinygrad_nn import errors
 from tinygrad_nn.functional import (
     clip,
@@ -92,7 +95,41 @@ from tinygrad_nn.transforms import (
     vjp,
 )
 
+if TYPE_CHECKING:
+    from tinygrad_nn import check, data, losses, nn, optim
+    from tinygrad_nn.drawing import draw
+    from tinygrad_nn.training import fit, load, save
+
 __version__ = "0.1.0"
+
+# Rooms upstairs and the wings open when they are first asked for (PEP 562), so that
+# `import tinygrad_nn` costs little more than `import numpy`.
+_ROOMS = {
+    "check": "tinygrad_nn.check",
+    "data": "tinygrad_nn.data",
+    "draw": "tinygrad_nn.drawing",
+    "fit": "tinygrad_nn.training",
+    "load": "tinygrad_nn.training",
+    "losses": "tinygrad_nn.losses",
+    "nn": "tinygrad_nn.nn",
+    "optim": "tinygrad_nn.optim",
+    "save": "tinygrad_nn.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Open a room on first use."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}")
+    room = import_module(_ROOMS[name])
+    value = room if room.__name__.endswith(f".{name}") else getattr(room, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, opened or not."""
+    return __all__
 
 __all__ = [
     "Parameter",
@@ -101,13 +138,16 @@ __all__ = [
     "add",
     "astype",
     "broadcast_to",
+    "check",
     "clip",
     "concatenate",
     "cos",
     "cumsum",
+    "data",
     "debug",
     "divide",
     "dot",
+    "draw",
     "einsum",
     "elementwise",
     "equal",
@@ -115,6 +155,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "fit",
     "flip",
     "getitem",
     "grad",
@@ -128,6 +169,7 @@ __all__ = [
     "jvp",
     "less",
     "less_equal",
+    "load",
     "log",
     "log1p",
     "log_sigmoid",
@@ -136,6 +178,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logsumexp",
+    "losses",
     "matmul",
     "max",
     "maximum",
@@ -145,9 +188,11 @@ __all__ = [
     "moveaxis",
     "multiply",
     "negative",
+    "nn",
     "no_grad",
     "norm",
     "not_equal",
+    "optim",
     "power",
     "primitive",
     "prod",
@@ -155,6 +200,7 @@ __all__ = [
     "reciprocal",
     "relu",
     "reshape",
+    "save",
     "scatter_add",
     "scope",
     "sigmoid",
