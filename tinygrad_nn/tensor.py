@@ -16,6 +16,8 @@ from tinygrad_nn.errors import (
     GradientError,
     MutationError,
     OpError,
+    ShapeError,
+    TinygradError,
     UnsupportedError,
 )
 from tinygrad_nn.op import Node, Op, inputs_of, results_are, settings_of
@@ -86,6 +88,8 @@ class Tensor(Node):
     ------
     DtypeError
         For complex numbers, text, objects.
+    DetachedError
+        For a Tensor that requires a gradient: use ``detach()``.
 
     Examples
     --------
@@ -108,6 +112,8 @@ class Tensor(Node):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
+        if isinstance(data, Tensor):
+            data._refuse_leaving(type(self).__name__, ".detach()")  # noqa: SLF001 (its own)
         self._data = _read(data, dtype, requires_grad=requires_grad)
         self.requires_grad = requires_grad
         self._op = None
@@ -139,7 +145,7 @@ class Tensor(Node):
             )
         new = _read(value, None, requires_grad=self.requires_grad)
         if new.shape != self._data.shape:
-            raise GradientError(
+            raise ShapeError(
                 f"data: expected shape {self._data.shape}{self._title()}; "
                 f"got {new.shape}. Make a new Tensor for another shape"
             )
@@ -163,7 +169,7 @@ class Tensor(Node):
         if value is not None:
             value = np.array(value, self._data.dtype)
             if value.shape != self._data.shape:
-                raise GradientError(
+                raise ShapeError(
                     f"grad: expected shape {self._data.shape}{self._title()}; "
                     f"got {value.shape}"
                 )
@@ -421,7 +427,13 @@ class Tensor(Node):
                 "or make a new Tensor: w = w - step"
             )
         value = autodiff.data_of(other)
-        _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
+        try:
+            _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
+        except ValueError as error:
+            raise ShapeError(
+                f"{sign}: {error}; got {self._data.shape}{self._title()} and "
+                f"{np.shape(value)}"
+            ) from None
         self._mark_changed()
         return self
 
@@ -440,6 +452,14 @@ class Tensor(Node):
     def __itruediv__(self, other: Any) -> Any:
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.divide, other, "/=")
+
+    def __ipow__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.power, other, "**=")
+
+    def __imatmul__(self, other: Any) -> Any:
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.matmul, other, "@=")
 
     # --- indexing ---
 
@@ -570,14 +590,17 @@ class Tensor(Node):
         handler = _FUNCTIONS.get(function)
         if handler is None:
             raise UnsupportedError(
-                f"np.{function.__name__}: no gradient rule for it on a Tensor. Write it "
-                "with ops that have one, declare it with tg.primitive, or leave the "
+                f"{_numpys_name(function)}: no gradient rule for it on a Tensor. Write "
+                "it with ops that have one, declare it with tg.primitive, or leave the "
                 "graph with .numpy()"
             )
         try:
             return handler(*args, **options)
-        except OpError as error:
-            raise UnsupportedError(f"np.{function.__name__}: {error}") from None
+        except TypeError as error:
+            if isinstance(error, TinygradError) and not isinstance(error, OpError):
+                raise
+            what = str(error).rpartition("() ")[-1]
+            raise UnsupportedError(f"{_numpys_name(function)}: {what}") from None
 
     # --- copying and pickling: data, not graph ---
 
@@ -654,7 +677,37 @@ def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
     )
 
 
-_ASSIGN = {"+=": np.add, "-=": np.subtract, "*=": np.multiply, "/=": np.divide}
+def _numpys_name(function: Any) -> str:
+    """Name a function of NumPy as users write it: ``np.linalg.norm``."""
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+
+
+def _square(x: Any) -> Any:
+    _refuse_kinds("np.square", x, "b")
+    return ops.square(x)
+
+
+def _reciprocal(x: Any) -> Any:
+    _refuse_kinds("np.reciprocal", x, "iub")
+    return ops.reciprocal(x)
+
+
+def _refuse_kinds(title: str, x: Tensor, kinds: str) -> None:
+    if x.dtype.kind in kinds:
+        raise UnsupportedError(
+            f"{title}: of dtype {x.dtype} gives integers in NumPy, and is not recorded. "
+            "Convert first: x.astype(float)"
+        )
+
+
+_ASSIGN: dict[str, Callable[..., Any]] = {
+    "+=": np.add,
+    "-=": np.subtract,
+    "*=": np.multiply,
+    "/=": np.divide,
+    "**=": np.power,
+    "@=": np.matmul,
+}
 
 _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.absolute: ops.abs,
@@ -686,11 +739,11 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.not_equal: ops.not_equal,
     np.positive: lambda x: x,
     np.power: ops.power,
-    np.reciprocal: ops.reciprocal,
+    np.reciprocal: _reciprocal,
     np.sign: ops.sign,
     np.sin: ops.sin,
     np.sqrt: ops.sqrt,
-    np.square: ops.square,
+    np.square: _square,
     np.subtract: ops.subtract,
     np.tanh: ops.tanh,
 }
@@ -700,8 +753,62 @@ def _shape_of(x: Any) -> Shape:
     return tuple(np.shape(autodiff.data_of(x)))
 
 
+def _refuse_out_and_dtype(out: Any, dtype: Any = None) -> None:
+    if out is not None:
+        raise OpError("out= is an ndarray, which cannot hold a Tensor's gradient")
+    if dtype is not None:
+        raise OpError("dtype= is not recorded on a Tensor. Use .astype()")
+
+
+# NumPy's own order of arguments, so that a positional dtype is not taken for keepdims.
+
+
+def _summing(call: Callable[..., Any]) -> Callable[..., Any]:
+    def handler(
+        a: Any, axis: Axes = None, dtype: Any = None, out: Any = None, keepdims: Any = False
+    ) -> Any:
+        _refuse_out_and_dtype(out, dtype)
+        return call(a, axis, keepdims)
+
+    return handler
+
+
+def _choosing(call: Callable[..., Any]) -> Callable[..., Any]:
+    def handler(a: Any, axis: Axes = None, out: Any = None, keepdims: Any = False) -> Any:
+        _refuse_out_and_dtype(out)
+        return call(a, axis, keepdims)
+
+    return handler
+
+
+def _scattering(call: Callable[..., Any]) -> Callable[..., Any]:
+    def handler(
+        a: Any,
+        axis: Axes = None,
+        dtype: Any = None,
+        out: Any = None,
+        ddof: float = 0,
+        keepdims: Any = False,
+    ) -> Any:
+        _refuse_out_and_dtype(out, dtype)
+        return call(a, axis, ddof, keepdims)
+
+    return handler
+
+
+def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+    _refuse_out_and_dtype(out, dtype)
+    return ops.cumsum(a, axis)
+
+
+def _like(make: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda a, *args, **options: make(autodiff.data_of(a), *args, **options)
+
+
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.all: lambda x, axis=None: x.all(axis),
+    np.amax: _choosing(ops.max),
+    np.amin: _choosing(ops.min),
     np.any: lambda x, axis=None: x.any(axis),
     np.argmax: lambda x, axis=None: x.argmax(axis),
     np.argmin: lambda x, axis=None: x.argmin(axis),
@@ -714,32 +821,34 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     ),
     np.concatenate: functional.concatenate,
     np.copy: lambda x: ops.astype(x),
-    np.cumsum: ops.cumsum,
+    np.cumsum: _cumsum,
     np.dot: functional.dot,
     np.einsum: functional.einsum,
+    np.empty_like: _like(np.empty_like),
     np.expand_dims: functional.expand_dims,
     np.flip: functional.flip,
+    np.full_like: _like(np.full_like),
     np.linalg.norm: functional.norm,
-    np.max: ops.max,
-    np.mean: ops.mean,
-    np.min: ops.min,
+    np.max: _choosing(ops.max),
+    np.mean: _summing(ops.mean),
+    np.min: _choosing(ops.min),
     np.moveaxis: functional.moveaxis,
     np.ndim: lambda x: x.ndim,
-    np.ones_like: lambda x, dtype=None: np.ones_like(autodiff.data_of(x), dtype),
-    np.prod: ops.prod,
+    np.ones_like: _like(np.ones_like),
+    np.prod: _summing(ops.prod),
     np.ravel: functional.ravel,
     np.reshape: ops.reshape,
     np.shape: _shape_of,
     np.size: lambda x, axis=None: np.size(autodiff.data_of(x), axis),
     np.squeeze: functional.squeeze,
     np.stack: functional.stack,
-    np.std: functional.std,
-    np.sum: ops.sum,
+    np.std: _scattering(functional.std),
+    np.sum: _summing(ops.sum),
     np.swapaxes: functional.swapaxes,
     np.transpose: ops.transpose,
-    np.var: functional.var,
+    np.var: _scattering(functional.var),
     np.where: ops.where,
-    np.zeros_like: lambda x, dtype=None: np.zeros_like(autodiff.data_of(x), dtype),
+    np.zeros_like: _like(np.zeros_like),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.errors import DtypeError
 from tinygrad_nn.op import Array, elementwise, inside_rules
 from tinygrad_nn.ops.comparison import equal, greater, sign
 from tinygrad_nn.ops.samples import reals
@@ -57,6 +58,8 @@ def astype(x: Array, dtype: Any = None) -> Array:
     >>> astype(np.array([1.5, 2.0]), np.float32)
     array([1.5, 2. ], dtype=float32)
     """
+    if dtype is not None and np.dtype(dtype).kind not in "fiub":
+        raise DtypeError(f"expected a real dtype, not {np.dtype(dtype)}")
     return np.array(x, dtype)
 
 
