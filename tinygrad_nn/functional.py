@@ -94,6 +94,13 @@ def dot(x: Array, y: Array) -> Array:
         return ops.multiply(x, y)
     if right <= 2:
         return matmul(_array(x), _array(y))
+    sizes = np.shape(data_of(x)), np.shape(data_of(y))
+    if sizes[0][-1] != sizes[1][-2]:
+        # einsum would repeat an axis of size 1
+        raise ShapeError(
+            "dot: expected the last axis of x to fit the last but one of y; "
+            f"got {shapes.describe(['x', 'y'], sizes)}"
+        )
     axes = "abcdefghijklmnopqrstuvw"
     first = axes[:left]
     second = axes[left : left + right - 2] + first[-1] + axes[left + right - 2]
@@ -183,7 +190,7 @@ def squeeze(x: Array, axis: Axes = None) -> Array:
     size = x.shape
     if axis is None:
         return reshape(x, tuple(n for n in size if n != 1))
-    gone = shapes.normalize_axes(len(size), axis)
+    gone = shapes.reduced_axes(len(size), axis)
     if any(size[i] != 1 for i in gone):
         raise ShapeError(f"squeeze: expected size 1 at axis {axis}; got x{size}")
     return reshape(x, tuple(n for i, n in enumerate(size) if i not in gone))

@@ -78,6 +78,8 @@ def _swapped(x: Array) -> Array:
         ((2, 0), (0, 3)),
         ((0, 2), (2, 3)),
         ((1, 1), (1, 1)),
+        ((0,), (0,)),
+        ((0, 2, 3), (3,)),
     ),
     refuses=cases(
         ((4, 3), (2, 5)), ((3,), (4,)), ((4, 3), (4,)), ((), (3,)), ((2, 2, 3), (3, 3, 1))
@@ -142,6 +144,11 @@ def _sizes(terms: list[str], sizes: tuple[Shape, ...]) -> dict[str, int]:
     known: dict[str, int] = {}
     for term, size in zip(terms, sizes, strict=True):
         for letter, n in zip(term, size, strict=True):
+            if size[term.index(letter)] != n:
+                raise ShapeError(
+                    f"axis {letter!r} has sizes {size[term.index(letter)]} and {n} in "
+                    "one operand; expected equal sizes"
+                )
             if known.get(letter, 1) not in (1, n) and n != 1:
                 raise ShapeError(
                     f"axis {letter!r} has sizes {known[letter]} and {n}; "
@@ -169,7 +176,9 @@ def _einsum_back(
         parts: list[tuple[str, Array]] = [(output, g)]
         parts += [(terms[j], operands[j]) for j in range(len(terms)) if j != i]
         wanted = ""
-        present = "".join(letters for letters, _ in parts)
+        present = _sizes(
+            [letters for letters, _ in parts], tuple(np.shape(array) for _, array in parts)
+        )
         spare = iter(c for c in string.ascii_letters if c not in "".join(terms) + output)
         for letter in term:
             if letter in wanted:
@@ -178,8 +187,9 @@ def _einsum_back(
                 parts.append((letter + twin, np.eye(known[letter], dtype=g.dtype)))
                 wanted += twin
                 continue
-            if letter not in present:
-                # Summed alone: every element along this axis gets the same share.
+            if present.get(letter) != known[letter]:
+                # Summed alone, or against a repeated axis of size 1: every element
+                # along this axis gets the same share.
                 parts.append((letter, np.ones(known[letter], dtype=g.dtype)))
             wanted += letter
         spelled = ",".join(letters for letters, _ in parts) + "->" + wanted
@@ -203,11 +213,20 @@ def _einsum_back(
         ((2, 3), (4, 1, 3), {"subscripts": "...i,...i->..."}),
         ((2,), (3,), (4,), {"subscripts": "i,j,k->kij"}),
         ((2, 3), {"subscripts": "ij->ji"}),
+        ((3, 3, 3), {"subscripts": "iii->i"}),
+        ((3, 3, 2), (2, 3), {"subscripts": "iij,ji->j"}),
+        ((1, 3), {"subscripts": "ij->j"}),
+        ((1, 3), (2, 3), {"subscripts": "ij,ij->j"}),
+        ((2, 1), (1, 3), {"subscripts": "ij,ij->ij"}),
+        ((2, 3), (3, 2), (2,), {"subscripts": "ij,jk,k"}),
+        ((0, 3), (3, 2), {"subscripts": "ij,jk->ik"}),
+        ((), (2, 3), {"subscripts": ",ij->i"}),
     ),
     refuses=cases(
         ((2, 3), (4, 5), {"subscripts": "ij,jk->ik"}),
         ((2, 3), {"subscripts": "i->i"}),
         ((2, 3), {"subscripts": "ij,jk->ik"}),
+        ((1, 2), {"subscripts": "ii"}),
     ),
 )
 def einsum(*operands: Array, subscripts: str = "") -> Array:

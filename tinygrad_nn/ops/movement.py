@@ -119,7 +119,7 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
 
 def _broadcasted(size: Shape, *, shape: Any = ()) -> Shape:
     wanted = _as_shape(shape)
-    if shapes.broadcast(size, wanted) != wanted:
+    if min(wanted, default=0) < 0 or shapes.broadcast(size, wanted) != wanted:
         raise ShapeError(f"expected a shape that broadcasts to {wanted}")
     return wanted
 
@@ -146,7 +146,9 @@ def _gather_back(g: Array, _out: Array, x: Array, shape: Any) -> Array:
         ((1,), {"shape": (0,)}),
         ((1,), {"shape": 3}),
     ),
-    refuses=cases(((3,), {"shape": (2,)}), ((2, 3), {"shape": (3,)})),
+    refuses=cases(
+        ((3,), {"shape": (2,)}), ((2, 3), {"shape": (3,)}), ((), {"shape": (-1,)})
+    ),
 )
 def broadcast_to(x: Array, shape: Any = ()) -> Array:
     """Repeat along new axes and along axes of size 1, without copying.

@@ -274,14 +274,13 @@ def others(x: Array, axis: Axes = None) -> Array:
 
 
 def _cumulated(size: Shape, *, axis: int | None = None) -> Shape:
-    if axis is None:
+    if axis is None or not shapes.reduced_axes(len(size), axis):
         return (math.prod(size),)
-    shapes.normalize_axes(len(size), axis)
     return size
 
 
 def _cumsum_back(g: Array, _out: Array, x: Array, axis: int | None) -> Array:
-    along = 0 if axis is None else axis % np.ndim(x)
+    along = axis % np.ndim(x) if axis and np.ndim(x) else 0
     flip = (slice(None),) * along + (slice(None, None, -1),)
     return getitem(cumsum(getitem(g, flip), along), flip).reshape(np.shape(x))
 
@@ -297,9 +296,11 @@ def _cumsum_back(g: Array, _out: Array, x: Array, axis: int | None) -> Array:
         ((2, 3), {"axis": 0}),
         ((2, 3, 2), {"axis": -2}),
         ((),),
+        ((), {"axis": -1}),
         ((0,),),
+        ((2, 0), {"axis": 1}),
     ),
-    refuses=cases(((2, 3), {"axis": 2})),
+    refuses=cases(((2, 3), {"axis": 2}), ((), {"axis": 1})),
 )
 def cumsum(x: Array, axis: int | None = None) -> Array:
     """Running sum along ``axis``; of the flattened array by default.
