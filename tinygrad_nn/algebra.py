@@ -160,7 +160,7 @@ _SIGMOID = op_of(ops.sigmoid)
 
 def _number(x: Any) -> str:
     """Name a constant operand by the number that it is, or as anything."""
-    if x.__class__ in (int, float):
+    if x.__class__ in (int, float, bool):
         return _NUMBERS.get(x, ANY)
     return ANY if np.ndim(x) else _NUMBERS.get(data_of(x).item(), ANY)
 
