@@ -1,0 +1,43 @@
+"""A random generator of its own for each test, and a count of the laws that ran."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng(request):
+    """Return a generator seeded by the test's id: alone or together, the same numbers."""
+    _, _, name = request.node.nodeid.rpartition("/")
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many laws ran on how many ops, and how many mutants they killed."""
+    laws: dict[str, set[str]] = {}
+    runs = 0
+    mutants = {"killed": 0, "equivalent": 0}
+    for report in terminalreporter.stats.get("passed", ()):
+        found = re.search(r"test_ops\.py::test_(\w+)\[(\w+)", report.nodeid)
+        if found:
+            laws.setdefault(found[1], set()).add(found[2])
+            runs += 1
+        for name, value in report.user_properties:
+            if name in mutants:
+                mutants[name] += value
+    if laws:
+        members = set.union(*laws.values())
+        pairs = sum(map(len, laws.values()))
+        terminalreporter.write_line(
+            f"{len(laws)} laws, {len(members)} ops and compositions: "
+            f"{pairs} laws x members in {runs} runs"
+        )
+    if mutants["killed"]:
+        terminalreporter.write_line(
+            f"mutants: {mutants['killed']} killed, "
+            f"{mutants['equivalent']} equivalent to the original"
+        )
