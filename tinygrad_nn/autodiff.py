@@ -168,6 +168,8 @@ def _pull_arrays(
             leads = node._leads
             a = x._data if leads & 1 or isinstance(x, Node) else x
             b = y._data if leads & 2 or isinstance(y, Node) else y
+            if g.shape != out.shape and not _fills(a, b, leads, out.shape):
+                g = np.broadcast_to(g, out.shape)
             if leads & 1:
                 rule = op.rules[0]
                 share = (
@@ -175,7 +177,11 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if share.shape != a.shape or share.dtype != a.dtype:
+                if (
+                    share.shape != a.shape
+                    or share.dtype != a.dtype
+                    or (not g.ndim and a.shape != out.shape)  # g stands for an array
+                ):
                     share = _fit(share, a, out, op)
                 if x in grads:
                     grads[x] = grads[x] + share
@@ -190,7 +196,11 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if share.shape != b.shape or share.dtype != b.dtype:
+                if (
+                    share.shape != b.shape
+                    or share.dtype != b.dtype
+                    or (not g.ndim and b.shape != out.shape)  # g stands for an array
+                ):
                     share = _fit(share, b, out, op)
                 if y in grads:
                     grads[y] = grads[y] + share
@@ -201,6 +211,18 @@ def _pull_arrays(
         else:
             _pull_many(node, op, g, grads)
     return grads, inner
+
+
+def _fills(a: Array, b: Array, leads: int, shape: Shape) -> bool:
+    """Whether one number may go on standing for a cotangent of this shape.
+
+    It may where both operands have the shape, or are numbers that need no gradient:
+    otherwise a share has to be repeated, or summed, before it fits its operand.
+    """
+    left, right = np.shape(a), np.shape(b)
+    return (left == shape or (not left and not leads & 1)) and (
+        right == shape or (not right and not leads & 2)
+    )
 
 
 def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
