@@ -213,9 +213,40 @@ def loops_agree(member: Member, rng: Rng) -> None:
         out.backward(g)
         recorded = tg.gradients(out, variables, g)
         careful = autodiff.pull(out, tg.Tensor(g), variables, careful=True)
+        # The cotangent of a sum is one number that stands for an array of it.
+        total = tg.sum(member.value(*tensors))
+        summed = tg.gradients(total, variables)
+        first = [x.grad for x in variables]
+        for x in variables:
+            x.grad = None
+        total.backward()
     for x, want in zip(variables, recorded, strict=True):
-        close(x.grad, want.numpy(), 1e-14)
         close(careful[x].numpy(), want.numpy(), 1e-14)
+    for got, want in zip(first, recorded, strict=True):
+        close(got, want.numpy(), 1e-14)
+    for x, want in zip(variables, summed, strict=True):
+        close(x.grad, want.numpy(), 1e-14, scale=1.0)
+
+
+def gradients_are_their_own(member: Member, rng: Rng) -> None:
+    """A leaf's gradient shares memory with nothing, accumulates, and once handed out stays."""
+    arrays = member.sample.draw(rng)
+    tensors = leaves(arrays)
+    variables = floating(tensors)
+    out = member.value(*tensors)
+    g = cotangent(rng, out)
+    out.backward(g)
+    others = [g, out.numpy(), *arrays]
+    for x in variables:
+        assert type(x.grad) is np.ndarray
+        assert x.grad.flags.writeable
+        assert not any(np.shares_memory(x.grad, other) for other in others)
+        others.append(x.grad)
+    before = [(x.grad, x.grad.copy()) for x in variables]
+    out.backward(g)
+    for x, (handed_out, copy) in zip(variables, before, strict=True):
+        identical(x.grad, copy + copy)
+        identical(handed_out, copy)
 
 
 def inputs_untouched(member: Member, rng: Rng) -> None:

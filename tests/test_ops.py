@@ -224,6 +224,12 @@ def test_loops(member, rng):
     laws.loops_agree(member, rng)
 
 
+@_each(DIFFERENTIABLE)
+def test_own(member, rng):
+    """A leaf's gradient shares memory with nothing, and once handed out it stays."""
+    laws.gradients_are_their_own(member, rng)
+
+
 @_each(MEMBERS)
 def test_untouched(member, rng):
     """Neither the forward nor a gradient rule writes to what it was given."""
