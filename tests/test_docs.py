@@ -1,0 +1,157 @@
+"""What the pages say is run: every block of Python, every table, every link."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.op import REGISTRY
+
+HOME = Path(__file__).parent.parent
+PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+ROW = re.compile(r"^\| `(?P<expression>[^`]+)` \| `(?P<at>[^`]+)` \| `(?P<slope>[^`]+)` \|", re.M)
+
+
+class Block(NamedTuple):
+    """A fenced block: the line of its first line, its language, its text."""
+
+    line: int
+    language: str
+    text: str
+
+
+def blocks(page):
+    """Return the fenced blocks of a page, in order."""
+    found = []
+    lines = page.read_text("utf-8").splitlines()
+    fence = None
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if fence is None:
+            fence = number
+        else:
+            text = "\n".join(lines[fence + 1 : number]) + "\n"
+            found.append(Block(fence + 1, lines[fence][3:].strip(), text))
+            fence = None
+    assert fence is None, f"{page.name}:{fence}: a fence is not closed"
+    return found
+
+
+def run(page, python):
+    """Run a page's blocks in one namespace; return what went wrong, in words."""
+    names = {"__name__": "__main__"}
+    parser = doctest.DocTestParser()
+    wrong = []
+    for block in python:
+        if ">>>" not in block.text:
+            code = compile("\n" * block.line + block.text, str(page), "exec")
+            exec(code, names)
+            continue
+        test = parser.get_doctest(block.text, names, page.name, str(page), block.line)
+        test.globs = names
+        runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+        runner.run(test, out=wrong.append, clear_globs=False)
+    return "".join(wrong)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Run in an empty directory, and forget ops that a page declares."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    known = dict(REGISTRY)
+    yield tmp_path
+    REGISTRY.clear()
+    REGISTRY.update(known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run_and_print_what_they_say(page, elsewhere):
+    """Every block of Python runs, in order, and prints what stands below it."""
+    python = [block for block in blocks(page) if block.language == "python"]
+    wrong = run(page, python)
+    assert not wrong, wrong
+
+
+def test_a_wrong_answer_on_a_page_is_noticed(tmp_path):
+    """The runner of pages fails for an answer that is not the one printed."""
+    page = tmp_path / "page.md"
+    page.write_text("```python\n>>> x = 1\n>>> x + 1\n3\n```\n", "utf-8")
+    assert "Expected" in run(page, blocks(page))
+    page.write_text("```python\nx = 1\n```\n\n```python\n>>> x + 1\n2\n```\n", "utf-8")
+    assert not run(page, blocks(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_are_of_a_known_language(page):
+    """No block escapes the tests by a misspelt language."""
+    known = {"python", "console", "text", ""}
+    assert {block.language for block in blocks(page)} <= known
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_resolve(page):
+    """A link to a file of the project, or to a heading, leads somewhere."""
+    for target in LINK.findall(page.read_text("utf-8")):
+        if target.startswith(("https://", "mailto:")):
+            continue
+        name, _, anchor = target.partition("#")
+        place = (page.parent / name).resolve() if name else page
+        assert place.exists(), f"{page.name}: no such file: {target}"
+        assert not anchor or anchor in anchors(place), f"{page.name}: no heading {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_on_a_page_exist(page):
+    """A path in code type, `tinygrad_nn/…` or `tests/…`, is a file or a folder."""
+    text = page.read_text("utf-8")
+    for path in re.findall(r"`((?:tinygrad_nn|tests|docs|examples)/[\w./]*)`", text):
+        assert (HOME / path).exists(), f"{page.name}: no such file: {path}"
+
+
+# --- tables that are tests -------------------------------------------------------
+
+
+def rows(page):
+    """Return the rows of a page's tables of slopes: expression, point, gradient."""
+    return [
+        pytest.param(*match.groups(), id=match["expression"] + " at " + match["at"])
+        for match in ROW.finditer((HOME / "docs" / page).read_text("utf-8"))
+    ]
+
+
+def slopes(expression, at):
+    """Return the gradient of an expression by each variable of the point, in order."""
+    point = {}
+    exec(at.replace(", y", "; y"), {"np": np}, point)
+    variables = {name: tg.Tensor(value, requires_grad=True) for name, value in point.items()}
+    with np.errstate(all="ignore"):  # NumPy warns of what is asked here on purpose
+        out = eval(expression, {"np": np, "tg": tg, **variables})
+        out.sum().backward()
+    return [variable.grad.tolist() for variable in variables.values()]
+
+
+@pytest.mark.parametrize(("expression", "at", "slope"), rows("kinks.md"))
+def test_table_of_kinks_and_conventions(expression, at, slope):
+    """The gradient at a kink, and at a singular point, is the one in the table."""
+    wanted = eval(f"[{slope}]")
+    assert slopes(expression, at) == wanted
+
+
+def test_the_table_is_read():
+    """The tables of kinks have not silently gone empty."""
+    assert len(rows("kinks.md")) >= 30
