@@ -17,7 +17,7 @@ from tinygrad_nn.nn import generators
 from tinygrad_nn.nn.summary import Row, Summary
 from tinygrad_nn.op import data_of
 from tinygrad_nn.shapes import Shape
-from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.tensor import Parameter, Tensor
 
 __all__ = ["Found", "Module", "note_shape", "told", "walk"]
 
@@ -360,7 +360,7 @@ def walk(root: Module) -> Iterator[Found]:
 def _counts(value: Any, in_list: bool) -> bool:
     """Whether a walk stops here: a function counts only as a layer in a list."""
     if isinstance(value, Tensor):
-        return value._op is None and value.requires_grad  # noqa: SLF001 (a leaf)
+        return isinstance(value, Parameter) or (value.is_leaf and value.requires_grad)
     if isinstance(value, (Module, np.random.Generator)):
         return True
     return in_list and callable(value)
