@@ -344,25 +344,32 @@ def saved(member: Member, rng: Rng) -> None:
     arrays = member.sample.draw(rng)
     out = np.asarray(member.plain(*arrays))
     g = cotangent(rng, out)
-    if op.variadic:
-        assert set(range(len(arrays))) <= op.saved
-        return
     used = set()
-    for rule in op.rules:
-        names = rule.__code__.co_varnames[: 2 + len(arrays)]
-        used.update(i for i, n in enumerate(names[2:]) if not n.startswith("_"))
+    for rule in (op.rules,) if op.variadic else op.rules:
+        code = rule.__code__
+        _, of_out, *names = code.co_varnames[: 2 + len(arrays)]
+        if op.variadic:
+            several = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+            of_out, names = code.co_varnames[1], [several] * len(arrays)
+        # Position -1 is the op's own value.
+        used.update(i for i, n in enumerate([of_out, *names], -1) if n[0] != "_")
         wanted = rule(g, out, *arrays, **member.settings)
-        given = [g, out, *arrays]
-        for i, name in enumerate(names):
-            if name.startswith("_"):
-                value = given[i]
-                given[i] = (
-                    ~value if value.dtype == bool else np.full_like(value, np.nan)
-                )
-        got = rule(*given, **member.settings)
-        if wanted is not None:
-            identical(got, wanted)
-    assert op.saved == used, f"saved {set(op.saved)}, used {used}"
+        given = [
+            _spoiled(value) if name.startswith("_") else value
+            for name, value in zip([of_out, *names], [out, *arrays], strict=True)
+        ]
+        got = rule(g, *given, **member.settings)
+        if not op.variadic:
+            wanted, got = (wanted,), (got,)
+        for want, share in zip(wanted, got, strict=True):
+            if want is not None:
+                identical(share, want)
+    positions = set(range(-1, len(arrays)))
+    assert op.saved & positions == used, f"saved {set(op.saved)}, used {used}"
+
+
+def _spoiled(value: np.ndarray) -> np.ndarray:
+    return ~value if value.dtype == bool else np.full_like(value, np.nan)
 
 
 def mutation_noticed(member: Member, rng: Rng) -> None:
