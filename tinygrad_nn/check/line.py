@@ -20,6 +20,7 @@ LEVELS = 18
 _FIRST = 2.0**-5
 _ORDERS = 5
 _EPS = float(np.finfo(np.float64).eps)
+_COARSE = 1e3 * _EPS
 
 # Powers of the step that each column of a table removes: h^2, h^4, ... from a central
 # difference; h, h^3, ... from the jump; h, h^2, ... from a one-sided difference.
@@ -78,7 +79,9 @@ class Line:
         self._cotangent = cotangent
         self._noise = cotangent * noise
         self._scale = scale
-        self._moved = np.zeros(centre.shape, bool)
+        # An output that does not move does not depend on the line, and adds no noise;
+        # unless it is so coarse that it may just not have moved yet.
+        self._moved = noise > _COARSE * np.abs(centre)
         self._stairs = np.zeros(centre.shape)
         self._level = 0
         self._central: list[list[float]] = []

@@ -12,7 +12,7 @@ from math import factorial, sqrt
 
 import numpy as np
 
-__all__ = ["POINTS", "from_table", "measure"]
+__all__ = ["POINTS", "from_table", "measure", "stairs"]
 
 POINTS = 9
 """Values in one difference table: the centre and eight neighbours on one side.
@@ -97,3 +97,34 @@ def measure(
             break
         spacing *= _WIDER
     return noise
+
+
+def stairs(
+    along: Callable[[float], np.ndarray | None], centre: np.ndarray
+) -> np.ndarray:
+    """Height of the stairs in which each output goes; 0 where it goes smoothly.
+
+    Equal steps can fall in with the grid of a coarser type and then see no noise at
+    all. This looks for the smallest step that moves an output, from below.
+
+    Examples
+    --------
+    >>> def coarse(t):
+    ...     return np.array([np.float32(0.5 + t), 0.5 + t], float)
+    >>> stairs(coarse, np.array([0.5, 0.5])) > 1e-9
+    array([ True, False])
+    """
+    height = np.zeros(centre.shape)
+    still = np.ones(centre.shape, bool)
+    for exponent in range(-39, -3, 3):
+        value = along(2.0**exponent)
+        if value is None:
+            break
+        moved = still & (value != centre)
+        height[moved] = np.abs(value - centre)[moved]
+        still &= ~moved
+        if exponent == -39:
+            height[moved] = 0.0
+        if not still.any():
+            break
+    return height

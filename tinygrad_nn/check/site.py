@@ -177,7 +177,9 @@ class Site:
         outcome = judged(self._noise)
         if outcome.kind in ("reject", "outside"):
             # Before an accusation: is the function noisier along just this line?
-            here = noise.measure(along, self.centre)
+            here = np.maximum(
+                noise.measure(along, self.centre), noise.stairs(along, self.centre)
+            )
             if np.any(np.abs(self._cotangent) * here > 3 * self._floor):
                 outcome = judged(np.maximum(here, self._noise))
         if outcome.kind == "outside" and not self._same_signed(direction):

@@ -1,0 +1,189 @@
+"""`draw` and `Drawing`: a picture of the graph that was recorded."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import graphviz
+
+from tinygrad_nn import recording
+from tinygrad_nn.drawing.dot import dot_of
+from tinygrad_nn.drawing.names import known_in
+from tinygrad_nn.drawing.scene import Scene, scene_of
+from tinygrad_nn.drawing.tree import tree_of
+from tinygrad_nn.errors import DataError, MissingExtraError, OpError
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["Drawing", "draw"]
+
+_DIRECTIONS = ("LR", "TB")
+
+
+class Drawing:
+    """A picture of a graph: shows itself in a notebook, prints as a tree, saves itself.
+
+    It is a snapshot: later changes of values do not change it.
+    """
+
+    def __init__(self, scene: Scene, direction: str) -> None:
+        self._scene = scene
+        self._direction = direction
+
+    @cached_property
+    def dot(self) -> str:
+        """The graph in DOT, Graphviz's language: the same text on every run."""
+        return dot_of(self._scene, self._direction)
+
+    def svg(self) -> str:
+        """Return the picture as SVG text.
+
+        Raises
+        ------
+        MissingExtraError
+            If Graphviz's program ``dot`` is not installed.
+        """
+        return self._rendered("svg").decode("utf-8")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Save as ``.dot``, ``.svg``, ``.png`` or ``.pdf``; the file is whole or absent.
+
+        Raises
+        ------
+        DataError
+            For another suffix.
+        MissingExtraError
+            If Graphviz's program ``dot`` is not installed; ``.dot`` needs none.
+        """
+        target = Path(path)
+        write = _FORMATS.get(target.suffix.lower())
+        if write is None:
+            raise DataError(
+                f"Drawing.save: expected a name that ends in {', '.join(_FORMATS)}; "
+                f"got {target.name!r}"
+            )
+        content = write(self)
+        handle, temporary = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=".part"
+        )
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return target
+
+    def _rendered(self, form: str) -> bytes:
+        try:
+            dot = self.dot
+            if form == "png":
+                dot = dot_of(self._scene, self._direction, dpi="144")
+            content: bytes = graphviz.Source(dot).pipe(format=form)
+        except graphviz.ExecutableNotFound:
+            raise MissingExtraError(
+                f"Drawing: {form} needs Graphviz's program 'dot', which was not found. "
+                "Install Graphviz (apt install graphviz, brew install graphviz, "
+                "winget install graphviz), or save as .dot"
+            ) from None
+        return content
+
+    def __str__(self) -> str:
+        """Print as a text tree."""
+        return tree_of(self._scene)
+
+    def __repr__(self) -> str:
+        """Count what is in it."""
+        cards = [card for card in self._scene.cards if card.kind != "constant"]
+        return f"Drawing({len(cards)} nodes, {len(self._scene.arrows)} edges)"
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> dict[str, str]:
+        """Show the picture in a notebook; the tree where there is no ``dot``."""
+        del include, exclude
+        bundle = {"text/plain": str(self)}
+        try:
+            bundle["image/svg+xml"] = self.svg()
+        except MissingExtraError:
+            pass
+        return bundle
+
+
+_FORMATS: dict[str, Callable[[Drawing], bytes]] = {
+    ".dot": lambda drawing: drawing.dot.encode("utf-8"),
+    ".svg": lambda drawing: drawing._rendered("svg"),
+    ".png": lambda drawing: drawing._rendered("png"),
+    ".pdf": lambda drawing: drawing._rendered("pdf"),
+}
+
+
+def draw(
+    tensors: Tensor | Sequence[Tensor],
+    *,
+    title: str | None = None,
+    direction: str = "LR",
+    names: Mapping[str, Any] | None = None,
+) -> Drawing:
+    """Draw the graph from which a Tensor, or several, were computed.
+
+    Every node shows its name, formula, shape, value and gradient. Gradients are those
+    that ``backward`` left; where it has not run they are computed for the picture, and
+    no ``.grad`` is touched. A node without a gradient says so.
+
+    Parameters
+    ----------
+    tensors
+        One Tensor, or a sequence of them.
+    title
+        Shown above the picture.
+    direction
+        ``"LR"``, left to right, or ``"TB"``, top to bottom.
+    names
+        Tensors or arrays by name, where the names that are found are not wanted: a
+        node's own ``.name``, else the caller's variable, else op and number.
+
+    Returns
+    -------
+    Drawing
+        With ``.dot``, ``.svg()`` and ``.save(path)``.
+
+    Raises
+    ------
+    OpError
+        If what is given is no Tensor, or the direction is unknown.
+
+    Examples
+    --------
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> y = Tensor(3.0, requires_grad=True)
+    >>> print(draw(x * y + x))
+    add = multiply + x: 8 | grad 1
+    ├─ multiply = x · y: 6 | grad 1
+    │  ├─ x: 2 | grad 4
+    │  └─ y: 3 | grad 2
+    └─ x: 2 | grad 4
+    """
+    outputs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise OpError(
+                f"draw: expected Tensors; got {type(output).__name__}. Compute with "
+                "Tensors: tg.Tensor(x, requires_grad=True)"
+            )
+    if not outputs:
+        raise OpError("draw: expected at least one Tensor; got none")
+    if direction not in _DIRECTIONS:
+        raise OpError(f"draw: direction is 'LR' or 'TB'; got {direction!r}")
+    frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way)
+    scene = scene_of(
+        outputs, title=title, chosen=names or {}, known=known_in(frame)
+    )
+    return Drawing(scene, direction)

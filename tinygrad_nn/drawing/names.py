@@ -1,0 +1,104 @@
+"""Names of nodes: the user's own, wherever they can be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph
+from tinygrad_nn.op import Node
+
+__all__ = ["Names", "known_in"]
+
+_HOLDERS = (dict, list, tuple)
+
+
+def known_in(frame: FrameType) -> dict[int, tuple[Any, str]]:
+    """Tensors and arrays among a frame's locals, by identity, with their names.
+
+    Dictionaries, lists and tuples are looked into, one level deep: ``params["W1"]``
+    is called W1, ``layers[0]`` is called layers[0].
+    """
+    found: dict[int, tuple[Any, str]] = {}
+    variables = {k: v for k, v in frame.f_locals.items() if not k.startswith("_")}
+    for name, value in variables.items():
+        if isinstance(value, (Node, np.ndarray)):
+            found.setdefault(id(value), (value, name))
+    for name, value in variables.items():
+        if type(value) in _HOLDERS:
+            for key, item in _items(name, value):
+                if isinstance(item, (Node, np.ndarray)):
+                    found.setdefault(id(item), (item, key))
+    return found
+
+
+def _items(name: str, holder: Any) -> Iterator[tuple[str, Any]]:
+    if len(holder) > 1000:
+        return
+    if isinstance(holder, dict):
+        yield from ((key, x) for key, x in holder.items() if isinstance(key, str))
+    else:
+        yield from ((f"{name}[{i}]", x) for i, x in enumerate(holder))
+
+
+class Names:
+    """What to call each node.
+
+    A name comes from ``names``, else the node's own ``.name``, else the caller's
+    variable, else its op and a number in tape order. That a node has no name of its
+    own is told by `given`.
+
+    Parameters
+    ----------
+    nodes
+        The graph in tape order.
+    chosen
+        Tensors or arrays by name, as given to ``draw``.
+    known
+        What `known_in` found.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        chosen: Mapping[str, Any],
+        known: Mapping[int, tuple[Any, str]],
+    ) -> None:
+        # The objects are kept beside their identities, so no identity is used twice.
+        self._known = dict(known)
+        self._chosen = {id(value): (value, name) for name, value in chosen.items()}
+        self._numbered: dict[Node, str] = {}
+        self._number(nodes)
+
+    def _number(self, nodes: Iterable[Node]) -> None:
+        unnamed: dict[str, list[Node]] = {}
+        for node in nodes:
+            if self.given(node) is None:
+                unnamed.setdefault(_kind(node), []).append(node)
+        for kind, members in unnamed.items():
+            for i, node in enumerate(members, 1):
+                self._numbered[node] = kind if len(members) == 1 else f"{kind} {i}"
+
+    def given(self, value: Any) -> str | None:
+        """Return the name that the user gave a node or array, or None."""
+        if id(value) in self._chosen:
+            return self._chosen[id(value)][1]
+        own = graph.name(value) if isinstance(value, Node) else None
+        if own:
+            return own
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        return None
+
+    def of(self, node: Node) -> str:
+        """Return the name of a node, a made one where there is none."""
+        return self.given(node) or self._numbered[node]
+
+
+def _kind(node: Node) -> str:
+    if node._op is not None:
+        return node._op.name
+    return "parameter" if node.requires_grad else "data"

@@ -1,0 +1,76 @@
+"""Numbers and names as a card shows them: short, and the same on every run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["number", "shortened", "summary"]
+
+_FEW = 6
+_LONGEST = 40
+
+
+def number(x: Any) -> str:
+    """Return one number in four digits.
+
+    >>> number(1 / 3), number(-0.0), number(12345678.0), number(True), number(7)
+    ('0.3333', '0', '1.235e+07', 'True', '7')
+    """
+    if isinstance(x, (bool, np.bool_)):
+        return str(bool(x))
+    if isinstance(x, (int, np.integer)):
+        return str(int(x)) if abs(int(x)) < 10**6 else f"{int(x):.4g}"
+    text = f"{float(x):.4g}"
+    return "0" if text == "-0" else text
+
+
+def summary(value: Any) -> list[str]:
+    """Lines that tell what is in an array: its numbers where they are few.
+
+    >>> summary(np.array([1.0, -2.5]))
+    ['[1, -2.5]']
+    >>> summary(np.arange(12.0).reshape(3, 4))
+    ['0 … 11', 'mean 5.5']
+    >>> summary(np.array([[1.0, np.nan]] * 4))
+    ['1 … 1', 'mean 1', '4 nan']
+    >>> summary(np.zeros((0, 3)))
+    ['empty']
+    """
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return [number(array[()])]
+    if not array.size:
+        return ["empty"]
+    if array.ndim <= 2 and array.size <= _FEW:
+        rows = np.atleast_2d(array)
+        lines = ["[" + ", ".join(map(number, row)) + "]" for row in rows]
+        if max(map(len, lines)) <= _LONGEST:
+            return lines
+    if array.dtype.kind == "b":
+        return [f"{np.count_nonzero(array)} of {array.size} true"]
+    lines = []
+    finite = array if array.dtype.kind in "iu" else array[np.isfinite(array)]
+    if finite.size:
+        # A mean of extremes may overflow; it is computed of halves.
+        mean = 2 * float(np.mean(finite.astype(np.float64) / 2))
+        lines = [f"{number(finite.min())} … {number(finite.max())}"]
+        lines.append(f"mean {number(mean)}")
+    if finite.size < array.size:
+        nans = int(np.count_nonzero(np.isnan(array)))
+        others = array.size - finite.size - nans
+        lines += [f"{count} {word}" for count, word in ((nans, "nan"), (others, "inf")) if count]
+    return lines
+
+
+def shortened(name: str, longest: int = _LONGEST) -> str:
+    """Return a name that fits, without characters that no picture can hold.
+
+    >>> shortened("W1"), shortened("a" * 10_000, 9)
+    ('W1', 'aaaaa…aaa')
+    """
+    if len(name) > longest:
+        tail = longest // 3
+        name = f"{name[: longest - tail - 1]}…{name[-tail:]}"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
