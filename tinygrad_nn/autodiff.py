@@ -177,11 +177,7 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if (
-                    share.shape != a.shape
-                    or share.dtype != a.dtype
-                    or (not g.ndim and a.shape != out.shape)  # g stands for an array
-                ):
+                if share.shape != a.shape or share.dtype != a.dtype:
                     share = _fit(share, a, out, op)
                 if x in grads:
                     grads[x] = grads[x] + share
@@ -196,11 +192,7 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if (
-                    share.shape != b.shape
-                    or share.dtype != b.dtype
-                    or (not g.ndim and b.shape != out.shape)  # g stands for an array
-                ):
+                if share.shape != b.shape or share.dtype != b.dtype:
                     share = _fit(share, b, out, op)
                 if y in grads:
                     grads[y] = grads[y] + share
@@ -393,8 +385,10 @@ def pull(
     wanted = set(wanted)
     leads = set(wanted)
     for node in order:
-        if node not in leads and any(
-            isinstance(x, Node) and x in leads for x in how(node)[1]
+        if (
+            node not in leads
+            and node._data.dtype.kind == "f"  # integers are flat: no gradient passes
+            and any(isinstance(x, Node) and x in leads for x in how(node)[1])
         ):
             leads.add(node)
     grads: dict[Node, Any] = {root: seed}
@@ -609,7 +603,9 @@ def _refuse_changed(nodes: Sequence[Node]) -> None:
     if recording.checks_sums:
         for node in nodes:
             sums = getattr(node, "_sums", None)
-            if sums is not None and sums != checksums(inputs_of(node)):
+            if sums is not None and sums != checksums(
+                node._op, inputs_of(node), node._data  # type: ignore[arg-type]
+            ):
                 raise MutationError(
                     f"backward: {node._op.name} at {graph.line(node)} had saved a "  # type: ignore[union-attr]
                     "value that was since written to in place. Copy the array before "

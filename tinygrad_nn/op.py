@@ -439,15 +439,19 @@ def _read_signature(
 
 
 def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
-    """Positions of the operands whose values some rule uses."""
-    if rules is None:
-        return frozenset()
-    if callable(rules):
-        return frozenset(range(64))
+    """Positions of the operands whose values some rule uses; -1 for the result's.
+
+    A rule says by an underscore that it leaves a value alone. One that looks at a
+    shape only says so too, unless the result may be a view of the operand.
+    """
     used = set()
-    for rule in rules:
-        names = rule.__code__.co_varnames[2 : 2 + len(operands)]
-        used.update(i for i, name in enumerate(names) if not name.startswith("_"))
+    for rule in () if rules is None else (rules,) if callable(rules) else rules:
+        code = rule.__code__
+        names = dict(enumerate(code.co_varnames[1 : 2 + len(operands)], start=-1))
+        if rule is rules:
+            several = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+            names.update(dict.fromkeys(range(64), several))
+        used.update(i for i, name in names.items() if not name.startswith("_"))
     return frozenset(used)
 
 
@@ -554,15 +558,16 @@ def record(
         if mode.scope is not None:
             node._scope = mode.scope
         if mode.checksums:
-            node._sums = checksums(inputs)
+            node._sums = checksums(op, inputs, value)
     return node
 
 
-def checksums(inputs: Sequence[Any]) -> tuple[int, ...]:
-    """Return a checksum of each operand's value."""
-    return tuple(
-        zlib.crc32(np.ascontiguousarray(data_of(x)).tobytes()) for x in inputs
-    )
+def checksums(op: Op, inputs: Sequence[Any], value: Any) -> tuple[int, ...]:
+    """Return a checksum of each value that the op's rules use."""
+    values = [data_of(x) for i, x in enumerate(inputs) if i in op.saved]
+    if -1 in op.saved:
+        values.append(value)
+    return tuple(zlib.crc32(np.ascontiguousarray(x).tobytes()) for x in values)
 
 
 def _recorder(op: Op) -> Callable[..., Any]:

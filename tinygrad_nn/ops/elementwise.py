@@ -49,7 +49,7 @@ def abs(x: Array) -> Array:
 
 @elementwise(
     formula="$x",
-    vjp=lambda g, _out, x, **_: astype(g, x.dtype),
+    vjp=lambda g, _out, _x, **_: astype(g, _x.dtype),
     samples=reals(1),
 )
 def astype(x: Array, dtype: Any = None) -> Array:

@@ -178,10 +178,10 @@ def _joined(*sizes: Shape, axis: int | None = 0) -> Shape:
 
 
 
-def _split(g: Array, _out: Array, *parts: Array, axis: int | None) -> tuple[Array, ...]:
+def _split(g: Array, _out: Array, *_parts: Array, axis: int | None) -> tuple[Array, ...]:
     shares = []
     start = 0
-    for part in parts:
+    for part in _parts:
         count = np.size(part) if axis is None else np.shape(part)[axis]
         where = slice(start, start + count)
         if axis is None:
@@ -224,10 +224,10 @@ def _stacked(*sizes: Shape, axis: int = 0) -> Shape:
     return (*sizes[0][:place], len(sizes), *sizes[0][place:])
 
 
-def _unstack(g: Array, _out: Array, *parts: Array, axis: int) -> tuple[Array, ...]:
-    place = axis % (np.ndim(parts[0]) + 1)
+def _unstack(g: Array, _out: Array, *_parts: Array, axis: int) -> tuple[Array, ...]:
+    place = axis % (np.ndim(_parts[0]) + 1)
     before = (slice(None),) * place
-    return tuple(getitem(g, (*before, i)) for i in range(len(parts)))
+    return tuple(getitem(g, (*before, i)) for i in range(len(_parts)))
 
 
 @primitive(

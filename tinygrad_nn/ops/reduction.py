@@ -121,7 +121,7 @@ def share(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     kind="reduction",
     formula=r"\sum_{$axis} $x",
     shape=_reduced,
-    vjp=lambda g, _out, x, axis, keepdims: share(g, x.shape, axis, keepdims),
+    vjp=lambda g, _out, _x, axis, keepdims: share(g, _x.shape, axis, keepdims),
     samples=cases(*_AXES, *_EMPTY),
     refuses=_WRONG,
 )
@@ -145,8 +145,8 @@ def count(shape: Shape, axis: Axes) -> int:
     kind="reduction",
     formula=r"\mathrm{mean}_{$axis}\, $x",
     shape=_reduced_not_empty,
-    vjp=lambda g, _out, x, axis, keepdims: share(
-        g / count(x.shape, axis), x.shape, axis, keepdims
+    vjp=lambda g, _out, _x, axis, keepdims: share(
+        g / count(_x.shape, axis), _x.shape, axis, keepdims
     ),
     samples=cases(*_AXES),
     refuses=(*_WRONG, *cases(*_EMPTY)),
@@ -279,10 +279,11 @@ def _cumulated(size: Shape, *, axis: int | None = None) -> Shape:
     return size
 
 
-def _cumsum_back(g: Array, _out: Array, x: Array, axis: int | None) -> Array:
-    along = axis % np.ndim(x) if axis and np.ndim(x) else 0
+def _cumsum_back(g: Array, _out: Array, _x: Array, axis: int | None) -> Array:
+    rank = np.ndim(_x)
+    along = axis % rank if axis and rank else 0
     flip = (slice(None),) * along + (slice(None, None, -1),)
-    return getitem(cumsum(getitem(g, flip), along), flip).reshape(np.shape(x))
+    return getitem(cumsum(getitem(g, flip), along), flip).reshape(np.shape(_x))
 
 
 @primitive(
