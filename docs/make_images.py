@@ -31,7 +31,9 @@ def names_of(page: Path, until: str) -> dict[str, Any]:
     """Run a page's Python until a variable exists; return all its variables."""
     names: dict[str, Any] = {"__name__": "__main__"}
     parser = doctest.DocTestParser()
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+    for block in re.findall(
+        r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    ):
         for example in parser.get_examples(block):
             if example.exc_msg is None:  # else an error that the page shows
                 with redirect_stdout(StringIO()):
