@@ -1,6 +1,6 @@
 """Clipping: gradients kept from growing beyond a bound, between backward and step."""
 
-# ruff: noqa: SLF001 (as the optimisers, it consumes a gradient: `_spent` stays)
+
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """`Optimizer`: what all update rules share."""
 
-# ruff: noqa: SLF001 (an optimiser is the one writer of a parameter's slots)
-
 from __future__ import annotations
 
 import math
