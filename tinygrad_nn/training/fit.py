@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinygrad_nn.data import Dataset, batches
 from tinygrad_nn.errors import DataError, DivergedError
+from tinygrad_nn.optim import clip_by_norm
 from tinygrad_nn.recording import no_grad
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.training.history import History
@@ -28,6 +29,8 @@ LEAST_EVALUATED = 1024
 
 class Steps(Protocol):
     """What `fit` asks of an optimiser."""
+
+    parameters: list[Tensor]
 
     def step(self) -> None:
         """Change the parameters by their gradients."""
@@ -82,6 +85,7 @@ def fit(
     progress: bool = True,
     rng: int | np.random.Generator | None = None,
     metrics: Metrics = (),
+    max_norm: float | None = None,
     history: History | None = None,
 ) -> History:
     """Train a model: forward, backward and a step for each batch of each epoch.
@@ -115,14 +119,17 @@ def fit(
     metrics : functions (prediction, target) -> float, or a dict of them, optional
         Measured each epoch on the arrays of all its predictions; those of the training
         part are made while it learns, with dropout.
+    max_norm : float, optional
+        Gradients are scaled down to this common norm (`optim.clip_by_norm`).
     history : History, optional
         Of an earlier run, to go on from; it grows.
 
     Returns
     -------
     History
-        Columns ``epoch``, ``loss`` (the mean over the examples), the metrics, the
-        same as ``validation_...``, and ``lr`` if the optimiser has one.
+        Columns ``epoch``, ``lr`` (at the epoch's first step, if the optimiser tells),
+        ``loss`` (the mean over the examples), the metrics, the same as
+        ``validation_...``.
 
     Raises
     ------
@@ -172,12 +179,14 @@ def fit(
             epoch = state.epoch + 1
             _set_mode(model, training=True)
             row: dict[str, float] = {"epoch": epoch}
-            row |= _train_epoch(state, loss, train, _Tally(measures), steps, bar)
+            with suppress(AttributeError, TypeError):
+                row["lr"] = float(optimizer.lr)  # type: ignore[attr-defined]
+            row |= _train_epoch(
+                state, loss, train, _Tally(measures), steps, bar, max_norm
+            )
             if held_out is not None:
                 values = evaluate(model, loss, held_out, metrics=measures)
                 row |= {f"validation_{name}": value for name, value in values.items()}
-            with suppress(AttributeError, TypeError):
-                row["lr"] = float(optimizer.lr)  # type: ignore[attr-defined]
             state.history.append(row)
             bar.tell(epoch, row)
             for listener in listeners:
@@ -225,13 +234,14 @@ def evaluate(
     return tally.result("validation data")
 
 
-def _train_epoch(  # noqa: PLR0917 (one caller, a few lines above)
+def _train_epoch(
     state: State,
     loss: Loss,
     parts: Iterable[Any],
     tally: _Tally,
     steps: WholeSteps,
     bar: Progress,
+    max_norm: float | None,
 ) -> dict[str, float]:
     model, optimizer, epoch = state.model, state.optimizer, state.epoch + 1
     for number, (X, y) in enumerate(parts, start=1):
@@ -243,10 +253,12 @@ def _train_epoch(  # noqa: PLR0917 (one caller, a few lines above)
             raise DivergedError(
                 f"fit: expected a finite loss; got {value} in epoch {epoch}, batch "
                 f"{number}. Use a smaller learning rate, standardise the data, or clip "
-                "the gradients"
+                "the gradients (max_norm=)"
             )
         cost.backward()
         steps.begin()
+        if max_norm is not None:
+            clip_by_norm(optimizer.parameters, max_norm)
         optimizer.step()
         steps.end()
         tally.add(value, prediction, y)
@@ -275,7 +287,7 @@ class _Tally:
         if not self._n:
             raise DataError(
                 f"fit: expected batches in the {what}; got none. An iterable of "
-                "batches must start anew each time: pass a list or tg.data.batches(...), "
+                "batches must start anew each time: pass a list or tg.data.batches, "
                 "not a generator"
             )
         values = {"loss": self._total / self._n}

@@ -1,0 +1,255 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import NoReturn, TypeVar
+
+from tinygrad_nn.cli.settings import DEFAULTS, MAKERS, ONES, learning_rate
+from tinygrad_nn.cli.sources import NAMED
+
+__all__ = ["parser"]
+
+T = TypeVar("T", int, float)
+
+TRAIN = """\
+Trains a network on DATA and leaves in a directory: the model (model.npz), the
+history (history.csv), and pictures of the cost (cost.png), of the computation graph
+(graph.dot, graph.svg) and of the result: the decision boundary (boundary.png) of two
+features, else the confusion matrix (confusion.png), or predictions against targets
+(predictions.png) where numbers are predicted. A part of DATA is kept for testing; it
+is the "validation" of the history and has no influence on the model."""
+
+TRAIN_EXAMPLES = """\
+examples:
+  tinygrad-nn train digits
+  tinygrad-nn train flower --layers 16,16 --activation tanh --out flower
+  tinygrad-nn train houses.csv --target price --epochs 300 --out houses
+  tinygrad-nn train houses.csv --resume --epochs 600 --out houses"""
+
+PREDICT_EXAMPLES = """\
+examples:
+  tinygrad-nn predict houses new-houses.csv
+  tinygrad-nn predict houses new-houses.csv --output prices.csv"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, like everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        text = " ".join(message.split())
+        self.exit(2, f"tinygrad-nn: error: {text} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser; what it returns has the ``command`` to call.
+
+    >>> parser().parse_args(["train", "digits", "--layers", "8,4"]).layers
+    (8, 4)
+    """
+    # Late, because the package's own __init__ may be what is being imported.
+    from tinygrad_nn import __version__  # noqa: PLC0415
+
+    whole = _Parser(
+        prog="tinygrad-nn",
+        description="Train networks on your data and predict with them.",
+        epilog="tinygrad-nn train --help and tinygrad-nn predict --help say more.",
+        allow_abbrev=False,
+    )
+    whole.add_argument(
+        "--version", action="version", version=f"tinygrad-nn {__version__}"
+    )
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    _add_train(
+        commands.add_parser(
+            "train",
+            help="train a network on a data set or a CSV file",
+            description=TRAIN,
+            epilog=TRAIN_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_predict(
+        commands.add_parser(
+            "predict",
+            help="predict the rows of a CSV file with a trained network",
+            description="Writes one row of predictions for each row of FILE.",
+            epilog=PREDICT_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    return whole
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    add = train.add_argument
+    add("data", metavar="DATA", help=f"{', '.join(NAMED)}, or a CSV file with a header")
+    add("--target", metavar="COLUMN", help="what to predict from the other columns")
+    add(
+        "--layers",
+        metavar="N,N,…",
+        type=_layers,
+        help=f"units of the hidden layers, or none ({_shown('layers')})",
+    )
+    add(
+        "--activation",
+        metavar="NAME",
+        type=_one_of("activation", ONES),
+        help=f"of the hidden layers: {', '.join(ONES)} ({_shown('activation')})",
+    )
+    add(
+        "--optimizer",
+        metavar="NAME",
+        type=_one_of("optimizer", tuple(MAKERS)),
+        help=f"{', '.join(MAKERS)} ({_shown('optimizer')})",
+    )
+    rates = ", ".join(f"{name} {learning_rate(name):g}" for name in MAKERS)
+    add(
+        "--lr",
+        metavar="RATE",
+        type=_number(float, above=0),
+        help=f"learning rate ({rates})",
+    )
+    add(
+        "--epochs",
+        metavar="N",
+        type=_number(int, least=1),
+        help=f"passes over the training part ({_shown('epochs')})",
+    )
+    add(
+        "--batch-size",
+        metavar="N",
+        type=_number(int, least=1),
+        help=f"examples in a step ({_shown('batch_size')})",
+    )
+    add(
+        "--l2",
+        metavar="STRENGTH",
+        type=_number(float, least=0),
+        help="adds STRENGTH/2 times the sum of the squared weights to the cost "
+        f"({_shown('l2')})",
+    )
+    add(
+        "--dropout",
+        metavar="SHARE",
+        type=_number(float, least=0, below=1),
+        help=f"of hidden units, dropped in training ({_shown('dropout')})",
+    )
+    add(
+        "--seed",
+        metavar="N",
+        type=_number(int, least=0),
+        help=f"of everything random: split, start, order, dropout ({_shown('seed')})",
+    )
+    add(
+        "--test-size",
+        metavar="SHARE",
+        type=_number(float, above=0, below=1),
+        help=f"of the data, kept for testing ({_shown('test_size')})",
+    )
+    add("--out", metavar="DIR", help="where results go (a new directory in runs/)")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, up to a larger --epochs; its settings stay",
+    )
+    add("--quiet", action="store_true", help="print nothing but errors")
+    train.set_defaults(command=_train)
+
+
+def _add_predict(predict: argparse.ArgumentParser) -> None:
+    add = predict.add_argument
+    add("run", metavar="DIR", help="the directory that training left its results in")
+    add("file", metavar="FILE", help="a CSV file with the columns that were trained on")
+    add("--output", metavar="FILE", help="where to write (standard output)")
+    predict.set_defaults(command=_predict)
+
+
+# What a command needs is loaded when it runs: --help and --version need none of it.
+
+
+def _train(options: argparse.Namespace) -> None:
+    from tinygrad_nn.cli.run import train  # noqa: PLC0415
+
+    train(options)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from tinygrad_nn.cli.predict import predict  # noqa: PLC0415
+
+    predict(options.run, options.file, options.output)
+
+
+# --- kinds of values ---
+
+
+def _shown(name: str) -> str:
+    value = DEFAULTS[name]
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        layers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        layers = (0,)
+    if min(layers) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers of units, at least 1, between commas; got "
+            f"{text!r}. Write 64,32, or none for no hidden layer"
+        )
+    return layers
+
+
+def _one_of(kind: str, names: tuple[str, ...]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text in names:
+            return text
+        close = get_close_matches(text.lower(), names, 1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise argparse.ArgumentTypeError(
+            f"unknown {kind} {text!r}; {hint}It is one of {', '.join(names)}"
+        )
+
+    return convert
+
+
+def _number(
+    kind: type[T],
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> Callable[[str], T]:
+    """Make a reader of numbers: finite, ``least <= number``, ``above < … < below``."""
+    bounds = [
+        text
+        for bound, text in (
+            (least, f"at least {least:g}"),
+            (above, f"above {above:g}"),
+            (below, f"below {below:g}"),
+        )
+        if math.isfinite(bound)
+    ]
+    noun = "a whole number" if kind is int else "a number"
+    wanted = f"{noun} {' and '.join(bounds)}"
+
+    def convert(text: str) -> T:
+        number: T | None
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        # Written so that nan and infinity are refused, too.
+        if number is None or not (number >= least and above < number < below):
+            raise argparse.ArgumentTypeError(f"expected {wanted}; got {text!r}")
+        return number
+
+    return convert

@@ -1,0 +1,64 @@
+"""From the words of a command to its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tinygrad_nn.cli.arguments import parser
+from tinygrad_nn.errors import DivergedError, TinygradError
+
+__all__ = ["main"]
+
+PROGRAM = "tinygrad-nn"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; whatever goes wrong is one line on standard error.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; those of the process unless given.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 1 when training diverged or nobody read the output; 2 for
+        bad input; 130 after Ctrl-C.
+
+    Examples
+    --------
+    >>> main(["train", "flower", "--quiet", "--epochs", "0"])
+    Traceback (most recent call last):
+    ...
+    SystemExit: 2
+    """
+    options = parser().parse_args(arguments)
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except DivergedError as error:
+        _say(f"error: {error}")
+        return 1
+    except BrokenPipeError:
+        # As Python's documentation advises: or the shutdown would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except TinygradError as error:
+        _say(f"error: {error}")
+        return 2
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        _say(f"error: {place}{error.strerror or error}")
+        return 2
+    return 0
+
+
+def _say(text: str) -> None:
+    """One line, whatever was in the names of files and columns."""
+    print(f"{PROGRAM}: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,208 @@
+"""``tinygrad-nn train``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import losses
+from tinygrad_nn.cli.network import MODEL, Network, Run, read_run
+from tinygrad_nn.cli.report import FILES, Report, Split
+from tinygrad_nn.cli.settings import MAKERS, Settings, settle
+from tinygrad_nn.cli.sources import examples
+from tinygrad_nn.data import Dataset, Standardizer, train_test_split
+from tinygrad_nn.data.dataset import Array
+from tinygrad_nn.errors import DataError, SaveError
+from tinygrad_nn.training import History, accuracy, fit, load, r2, save
+
+__all__ = ["split_of", "train"]
+
+
+def train(options: Namespace) -> None:
+    """Train a network on a data set and leave the results in a directory.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `cli.arguments`.
+
+    Raises
+    ------
+    DataError, SaveError
+        On bad input, before anything is trained or written.
+    DivergedError
+        When the loss is no longer finite; nothing is written.
+    """
+    directory = _directory(options)
+    earlier = None
+    if options.resume:
+        earlier = read_run(directory, np.random.default_rng(0))
+    settings = settle(options, earlier and earlier.settings)
+    dataset = examples(options.data, settings.target)
+    fingerprint = _fingerprint(dataset)
+    if earlier is not None and fingerprint != earlier.fingerprint:
+        raise DataError(
+            f"--resume: expected the data of the run in {directory}; got other numbers "
+            f"from {options.data}. Train anew elsewhere"
+        )
+    split = split_of(dataset, settings)
+    if earlier is None:
+        rng = _generators(settings.seed)[1]
+        network = _network(dataset, split, settings, rng)
+        run = Run(network, settings, History(), fingerprint, rng)
+    else:
+        run = Run(earlier.network, settings, earlier.history, fingerprint, earlier.rng)
+    report = Report(directory, quiet=options.quiet)
+    report.begin(dataset, split, run)
+    optimizer = _train(
+        run, split, Path(directory, MODEL) if options.resume else None, options.quiet
+    )
+    report.measure(run, split)
+    _keep(directory, run, optimizer)
+    report.end(run, split)
+
+
+def _directory(options: Namespace) -> Path:
+    """Choose where results go, and refuse what could not take them."""
+    if options.out is None:
+        if options.resume:
+            raise DataError(
+                "--resume: expected --out with the directory of a run; got none"
+            )
+        stem = Path(options.data).stem
+        return next(
+            path
+            for path in (Path("runs", f"{stem}-{i}") for i in count(1))
+            if not path.exists()
+        )
+    directory = Path(options.out)
+    if not options.resume:
+        found = [name for name in FILES if Path(directory, name).exists()]
+        if found:
+            raise SaveError(
+                f"--out: expected a directory without results; got {directory}, which "
+                f"holds {', '.join(found)}. Go on with that run by --resume, or name "
+                "another directory"
+            )
+    there = directory
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SaveError(
+            f"--out: expected a directory that can be written; got {directory}, where "
+            f"{there} is {'read-only' if there.is_dir() else 'no directory'}. Name "
+            "another"
+        )
+    return directory
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Digest of the data: a resumed run must see what the first part saw."""
+    names = repr((dataset.feature_names, dataset.target_names, dataset.X.shape))
+    digest = hashlib.sha256(names.encode())
+    for array in dataset:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Make one generator for the split, one for start, order and dropout."""
+    split, training = np.random.SeedSequence(seed).spawn(2)
+    return np.random.default_rng(split), np.random.default_rng(training)
+
+
+def split_of(dataset: Dataset, settings: Settings) -> Split[Array]:
+    """Split as a run with these settings does: classes in equal proportion."""
+    rng = _generators(settings.seed)[0]
+    classes = None if dataset.kind == "regression" else dataset.y
+    parts = train_test_split(dataset.X, dataset.y, settings.test_size, rng, classes)
+    return Split(*parts)
+
+
+def _network(
+    dataset: Dataset, split: Split[Array], settings: Settings, rng: np.random.Generator
+) -> Network:
+    regression = dataset.kind == "regression"
+    return Network.build(
+        settings,
+        rng,
+        kind=dataset.kind,
+        feature_names=dataset.feature_names,
+        class_names=dataset.target_names,
+        inputs=Standardizer().fit(split.X_train),
+        outputs=Standardizer().fit(split.y_train[:, None]) if regression else None,
+    )
+
+
+def _train(run: Run, split: Split[Array], earlier: Path | None, quiet: bool) -> Any:
+    """Train up to the epochs of the settings; return the optimiser."""
+    network, settings = run.network, run.settings
+    optimizer = MAKERS[settings.optimizer](network.model.parameters(), settings.lr)
+    if earlier is not None:
+        load(earlier, optimizer=optimizer)
+    X_train, X_test = map(network.inputs.transform, (split.X_train, split.X_test))
+    y_train, y_test = map(network.targets, (split.y_train, split.y_test))
+    # A loss that overflows is told in a line of ours, not in a warning of NumPy's.
+    with np.errstate(all="ignore"):
+        fit(
+            network.model,
+            _cost(network, settings.l2),
+            optimizer,
+            (X_train, y_train),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            validation_data=(X_test, y_test),
+            progress=not quiet,
+            rng=run.rng,
+            metrics={"r2": r2}
+            if network.kind == "regression"
+            else {"accuracy": _right},
+            history=run.history,
+        )
+    return optimizer
+
+
+def _right(prediction: Any, target: Any) -> float:
+    return accuracy(prediction, target, threshold=0.0)
+
+
+def _cost(network: Network, strength: float) -> Callable[[Any, Any], Any]:
+    if not strength:
+        return network.loss
+    return lambda prediction, target: (
+        network.loss(prediction, target) + losses.l2(network.model, strength)
+    )
+
+
+def _keep(directory: Path, run: Run, optimizer: Any) -> None:
+    """Write the model, from which everything else can be had again."""
+    created = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        save(
+            directory / MODEL,
+            run.network.model,
+            optimizer,
+            run.rng,
+            step=run.settings.epochs,
+            extra={
+                "program": "tinygrad-nn train",
+                "settings": run.settings.to_json(),
+                "history": run.history.rows,
+                "fingerprint": run.fingerprint,
+                **run.network.to_json(),
+            },
+        )
+    except BaseException:
+        if created:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
