@@ -44,6 +44,7 @@ from tinygrad_nn.recording import current
 __all__ = ["RULES", "Rule", "form_of"]
 
 ANY = "x"
+NONE = ""  # no known form; what was written may be kept all the same
 
 
 class Rule(NamedTuple):
@@ -156,6 +157,7 @@ _NUMBERS = {1: "1", 0: "0", -1: "-1"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
 _Written = partial(tuple.__new__, Written)
 _SIGMOID = op_of(ops.sigmoid)
+_UNKNOWN = Form(NONE, Node())
 
 
 def _number(x: Any) -> str:
@@ -169,18 +171,68 @@ def form_of(node: Node) -> Form | None:
     """What a node is known to equal: kept with it, or found from its operands.
 
     Under `no_grad` there are no operands to ask, so forms are kept from the start.
+    A form of a leaf that has changed since holds no longer.
     """
     form = node._form
     if form is None:
-        op = node._op
-        if op is None or op.form is None:
+        if not _is_open(node):
             return None
-        if op.arity == 1:
-            form = op.form(node._x, settings_of(node))
-        else:
-            form = op.form(node._x, node._y)
-        node._form = form
+        form = _found(node)
+    if form.kind is NONE or form.operand._order > node._order:
+        return None
     return form
+
+
+def _is_open(x: Any) -> bool:
+    """Whether a form was not looked for yet, and may be found."""
+    return (
+        isinstance(x, Node)
+        and x._form is None
+        and x._op is not None
+        and x._op.form is not None
+    )
+
+
+def _found(node: Node) -> Form:
+    """Find the form of a node, and of all below that it hangs on, lowest first."""
+    pending = [node]
+    while pending:
+        top = pending[-1]
+        first = _asked_first(top)
+        if first is not None:
+            pending.append(first)
+            continue
+        op = top._op
+        assert op is not None  # noqa: S101 (open nodes alone are pending)
+        assert op.form is not None  # noqa: S101 (likewise)
+        if op.arity == 1:
+            form = op.form(top._x, settings_of(top))
+        else:
+            form = op.form(top._x, top._y)
+        top._form = form or _UNKNOWN
+        pending.pop()
+    assert node._form is not None  # noqa: S101 (found just now)
+    return node._form
+
+
+def _asked_first(node: Node) -> Node | None:
+    """Operand whose form has to be found before the node's; see `_match`."""
+    x = node._x
+    if node._op.arity == 2:  # type: ignore[union-attr]
+        y = node._y
+        if isinstance(x, Node):
+            if isinstance(y, Node):
+                if _is_open(y):
+                    return y
+                if form_of(y) is None:
+                    return None
+            elif _number(y) is ANY:
+                return None
+        elif _number(x) is ANY:
+            return None
+        else:
+            x = y
+    return x if _is_open(x) else None
 
 
 def _unary_form(table: Table) -> Callable[..., Any]:
@@ -242,8 +294,8 @@ def _match(table: Table, x: Any, y: Any) -> tuple[Rule | None, Form | None]:
     if form is None:
         return None, None
     left = form_of(x)
-    # Under no_grad each form has a copy of its operand; they share the value.
-    if left is None or left.operand._data is not form.operand._data:
+    # Under no_grad each form has a copy of its operand; they share the time.
+    if left is None or left.operand._order != form.operand._order:
         return None, None
     return table.get((left.kind, form.kind)), form
 
@@ -255,7 +307,7 @@ def _unary_rule(op: Op, table: Table) -> Callable[..., Any]:
     def rule(x: Node) -> Node | None:
         form = form_of(x)
         found = None if form is None else of_forms.get(form.kind)
-        return None if found is None else _rewrite(found, op, (x,), x, form)
+        return None if found is None else _rewrite(found, op, (x,), form)
 
     return rule
 
@@ -265,19 +317,13 @@ def _binary_rule(op: Op, table: Table) -> Callable[..., Any]:
 
     def rule(x: Any, y: Any) -> Node | None:
         found, form = _match(table, x, y)
-        if found is None:
-            return None
-        return _rewrite(found, op, (x, y), y if isinstance(y, Node) else x, form)
+        return None if found is None else _rewrite(found, op, (x, y), form)
 
     return rule
 
 
-def _rewrite(
-    rule: Rule, op: Op, inputs: tuple[Any, ...], newest: Node, form: Any
-) -> Node | None:
+def _rewrite(rule: Rule, op: Op, inputs: tuple[Any, ...], form: Any) -> Node | None:
     z = form.operand
-    if z._order > newest._order:
-        return None  # a leaf that has changed since
     options = form.settings
     if options and rule.op == "divide":
         if not options["keepdims"] and options["axis"] is not None:
@@ -292,7 +338,7 @@ def _rewrite(
         known = _Form((rule.form, _bare(z), None, kept))
         return record(_SIGMOID, value, (operand,), {}, known)
     node: Node = records(z, **options) if options else records(z)
-    node._form = _Form((rule.form or ANY, _bare(z), options, kept))
+    node._form = _Form((rule.form or NONE, _bare(z), options, kept))
     return node
 
 
