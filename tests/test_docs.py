@@ -126,9 +126,13 @@ def test_links_resolve(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_on_a_page_exist(page):
     """A path in code type, `tinygrad_nn/…` or `tests/…`, is a file or a folder."""
-    text = page.read_text("utf-8")
-    for path in re.findall(r"`((?:tinygrad_nn|tests|docs|examples)/[\w./]*)`", text):
-        assert (HOME / path).exists(), f"{page.name}: no such file: {path}"
+    path = r"(?:tinygrad_nn|tests|docs|examples|\.ci)/[\w./]*"
+    found = re.findall(f"`({path})`", page.read_text("utf-8"))
+    for block in blocks(page):
+        if block.language == "console":
+            found += re.findall(f" ({path})", block.text)
+    for name in found:
+        assert (HOME / name).exists(), f"{page.name}: no such file: {name}"
 
 
 # --- tables that are tests -------------------------------------------------------
@@ -164,3 +168,26 @@ def test_table_of_kinks_and_conventions(expression, at, slope):
 def test_the_table_is_read():
     """The tables of kinks have not silently gone empty."""
     assert len(rows("kinks.md")) >= 30
+
+
+# --- the map ---------------------------------------------------------------------
+
+
+def test_the_map_of_the_house_is_the_contract():
+    """The floors of docs/house.md are those that the import contract holds."""
+    contract = (HOME / "pyproject.toml").read_text("utf-8")
+    layers = re.search(r"^layers = \[\n(.*?)^\]", contract, re.MULTILINE | re.DOTALL)
+    floors = [line.strip(' ",').split(" | ") for line in layers[1].splitlines()]
+    text = (HOME / "docs/house.md").read_text("utf-8")
+    table = text[text.index("## Floors") : text.index("## What a line may touch")]
+    shown = re.findall(r"^\| ((?:`\w+` ?)+)\|", table, re.MULTILINE)
+    assert [sorted(re.findall(r"\w+", row)) for row in shown] == [
+        sorted(floor) for floor in floors
+    ]
+
+
+def test_the_declaration_on_the_page_is_the_one_in_the_code():
+    """The whole `tanh` that docs/house.md shows is the text of its file."""
+    (shown,) = (b.text for b in blocks(HOME / "docs/house.md") if "def tanh" in b.text)
+    statement, _, _ = shown.partition('    """')
+    assert statement in (HOME / "tinygrad_nn/ops/elementwise.py").read_text("utf-8")
