@@ -96,9 +96,9 @@ def ours_logits(parameters, X, Y, hidden):
     def step():
         A = X
         for layer in layers:
-            Z = tg.dot(W[layer], A) + W[layer + 1]
+            Z = W[layer] @ A + W[layer + 1]
             A = tg.tanh(Z) if hidden == "tanh" else tg.relu(Z)
-        Z = tg.dot(W[-2], A) + W[-1]
+        Z = W[-2] @ A + W[-1]
         loss = tg.mean(logistic_loss(Z, Y))
         loss.backward()
         optimizer.step()

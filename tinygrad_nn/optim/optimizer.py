@@ -108,19 +108,21 @@ class Optimizer(ABC):
             If there is none: without a backward since the last step.
         """
         lr = self.lr
+        update = self._update
         code, instruction = recording.caller()
+        order = recording.changed()
         moved = False
         for i, parameter in enumerate(self.parameters):
             gradient = parameter._grad
             if gradient is None or parameter._spent:
                 continue
-            self._update(i, parameter._data, gradient, lr)
+            update(i, parameter._data, gradient, lr)
             parameter._spent = True
             # Graphs that saved the value notice the change, and blame this line.
             parameter._form = None
             parameter._code = code
             parameter._lasti = instruction
-            parameter._order = recording.changed()
+            parameter._order = order
             moved = True
         if not moved:
             raise self._nothing_new()
