@@ -384,19 +384,16 @@ def _like(prediction: Any, target: Any, where: str) -> Any:
 def _misfit(have: Shape, wanted: Shape, where: str) -> ShapeError:
     """Say which axis is to blame, and how to make the shapes one."""
     got = f"got prediction{have}, target{wanted}"
-    if have[:-1] == wanted and have[-1] == 1:
-        axis = len(have) - 1
+    longer, shorter = sorted((have, wanted), key=len, reverse=True)
+    if longer[:-1] == shorter and longer[-1:] == (1,):
+        axis = len(shorter)
+        new = "[:, None]" if axis == 1 else "[..., None]"
+        has, lacks = ("prediction", "target")
+        if longer is wanted:
+            has, lacks = lacks, has
         advice = (
-            f"The prediction has an axis {axis} of size 1 that the target lacks: pass "
-            f"target[..., None]{' (target[:, None])' if axis == 1 else ''}, or "
-            "prediction.reshape(target.shape)"
-        )
-    elif wanted[:-1] == have and wanted[-1] == 1:
-        axis = len(wanted) - 1
-        advice = (
-            f"The target has an axis {axis} of size 1 that the prediction lacks: pass "
-            "target.reshape(prediction.shape), or "
-            f"prediction[..., None]{' (prediction[:, None])' if axis == 1 else ''}"
+            f"The {has} has an axis {axis} of size 1 that the {lacks} lacks, and NumPy "
+            f"would combine all pairs: pass {lacks}{new}, or {has}.reshape({shorter})"
         )
     elif len(have) == len(wanted):
         pairs = zip(have, wanted, strict=True)
