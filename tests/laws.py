@@ -190,11 +190,19 @@ def paths(member: Member, rng: Rng) -> None:
     for path, array, i in zip(member.op.paths or (), arrays, range(9), strict=False):
         if path is None:
             continue
-        reached = np.broadcast_to(path(*arrays, **member.settings), np.shape(out))
+        size = np.shape(out) if member.op.pointwise else np.shape(array)
+        reached = np.broadcast_to(path(*arrays, **member.settings), size)
         assert reached.dtype == bool
         moved = list(arrays)
-        moved[i] = array + 1e-6
-        changed = np.asarray(member.plain(*moved) != out)
+        if member.op.pointwise:
+            moved[i] = array + 1e-6
+            changed = np.asarray(member.plain(*moved) != out)
+        else:
+            changed = np.zeros(size, bool)
+            for place in np.ndindex(size):
+                moved[i] = array.copy()
+                moved[i][place] += 1e-6
+                changed[place] = np.any(member.plain(*moved) != out)
         assert np.array_equal(changed, reached), f"operand {i}: {changed}, {reached}"
 
 

@@ -474,9 +474,13 @@ def _path(
             else op.rules[i](moved, node._data, *values, **settings)
         )
         return not_equal(back, 0)
-    if op.kind == "reduction" and live is not None and "keepdims" in settings:
+    if op.kind == "reduction" and "keepdims" in settings:
+        here = op.paths[i](*inputs, **settings) if op.paths is not None else None
+        if live is None:
+            return here
         shape = np.shape(data_of(inputs[i]))
-        return spread(live, shape, settings["axis"], settings["keepdims"])
+        spread_out = spread(live, shape, settings["axis"], settings["keepdims"])
+        return spread_out if here is None else logical_and(spread_out, here)
     return None
 
 

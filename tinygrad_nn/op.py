@@ -369,6 +369,7 @@ def primitive(
     vjp: Rule | Sequence[Rule] | None,
     samples: Sequence[Any],
     refuses: Sequence[Any],
+    paths: Sequence[Rule | None] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare an op of any other kind.
 
@@ -376,7 +377,7 @@ def primitive(
     ----------
     kind
         ``"movement"``, ``"indexing"``, ``"reduction"`` or ``"contraction"``.
-    formula, vjp, samples
+    formula, vjp, samples, paths
         As for `elementwise`. An op with ``*operands`` has one rule that returns a
         tuple, a share for each operand.
     shape
@@ -395,7 +396,7 @@ def primitive(
             shape=shape,
             samples=samples,
             refuses=refuses,
-            paths=None,
+            paths=paths,
             quiet=False,
         )
 

@@ -163,10 +163,15 @@ def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     return np.add.reduce(x, axis, None, None, keepdims) / size
 
 
+def _hits(x: Array, out: Array, axis: Axes, keepdims: bool) -> Array:
+    """Which elements the extreme of their row was taken from."""
+    return equal(x, spread(out, np.shape(x), axis, keepdims))
+
+
 def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
     """Ties share equally: the subgradient of least norm."""
     size = np.shape(x)
-    hit = equal(x, spread(out, size, axis, keepdims))
+    hit = _hits(x, out, axis, keepdims)
     ties = astype(sum(hit, axis, keepdims), g.dtype)
     return where(hit, spread(g / ties, size, axis, keepdims), 0.0)
 
@@ -176,6 +181,7 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
     formula=r"\max_{$axis} $x",
     shape=_reduced_not_empty,
     vjp=_to_extremes,
+    paths=(lambda x, **row: _hits(x, max(x, **row), **row),),
     samples=cases(*_AXES),
     refuses=(*_WRONG, *cases(*_EMPTY)),
 )
@@ -193,6 +199,7 @@ def max(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     formula=r"\min_{$axis} $x",
     shape=_reduced_not_empty,
     vjp=_to_extremes,
+    paths=(lambda x, **row: _hits(x, min(x, **row), **row),),
     samples=cases(*_AXES),
     refuses=(*_WRONG, *cases(*_EMPTY)),
 )
