@@ -148,12 +148,16 @@ class Module(ABC):
     def _settle(self) -> str:
         """Give modules and nameless parameters their names, seen from here."""
         own = (self.name or "") if self._path is None else self._path
+        # A part of a model names what is new in it; only from the root is all in view.
+        is_part = own not in ("", self.name)
         for found in walk(self):
             if not found.first or not found.path:
                 continue
             path = f"{own}.{found.path}" if own else found.path
             if isinstance(found.value, Module):
-                found.value._path = path  # noqa: SLF001 (its own class)
+                known = found.value._path  # noqa: SLF001 (its own class)
+                if not is_part or known is None:
+                    found.value._path = path  # noqa: SLF001 (its own class)
             elif isinstance(found.value, Tensor):
                 name = found.value.name
                 # What was named from a place further in gets the longer path.
