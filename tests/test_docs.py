@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import re
+import runpy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,6 +169,13 @@ def test_table_of_kinks_and_conventions(expression, at, slope):
 def test_the_table_is_read():
     """The tables of kinks have not silently gone empty."""
     assert len(rows("kinks.md")) >= 30
+
+
+def test_the_word_list_is_the_registry():
+    """Every public op stands in docs/ops.md as it is declared: docs/make_ops.py."""
+    page = runpy.run_path(str(HOME / "docs/make_ops.py"))["page"]()
+    kept = (HOME / "docs/ops.md").read_text("utf-8")
+    assert page == kept, "run: python docs/make_ops.py"
 
 
 # --- the map ---------------------------------------------------------------------
