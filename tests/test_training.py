@@ -670,6 +670,13 @@ def test_a_history_draws_itself(tmp_path):
     assert len(History([]).plot().axes) == 1
 
 
+def test_a_learning_rate_has_a_panel_of_its_own_if_it_changes():
+    """A rate of 0.001 is no line at the bottom of the accuracies."""
+    for rates, panels in (((0.1, 0.1), 1), ((0.1, 0.01), 2)):
+        table = History([{"epoch": 1, "lr": rate, "loss": 1.0} for rate in rates])
+        assert len(table.plot().axes) == panels
+
+
 def test_drawing_touches_no_global_figure():
     """matplotlib.pyplot, with its state and its windows, is not even imported."""
     code = (

@@ -5,6 +5,7 @@ Figures are made without pyplot: no window opens and no global state is touched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["boundary", "confusion", "numbers"]
 
 GRID = 300
 MARGIN = 0.08
+TABLEAU = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray")
+"""Colours that have a softer twin in matplotlib."""
 
 
 def boundary(network: Network, split: Split[Array]) -> Figure:
@@ -35,7 +38,7 @@ def boundary(network: Network, split: Split[Array]) -> Figure:
     across, up = np.meshgrid(ticks[:, 0], ticks[:, 1])
     points = np.column_stack([across.ravel(), up.ravel()])
     classes = network.classes(points).reshape(across.shape)
-    colours = _colours(len(network.class_names))
+    colours = _colours(network.class_names)
     edges = np.arange(len(colours) + 1) - 0.5
     axes.contourf(across, up, classes, levels=edges, colors=colours, alpha=0.25)
     for part, marker, size in (("train", "o", 12), ("test", "^", 26)):
@@ -114,9 +117,14 @@ def _panel() -> tuple[Figure, Any]:
     return figure, figure.subplots()
 
 
-def _colours(n: int) -> list[Any]:
+def _colours(names: Sequence[str]) -> list[Any]:
+    """Choose one colour a class: its own where classes are called by colours."""
     from matplotlib import colormaps  # noqa: PLC0415 (optional: extra train)
+    from matplotlib.colors import CSS4_COLORS  # noqa: PLC0415
 
+    n = len(names)
+    if all(name in CSS4_COLORS for name in names):
+        return [f"tab:{name}" if name in TABLEAU else name for name in names]
     if n <= 10:
         return list(colormaps["tab10"](range(n)))
     return list(colormaps["turbo"](np.linspace(0, 1, n)))

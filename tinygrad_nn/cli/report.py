@@ -16,6 +16,7 @@ from tinygrad_nn.data import Dataset
 from tinygrad_nn.data.dataset import Array
 from tinygrad_nn.drawing import draw
 from tinygrad_nn.errors import DivergedError, MissingExtraError
+from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.training import accuracy, complete_file, r2
 
 __all__ = ["FILES", "Report", "Split"]
@@ -122,7 +123,7 @@ def _quality(network: Network, X: Array, y: Array) -> str:
 def _graph(directory: Path, network: Network, split: Split[Array]) -> list[str]:
     """Draw how the loss of a few examples is computed."""
     few = slice(DRAWN_EXAMPLES)
-    X = network.inputs.transform(split.X_train[few])
+    X = Tensor(network.inputs.transform(split.X_train[few]), name="X")
     loss: Any = network.loss(network.model(X), network.targets(split.y_train[few]))
     drawing = draw(loss)
     names = [DOT, SVG] if shutil.which("dot") else [DOT]

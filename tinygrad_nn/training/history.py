@@ -117,7 +117,7 @@ class History:
             part.write_bytes(text.getvalue().encode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw losses above, all other measures below, over the epochs.
+        """Draw the losses, the other measures, and the learning rate if it changes.
 
         Parameters
         ----------
@@ -142,10 +142,7 @@ class History:
             raise MissingExtraError(
                 "History.plot needs matplotlib: pip install 'tinygrad_nn[train]'"
             ) from error
-        measures = [name for name in self.columns if name != "epoch"]
-        losses = [name for name in measures if name.endswith("loss")]
-        others = [name for name in measures if name not in losses]
-        groups = [group for group in (losses, others) if group]
+        groups = self._panels()
         figure = Figure(figsize=(6.4, 3.6 * max(len(groups), 1)), layout="constrained")
         panels = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
         epochs = self["epoch"] if "epoch" in self else np.arange(1, len(self) + 1)
@@ -163,6 +160,14 @@ class History:
             with complete_file(path) as part:
                 figure.savefig(part, dpi=150)
         return figure
+
+    def _panels(self) -> list[list[str]]:
+        """Measures that are drawn together, as they have one scale."""
+        names = [name for name in self.columns if name not in ("epoch", "lr")]
+        losses = [name for name in names if name.endswith("loss")]
+        others = [name for name in names if name not in losses]
+        rate = ["lr"] if "lr" in self and len(set(self["lr"].tolist())) > 1 else []
+        return [group for group in (losses, others, rate) if group]
 
 
 def _cell(number: float) -> str:
