@@ -1,4 +1,4 @@
-"""Verdicts on gradients: is it right, and if not, where and why?"""
+"""Verdicts on gradients: right or not, and if not, where and why."""
 
 from tinygrad_nn.check.gradients import assert_gradients, check_gradients
 from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst

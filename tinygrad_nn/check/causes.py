@@ -58,10 +58,10 @@ def _equal(evidence: Evidence, guess: np.ndarray) -> bool:
 
 
 def _not_finite(evidence: Evidence) -> str | None:
-    bad = ~np.isfinite(evidence.claimed)
-    if not bad.any():
+    bad = np.count_nonzero(~np.isfinite(evidence.claimed))
+    if not bad:
         return None
-    return f"{np.count_nonzero(bad)} elements are nan or infinite"
+    return f"{bad} element{'s are' if bad > 1 else ' is'} nan or infinite"
 
 
 def _zeros(evidence: Evidence) -> str | None:
@@ -192,7 +192,9 @@ def _part(evidence: Evidence) -> str | None:
     for axis in range(claimed.ndim):
         here = np.unique(places[:, axis])
         if claimed.ndim > 1 and len(here) == 1 < claimed.shape[axis]:
-            word = ("row", "column")[axis] if claimed.ndim == 2 else f"axis-{axis} slice"
+            word = (
+                ("row", "column")[axis] if claimed.ndim == 2 else f"axis-{axis} slice"
+            )
             place = int(here[0])
             last = " (the last)" if place == claimed.shape[axis] - 1 else ""
             return f"{word} {place}{last} alone is wrong{empty}"
@@ -207,8 +209,8 @@ _LOOKS: tuple[Callable[[Evidence], str | None], ...] = (
     _sign,
     _transposed,
     _factor,
-    _regulariser,
     _constant,
+    _regulariser,
     _rearranged,
     _part,
 )

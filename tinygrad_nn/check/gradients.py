@@ -1,4 +1,4 @@
-"""`check_gradients` and `assert_gradients`: is this gradient right?
+"""`check_gradients` and `assert_gradients`: whether a gradient is right.
 
 No step and no tolerance to choose. How it works, and what it was measured against, is
 told in the files below: `noise` (how much values jitter), `line` (slopes with a bound
@@ -96,13 +96,7 @@ def check_gradients(
     >>> print(report.parameters["W"].cause)
     a factor 1/2: the 2 of a square's derivative is missing
     """
-    if formula is not None and vjp is not None:
-        raise OpError("check_gradients: expected formula or vjp; got both")
-    if not callable(f):
-        raise OpError(
-            f"check_gradients: expected a function of the arrays; got "
-            f"{type(f).__name__}. Write check_gradients(lambda W: …, W)"
-        )
+    _refuse_confused(f, formula, vjp)
     subject = Subject(f, arrays, names, formula)
     value = subject.start()
     cotangent = np.ones(1)
@@ -118,25 +112,27 @@ def check_gradients(
     if hand is None or (trouble := _trouble(recorded, subject)) is None:
         claims["autograd"] = recorded
     else:
-        notes.append(f"judged by the numbers alone: f does not run on Tensors: {trouble}")
+        notes.append(
+            f"judged by the numbers alone: f does not run on Tensors: {trouble}"
+        )
     sizes = _sizes(subject)
     judged = list(claims)
     results: dict[str, dict[str, ParameterReport]] = {}
     for who, claim in claims.items():
-        if who == "autograd" and results and _same(claims, subject):
-            if not _wrong(results["formula"]):
-                break
-            # What agrees here may differ at the second point: ask autograd too.
+        # What agrees here may differ at the second point: where the formula is wrong
+        # autograd is asked too.
+        settled = who == "autograd" and results and not _wrong(results["formula"])
+        if settled and _same(claims, subject):
+            break
         results[who] = _parameters(subject, claim, cotangent, seed, sizes)
     blame = [who for who in sorted(results) if _wrong(results[who])]
     # What is shown is the one who is wrong, the formula first.
-    shown = next((results[w] for w in results if w in blame), next(iter(results.values())))
+    shown = next(
+        (results[w] for w in results if w in blame), next(iter(results.values()))
+    )
     if not blame and len(results) == 2:
         notes.append("formula and autograd differ where slopes have a choice: at kinks")
-    if not any(np.any(g) for claim in claims.values() for g in claim(subject.point)):
-        notes.append("the gradient is zero here: a wrong scale would not be seen")
-    if subject.on_tensors:
-        notes.append(f"f was evaluated on Tensors: {subject.on_tensors_because}")
+    notes += _remarks(subject, claims)
     return GradientReport(
         parameters=shown,
         blame=tuple(blame),
@@ -180,6 +176,27 @@ def assert_gradients(
     return report
 
 
+def _refuse_confused(
+    f: Any, formula: Callable[..., Any] | None, vjp: Callable[..., Any] | None
+) -> None:
+    if formula is not None and vjp is not None:
+        raise OpError("check_gradients: expected formula or vjp; got both")
+    if not callable(f):
+        raise OpError(
+            f"check_gradients: expected a function of the arrays; got "
+            f"{type(f).__name__}. Write check_gradients(lambda W: …, W)"
+        )
+
+
+def _remarks(subject: Subject, claims: dict[str, Claim]) -> list[str]:
+    found = []
+    if not any(np.any(g) for claim in claims.values() for g in claim(subject.point)):
+        found.append("the gradient is zero here: a wrong scale would not be seen")
+    if subject.on_tensors:
+        found.append(f"f was evaluated on Tensors: {subject.on_tensors_because}")
+    return found
+
+
 def _by_hand(
     subject: Subject,
     formula: Callable[..., Any] | None,
@@ -217,7 +234,7 @@ def _refuse_nonlinear(claim: Claim, doubled: Claim, subject: Subject) -> None:
 
 
 def _trouble(claim: Claim, subject: Subject) -> str | None:
-    """What stops autograd from running f; None if nothing does."""
+    """Say what stops autograd from running f; None if nothing does."""
     try:
         claim(subject.point)
     except Exception as error:  # noqa: BLE001 (plain NumPy code may fail in any way)
@@ -247,7 +264,7 @@ def _sizes(subject: Subject) -> tuple[int, ...]:
             output = subject.f(*subject.arguments(inputs))
         if isinstance(output, Tensor):
             for node in graph.nodes(output)[:1000]:
-                found.update(node._data.shape)
+                found.update(getattr(node, "shape", ()))
     except Exception:  # noqa: BLE001, S110 (only a help for words)
         pass
     return tuple(sorted(found))
@@ -281,9 +298,7 @@ def _parameters(
             if wrong:
                 break
     return {
-        subject.names[p]: _described(
-            subject.names[p], places[p], p, finding, sizes
-        )
+        subject.names[p]: _described(subject.names[p], places[p], p, finding, sizes)
         for p, finding in sorted(findings.items())
     }
 
@@ -317,7 +332,7 @@ def _refuted(site: Site) -> dict[int, Finding]:
 def _beside(
     subject: Subject, claim: Claim, cotangent: np.ndarray, rng: np.random.Generator
 ) -> Site | None:
-    """A point nearby where the function is finite; None if none is found."""
+    """Find a point nearby where the function is finite; None if there is none."""
     start = subject.point
     shifts = [sizes_of(x) * rng.standard_normal(x.shape) for x in start]
     for width in (0.02, 0.002):

@@ -77,9 +77,9 @@ def measure(
     Outputs that stand still or move in a few large stairs were computed in a coarser
     type than float64 somewhere inside: then the steps are widened.
     """
-    least = _EPS * np.abs(centre)
+    least: np.ndarray = _EPS * np.abs(centre)
     spacing = _SPACING
-    noise = least
+    noise: np.ndarray = least
     for _ in range(_TRIES):
         rows = [centre]
         for i in range(1, POINTS):
@@ -87,7 +87,8 @@ def measure(
             if row is not None:
                 rows.append(row)
         if len(rows) < POINTS:
-            return np.maximum(noise, 4 * least)
+            noise = np.maximum(noise, 4 * least)
+            break
         table = np.array(rows)
         noise = np.maximum(from_table(table), least)
         ordered = np.sort(table, axis=0)

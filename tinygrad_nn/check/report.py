@@ -96,10 +96,11 @@ class ParameterReport:
         if self.worst is not None:
             place = ", ".join(map(str, self.worst.index))
             title = f"{self.name}[{place}]" if self.worst.index else self.name
+            gap = " " * len(title)
+            off = f"{self.worst.bound:.1e}"
             lines += [
                 f"  {title}  analytic {self.worst.analytic: .10g}",
-                f"  {'':{len(title)}}  numeric  {self.worst.numeric: .10g}"
-                f"  ± {self.worst.bound:.1e}",
+                f"  {gap}  numeric  {self.worst.numeric: .10g}  ± {off}",
             ]
         if self.cause is not None:
             lines.append(f"  cause: {self.cause}")
@@ -162,16 +163,16 @@ class GradientReport:
         return self.ok
 
     def __str__(self) -> str:
-        """The table, and what is wrong."""
+        """Write the table, and what is wrong."""
         bad = [p for p in self.parameters.values() if p.verdict == "wrong"]
         count = len(self.parameters)
         if bad:
             head = f"{len(bad)} of {count} parameters wrong"
         else:
             head = f"{self.verdict}: {count} parameter{'s' if count != 1 else ''}"
+        against = f"{' and '.join(self.judged)} against numbers"
         lines = [
-            f"{head} ({' and '.join(self.judged)} against numbers; "
-            f"{self.evaluations} evaluations, seed {self.seed})",
+            f"{head} ({against}; {self.evaluations} evaluations, seed {self.seed})",
             f"  {'parameter':<12} {'shape':>12}  {'verdict':<14} kinks  resolution",
         ]
         lines += [str(p) for p in self.parameters.values()]

@@ -54,7 +54,7 @@ def sizes_of(x: np.ndarray) -> np.ndarray:
     >>> sizes_of(np.array([3.0, 0.0, -4.0])).round(3)
     array([3.   , 2.887, 4.   ])
     """
-    size = np.abs(x)
+    size: np.ndarray = np.abs(x)
     if not x.size:
         return size
     largest = float(size.max())
@@ -92,7 +92,9 @@ class Site:
         # The size of each parameter's part in a change of the output.
         self.shares = [
             float(np.linalg.norm(g * s)) if p in self.open else 0.0
-            for p, (g, s) in enumerate(zip(self.gradients, self._scales[0], strict=True))
+            for p, (g, s) in enumerate(
+                zip(self.gradients, self._scales[0], strict=True)
+            )
         ]
         self._noise = np.zeros(self.centre.shape)
         self._floor = 0.0
@@ -279,9 +281,15 @@ class Site:
         return finding
 
     def _ties_exceeded(self, parameter: int) -> bool:
-        """Try more directions at a kink: each one alone sees only half of the ties."""
-        for _ in range(6):
-            outcome = self._judge(self._direction([parameter]), 0.0)
+        """Try more directions at a kink: each one alone sees only some of the ties.
+
+        Where every element grows, the whole of each tie is more than their largest.
+        """
+        for growing in (True, True, True, False, False, False, False):
+            direction = self._direction([parameter])
+            if growing:
+                direction = {parameter: np.abs(direction[parameter])}
+            outcome = self._judge(direction, 0.0)
             if outcome.kind == "outside":
                 return True
         return False
@@ -332,7 +340,9 @@ class Site:
     def _element(self, parameter: int, i: int) -> Element:
         gradient = float(self.gradients[parameter].flat[i])
         mean = self.shares[parameter] / np.sqrt(self.gradients[parameter].size)
-        largest = float(np.abs(self.gradients[parameter] * self._scales[0][parameter]).max())
+        largest = float(
+            np.abs(self.gradients[parameter] * self._scales[0][parameter]).max()
+        )
         found = []
         steps = {float(scale[parameter].flat[i]) for scale in self._scales}
         for step in sorted(steps):

@@ -115,7 +115,7 @@ class Subject:
         return value if np.isfinite(value).all() else None
 
     def start(self) -> np.ndarray:
-        """Outputs at the given arrays, after the function's promises were tested.
+        """Test the function's promises; return its outputs at the given arrays.
 
         Raises
         ------
@@ -308,9 +308,7 @@ def _shape_advice(have: tuple[int, ...], wanted: tuple[int, ...]) -> str:
         axes = tuple(i for i, n in enumerate(wanted) if n == 1 != have[i])
         same = all(have[i] == n for i, n in enumerate(wanted) if i not in axes)
         if axes and same:
-            return (
-                f". Sum over the broadcast axis: .sum(axis={axes[0]}, keepdims=True)"
-            )
+            return f". Sum over the broadcast axis: .sum(axis={axes[0]}, keepdims=True)"
     if int(np.prod(have)) == int(np.prod(wanted)):
         return f". Give it the shape: .reshape{wanted}"
     return ""

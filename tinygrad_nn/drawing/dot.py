@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import graphviz
 
 from tinygrad_nn.drawing.scene import Card, Scene
+from tinygrad_nn.drawing.values import shortened
 
 __all__ = ["dot_of"]
 
@@ -21,6 +22,7 @@ _FONT = "Helvetica"
 # printer: the borders differ in weight too.
 _COLOURS = {
     "parameter": ("#2e7d32", "#eaf5ea"),
+    "input": ("#2e7d32", "#eaf5ea"),
     "data": ("#1565c0", "#e8f1fb"),
     "constant": ("#9aa3ad", "#f6f7f8"),
     "op": ("#5f4b8b", "#ffffff"),
@@ -57,8 +59,9 @@ def dot_of(scene: Scene, direction: str, **attributes: str) -> str:
     _cluster(picture, scene, scene.cards, ())
     for arrow in scene.arrows:
         # A leaf stands in the rank of the op that takes it; the way of the data is
-        # straight. Without either, layers make a staircase.
-        if arrow.beside:
+        # straight. Without either, layers make a staircase. In a circuit of numbers
+        # the leaves are the data.
+        if arrow.beside and not scene.scalar:
             picture.edge(arrow.start, arrow.end, minlen="0", weight="2")
         else:
             picture.edge(arrow.start, arrow.end, weight="10")
@@ -69,7 +72,9 @@ def dot_of(scene: Scene, direction: str, **attributes: str) -> str:
 def _caption(scene: Scene) -> str:
     lines = []
     if scene.title:
-        lines.append(f'<FONT POINT-SIZE="14"><B>{_safe(scene.title)}</B></FONT>')
+        lines.append(
+            f'<FONT POINT-SIZE="14"><B>{_safe(shortened(scene.title, 120))}</B></FONT>'
+        )
     if scene.note:
         lines.append(f'<FONT POINT-SIZE="9" COLOR="{_GREY}">{_safe(scene.note)}</FONT>')
     return f"<{'<BR/>'.join(lines)}>" if lines else ""
@@ -96,7 +101,7 @@ def _cluster(
         # Numbered by the first card inside, which is unique; names may hold anything.
         with picture.subgraph(name=f"cluster_{len(path)}_{members[0].key}") as layer:
             layer.attr(
-                label=f"<<B>{_safe(name)}</B>>",
+                label=f"<<B>{_safe(shortened(name))}</B>>",
                 style="rounded",
                 color="#c3cad2",
                 bgcolor="#fafbfc",
@@ -115,19 +120,19 @@ def _table(card: Card, scalar: bool) -> str:
     return _circuit(card) if scalar else _full(card)
 
 
-def _opening(card: Card, padding: int) -> str:
+def _opening(card: Card, padding: int, spacing: int = 0) -> str:
     border, paper = _COLOURS[card.kind]
     if card.bad:
         border = _RED
     width = 2 if card.kind == "output" or card.bad else 1
     return (
-        f'<TABLE BORDER="{width}" CELLBORDER="0" CELLSPACING="0" '
+        f'<TABLE BORDER="{width}" CELLBORDER="0" CELLSPACING="{spacing}" '
         f'CELLPADDING="{padding}" COLOR="{border}" BGCOLOR="{paper}" STYLE="ROUNDED">'
     )
 
 
 def _small(card: Card) -> str:
-    """A constant: its name or number, and its shape."""
+    """Lay out a constant: its name or number, and its shape."""
     rows = []
     if card.name:
         rows.append(f"<B>{_safe(card.name)}</B>")
@@ -137,16 +142,16 @@ def _small(card: Card) -> str:
         rows.append(_lines(card.value, _INK, 9))
     rows.append(_text("constant", _GREY, 7))
     body = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
-    return f"{_opening(card, 1)}{body}</TABLE>"
+    return f"{_opening(card, 1, 2)}{body}</TABLE>"
 
 
 def _circuit(card: Card) -> str:
-    """A number: name and formula above ``value | grad``, as in a textbook's circuit."""
+    """Lay out a number as in a textbook's circuit: formula above ``value | grad``."""
     border, _ = _COLOURS[card.kind]
-    value = f'<TD SIDES="TR" BORDER="1" COLOR="{border}">{_lines(card.value, _INK, 11)}</TD>'
-    grad = (
-        f'<TD SIDES="T" BORDER="1" COLOR="{border}">{_grad(card, 11, label=False)}</TD>'
-    )
+    value = f"{_text('value', _GREY, 8)} {_lines(card.value, _INK, 11)}"
+    grad = f"{_text('grad', _GREY, 8)} {_grad(card, 11)}"
+    value = f'<TD SIDES="TR" BORDER="1" COLOR="{border}">{value}</TD>'
+    grad = f'<TD SIDES="T" BORDER="1" COLOR="{border}">{grad}</TD>'
     above = f'<TR><TD COLSPAN="2">{_heading(card)}{_beside(card)}</TD></TR>'
     return f"{_opening(card, 4)}{above}<TR>{value}{grad}</TR></TABLE>"
 
@@ -156,46 +161,45 @@ def _beside(card: Card) -> str:
 
 
 def _full(card: Card) -> str:
-    """An array: heading, formula, shape, value and gradient, a row each."""
+    """Lay out an array: heading, formula, shape, value and gradient, a row each."""
     border, _ = _COLOURS[card.kind]
     rows = [f'<TR><TD COLSPAN="2">{_heading(card)}</TD></TR>']
-    if card.formula:
-        rows.append(
-            f'<TR><TD COLSPAN="2">{_text(card.formula, border, 10)}</TD></TR>'
-        )
+    if card.formula and card.formula != card.name:
+        rows.append(f'<TR><TD COLSPAN="2">{_text(card.formula, border, 10)}</TD></TR>')
     shape = _shape(card)
     if shape:
         rows.append(f'<TR><TD COLSPAN="2">{_text(shape, _GREY, 9)}</TD></TR>')
     rows.append(_row("value", _lines(card.value, _INK, 9)))
-    rows.append(_row("grad", _grad(card, 9, label=True)))
-    return f"{_opening(card, 2)}{''.join(rows)}</TABLE>"
+    rows.append(_row("grad", _grad(card, 9)))
+    return f"{_opening(card, 2, 2)}{''.join(rows)}</TABLE>"
 
 
 def _row(title: str, cell: str) -> str:
     head = f'<TD ALIGN="RIGHT" VALIGN="TOP">{_text(title, _GREY, 8)}</TD>'
-    return f'<TR>{head}<TD ALIGN="LEFT">{cell}</TD></TR>'
+    return f'<TR>{head}<TD ALIGN="LEFT" BALIGN="LEFT">{cell}</TD></TR>'
 
 
 def _heading(card: Card) -> str:
     # The op is told once: not beside a name that was made of it, nor where the
     # formula shows it.
     name = f"<B>{_safe(card.name)}</B>"
-    if card.op and not card.name.startswith(card.op):
+    if not card.op:
+        return f"{name}  {_text(card.kind, _GREY, 9)}"
+    if not card.name.startswith(card.op) and card.name != card.formula:
         return f"{name}  {_text(card.op, _GREY, 9)}"
-    return name if card.op else f"{name}  {_text(card.kind, _GREY, 9)}"
+    return name
 
 
-def _grad(card: Card, size: int, *, label: bool) -> str:
+def _grad(card: Card, size: int) -> str:
     if not card.grad:
-        return _text("no gradient", _GREY, size - 1)
+        return _text("none", _GREY, size - 1)
     if card.grad == ("constant",):
         return _text("constant", _GREY, size - 1)
-    del label
     return _lines(card.grad, _RED, size)
 
 
 def _shape(card: Card) -> str:
-    sizes = " × ".join(map(str, card.shape))
+    sizes = " \N{MULTIPLICATION SIGN} ".join(map(str, card.shape))
     if len(card.shape) == 1:
         sizes = f"{card.shape[0]},"
     shape = f"({sizes})" if card.shape else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tinygrad_nn.tensor import Tensor
 __all__ = ["Drawing", "draw"]
 
 _DIRECTIONS = ("LR", "TB")
+_SUFFIXES = (".dot", ".svg", ".png", ".pdf")
 
 
 class Drawing:
@@ -51,7 +53,7 @@ class Drawing:
         return self._rendered("svg").decode("utf-8")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.dot``, ``.svg``, ``.png`` or ``.pdf``; the file is whole or absent.
+        """Save as ``.dot``, ``.svg``, ``.png`` or ``.pdf``; whole or not at all.
 
         Raises
         ------
@@ -61,13 +63,14 @@ class Drawing:
             If Graphviz's program ``dot`` is not installed; ``.dot`` needs none.
         """
         target = Path(path)
-        write = _FORMATS.get(target.suffix.lower())
-        if write is None:
+        suffix = target.suffix.lower()
+        if suffix not in _SUFFIXES:
             raise DataError(
-                f"Drawing.save: expected a name that ends in {', '.join(_FORMATS)}; "
+                f"Drawing.save: expected a name that ends in {', '.join(_SUFFIXES)}; "
                 f"got {target.name!r}"
             )
-        content = write(self)
+        plain = suffix == ".dot"
+        content = self.dot.encode() if plain else self._rendered(suffix[1:])
         handle, temporary = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.name}.", suffix=".part"
         )
@@ -110,19 +113,9 @@ class Drawing:
         """Show the picture in a notebook; the tree where there is no ``dot``."""
         del include, exclude
         bundle = {"text/plain": str(self)}
-        try:
+        with suppress(MissingExtraError):
             bundle["image/svg+xml"] = self.svg()
-        except MissingExtraError:
-            pass
         return bundle
-
-
-_FORMATS: dict[str, Callable[[Drawing], bytes]] = {
-    ".dot": lambda drawing: drawing.dot.encode("utf-8"),
-    ".svg": lambda drawing: drawing._rendered("svg"),
-    ".png": lambda drawing: drawing._rendered("png"),
-    ".pdf": lambda drawing: drawing._rendered("pdf"),
-}
 
 
 def draw(
@@ -183,7 +176,5 @@ def draw(
     if direction not in _DIRECTIONS:
         raise OpError(f"draw: direction is 'LR' or 'TB'; got {direction!r}")
     frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way)
-    scene = scene_of(
-        outputs, title=title, chosen=names or {}, known=known_in(frame)
-    )
+    scene = scene_of(outputs, title=title, chosen=names or {}, known=known_in(frame))
     return Drawing(scene, direction)

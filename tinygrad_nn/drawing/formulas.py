@@ -9,10 +9,11 @@ from string import Template
 
 __all__ = ["readable"]
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SYMBOLS = {
     r"\odot": "⊙",
     r"\top": "ᵀ",
-    r"\sigma": "σ",
+    r"\sigma": "\N{GREEK SMALL LETTER SIGMA}",
     r"\sum": "Σ",
     r"\prod": "Π",
     r"\sqrt": "√",
@@ -20,10 +21,9 @@ _SYMBOLS = {
     r"\geq": "≥",
     r"\leq": "≤",
     r"\wedge": "∧",
-    r"\vee": "∨",
-    r"\neg": "¬",
+    r"\vee": "\N{LOGICAL OR}",
     r"\cdot": "·",
-    r"\times": "×",
+    r"\times": "\N{MULTIPLICATION SIGN}",
     r"\,": " ",
 }
 _WORD = re.compile(r"\\([A-Za-z]+|,)")
@@ -32,13 +32,18 @@ _RULES = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
         (r"\\(?:mathrm|text|operatorname)" + _GROUP, r"\1"),
-        (r"\\begin\{cases\}(.*?)&(.*?)\\\\(.*?)&.*?\\end\{cases\}", r"\1 if \2 else \3"),
+        (
+            r"\\begin\{cases\}(.*?)&(.*?)\\\\(.*?)&.*?\\end\{cases\}",
+            r"\1 if \2 else \3",
+        ),
         (r"_" + _GROUP, ""),  # the axis: told beside the formula
         (r"_\\?[A-Za-z]+", ""),
         (r"\\frac" + _GROUP + _GROUP, r"\1 / \2"),
-        (r"\\sqrt" + _GROUP, r"√\1"),
+        (r"\\sqrt" + _GROUP, r"√(\1)"),
         (r"\^\{\\top\}", "ᵀ"),
+        (r"\\neg ", "¬"),
         (r"\^2", "²"),
+        (r"(\$x)\\, (\$y)$", r"\1 @ \2"),
         (r"\be\^" + _GROUP, r"exp(\1)"),
         (r"\^" + _GROUP, r"^\1"),
         (_GROUP, r"\1"),
@@ -56,7 +61,10 @@ def _plain(formula: str) -> Template:
         for pattern, plain in _RULES:
             text = pattern.sub(plain, text)
     text = _WORD.sub(lambda m: _SYMBOLS.get(m.group(), m.group(1)), text)
-    return Template(re.sub(r"\s+", " ", text).strip())
+    text = re.sub(r"\s+", " ", text).strip()
+    # tanh x is clear for a letter, and unclear for a longer name.
+    text = re.sub(r"(?<![$\w])(?!if |else )([A-Za-zΣΠ]+) (\$\w+)$", r"\1(\2)", text)
+    return Template(re.sub(r"(\$\w+) (\$\w+)$", r"\1 · \2", text))
 
 
 def readable(formula: Template, names: Mapping[str, str]) -> str:
@@ -69,4 +77,5 @@ def readable(formula: Template, names: Mapping[str, str]) -> str:
     >>> readable(Template(r"$x^{\top}"), {"x": "W"})
     'Wᵀ'
     """
-    return _plain(formula.template).safe_substitute(names)
+    text = _plain(formula.template).safe_substitute(names)
+    return re.sub(r"\^(\d)$", lambda m: m.group(1).translate(_RAISED), text)

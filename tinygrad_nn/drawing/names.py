@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
-from tinygrad_nn.op import Node
+from tinygrad_nn.tensor import Parameter, Tensor
 
-__all__ = ["Names", "known_in"]
+__all__ = ["Names", "known_in", "leaf_kind"]
 
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _HOLDERS = (dict, list, tuple)
 
 
@@ -25,12 +26,12 @@ def known_in(frame: FrameType) -> dict[int, tuple[Any, str]]:
     found: dict[int, tuple[Any, str]] = {}
     variables = {k: v for k, v in frame.f_locals.items() if not k.startswith("_")}
     for name, value in variables.items():
-        if isinstance(value, (Node, np.ndarray)):
+        if isinstance(value, (Tensor, np.ndarray)):
             found.setdefault(id(value), (value, name))
     for name, value in variables.items():
         if type(value) in _HOLDERS:
             for key, item in _items(name, value):
-                if isinstance(item, (Node, np.ndarray)):
+                if isinstance(item, (Tensor, np.ndarray)):
                     found.setdefault(id(item), (item, key))
     return found
 
@@ -63,42 +64,70 @@ class Names:
 
     def __init__(
         self,
-        nodes: Iterable[Node],
+        nodes: Iterable[Tensor],
         chosen: Mapping[str, Any],
         known: Mapping[int, tuple[Any, str]],
     ) -> None:
         # The objects are kept beside their identities, so no identity is used twice.
         self._known = dict(known)
         self._chosen = {id(value): (value, name) for name, value in chosen.items()}
-        self._numbered: dict[Node, str] = {}
+        self._numbered: dict[Tensor, str] = {}
+        self._arrays: dict[int, tuple[np.ndarray, str]] = {}
         self._number(nodes)
 
-    def _number(self, nodes: Iterable[Node]) -> None:
-        unnamed: dict[str, list[Node]] = {}
+    def _number(self, nodes: Iterable[Tensor]) -> None:
+        unnamed: dict[str, list[Tensor]] = {}
         for node in nodes:
-            if self.given(node) is None:
+            if self.given(node) is None and self._turned(node) is None:
                 unnamed.setdefault(_kind(node), []).append(node)
         for kind, members in unnamed.items():
             for i, node in enumerate(members, 1):
-                self._numbered[node] = kind if len(members) == 1 else f"{kind} {i}"
+                number = "" if len(members) == 1 else str(i).translate(_LOWERED)
+                self._numbered[node] = kind + number
 
     def given(self, value: Any) -> str | None:
         """Return the name that the user gave a node or array, or None."""
         if id(value) in self._chosen:
             return self._chosen[id(value)][1]
-        own = graph.name(value) if isinstance(value, Node) else None
+        own = graph.name(value) if isinstance(value, Tensor) else None
         if own:
             return own
         if id(value) in self._known:
             return self._known[id(value)][1]
+        base = getattr(value, "base", None)
+        if isinstance(base, np.ndarray) and base.ndim >= 2:
+            turned = value.shape == base.shape[::-1]
+            if turned and value.strides == base.strides[::-1]:
+                name = self.given(base)
+                return None if name is None else f"{name}ᵀ"
         return None
 
-    def of(self, node: Node) -> str:
+    def of(self, node: Tensor) -> str:
         """Return the name of a node, a made one where there is none."""
-        return self.given(node) or self._numbered[node]
+        return self.given(node) or self._turned(node) or self._numbered[node]
+
+    def _turned(self, node: Tensor) -> str | None:
+        """Name what is only the transpose of something named: Wᵀ."""
+        if node.op is None or node.op.name != "transpose":
+            return None
+        name = self.given(node.inputs[0])
+        return None if name is None else f"{name}ᵀ"
+
+    def of_constant(self, x: Any) -> str | None:
+        """Return the name of an array that is no node; None for a number."""
+        given = self.given(x)
+        if given is not None or not isinstance(x, np.ndarray) or x.ndim == 0:
+            return given
+        number = str(len(self._arrays) + 1).translate(_LOWERED)
+        return self._arrays.setdefault(id(x), (x, f"c{number}"))[1]
 
 
-def _kind(node: Node) -> str:
-    if node._op is not None:
-        return node._op.name
-    return "parameter" if node.requires_grad else "data"
+def leaf_kind(node: Tensor) -> str:
+    """Say what a leaf is to the user."""
+    if isinstance(node, Parameter):
+        return "parameter"
+    return "input" if node.requires_grad else "data"
+
+
+def _kind(node: Tensor) -> str:
+    return leaf_kind(node) if node.op is None else node.op.name

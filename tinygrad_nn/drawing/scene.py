@@ -14,18 +14,18 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.drawing.formulas import readable
-from tinygrad_nn.drawing.names import Names
+from tinygrad_nn.drawing.names import Names, leaf_kind
 from tinygrad_nn.drawing.values import number, shortened, summary
 from tinygrad_nn.errors import TinygradError
-from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
-from tinygrad_nn.tensor import Tensor, gradients
+from tinygrad_nn.tensor import Parameter, Tensor, gradients
 
 __all__ = ["READABLE", "Arrow", "Card", "Scene", "scene_of"]
 
 READABLE = 120
 """Ops that one picture shows; of more, the first and the last of them."""
 
-_ENDS = 24
+_ENDS = 10
+_DEEPEST = 12  # boxes in boxes
 
 
 class Card(NamedTuple):
@@ -34,8 +34,8 @@ class Card(NamedTuple):
     Attributes
     ----------
     kind
-        ``"parameter"``, ``"data"``, ``"constant"``, ``"op"``, ``"output"`` or
-        ``"more"``.
+        ``"parameter"``, ``"input"`` (another leaf with a gradient), ``"data"``,
+        ``"constant"``, ``"op"``, ``"output"`` or ``"more"``.
     value, grad
         Lines of text; an empty ``grad`` means that there is none.
     scope
@@ -61,7 +61,10 @@ class Card(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """From an operand to the op that takes it; a leaf stands beside its op."""
+    """From an operand to the op that takes it.
+
+    A leaf stands beside its op, and so does a leaf that was only turned: ``W.T``.
+    """
 
     start: str
     end: str
@@ -79,7 +82,7 @@ class Scene(NamedTuple):
 
 
 def scene_of(
-    outputs: Sequence[Node],
+    outputs: Sequence[Tensor],
     *,
     title: str | None,
     chosen: Mapping[str, Any],
@@ -96,7 +99,7 @@ def scene_of(
     chosen, known
         Where names come from, see `Names`.
     """
-    nodes = graph.nodes(*outputs)
+    nodes = [x for x in graph.nodes(*outputs) if isinstance(x, Tensor)]
     hidden = _folded(nodes, outputs)
     shown = [node for node in nodes if node not in hidden]
     grads, note = _gradients(outputs, shown)
@@ -106,12 +109,17 @@ def scene_of(
     arrows = []
     constants: dict[Any, str] = {}
     homes = _homes(nodes)
+    aside = _aside(nodes)
     for node in shown:
         kind = _kind(node, outputs)
         operands = []
-        for position, x in enumerate(inputs_of(node)):
-            beside = not isinstance(x, Node) or x._op is None
-            if isinstance(x, Node):
+        inputs = node.inputs
+        first = all(not isinstance(x, Tensor) or x in aside for x in inputs)
+        for position, x in enumerate(inputs):
+            beside = not isinstance(x, Tensor) or x in aside
+            if first and _is_data(x, names):
+                beside = False  # the way of the data begins here
+            if isinstance(x, Tensor):
                 key = "more" if x in hidden else keys[x]
                 operands.append(_called(names.of(x)))
             else:
@@ -129,20 +137,20 @@ def scene_of(
     if hidden:
         cards.append(Card("more", "more", f"… {len(hidden):,} more"))
         arrows += _into_hidden(nodes, hidden, keys)
-    scalar = all(np.ndim(node._data) == 0 for node in nodes)
+    scalar = all(node.ndim == 0 for node in nodes)
     return Scene(tuple(cards), tuple(arrows), title, note, scalar)
 
 
-def _kind(node: Node, outputs: Sequence[Node]) -> str:
-    if any(node is x for x in outputs) and node._op is not None:
+def _kind(node: Tensor, outputs: Sequence[Tensor]) -> str:
+    if any(node is x for x in outputs) and node.op is not None:
         return "output"
-    if node._op is not None:
+    if node.op is not None:
         return "op"
-    return "parameter" if node.requires_grad else "data"
+    return leaf_kind(node)
 
 
 def _card(
-    node: Node,
+    node: Tensor,
     key: str,
     kind: str,
     names: Names,
@@ -150,7 +158,7 @@ def _card(
     grad: np.ndarray | None,
     scope: tuple[str, ...],
 ) -> Card:
-    value = np.asarray(node._data)
+    value = node.data
     lines: tuple[str, ...] = ()
     if grad is not None:
         lines = tuple(summary(grad))
@@ -160,7 +168,7 @@ def _card(
         key,
         kind,
         shortened(names.of(node)),
-        "" if node._op is None else node._op.name,
+        "" if node.op is None else node.op.name,
         _formula(node, operands),
         value.shape,
         "" if value.dtype == np.float64 else str(value.dtype),
@@ -172,19 +180,26 @@ def _card(
 
 def _constant(key: str, x: Any, names: Names, scope: tuple[str, ...]) -> Card:
     value = np.asarray(x)
-    name = names.given(x) or ""
+    own = names.given(x)
+    name = names.of_constant(x) or ""
     plain = value.dtype in (np.float64, np.int64, np.bool_)
     return Card(
         key,
-        "constant",
+        "data" if own and value.ndim else "constant",
         shortened(name),
         shape=value.shape,
         dtype="" if plain else str(value.dtype),
         value=tuple(summary(value)),
         grad=("constant",),
         # A named array is the user's data, and no part of the layer it enters.
-        scope=() if name else scope,
+        scope=() if own else scope,
     )
+
+
+def _is_data(x: Any, names: Names) -> bool:
+    if isinstance(x, Tensor):
+        return x.op is None and not isinstance(x, Parameter) and x.ndim > 0
+    return np.ndim(x) > 0 and names.given(x) is not None
 
 
 def _called(name: str) -> str:
@@ -192,26 +207,26 @@ def _called(name: str) -> str:
 
 
 def _constant_called(x: Any, names: Names) -> str:
-    name = names.given(x)
+    name = names.of_constant(x)
     if name is not None:
         return _called(name)
     value = np.asarray(x)
     return number(value[()]) if value.ndim == 0 else "c"
 
 
-def _formula(node: Node, operands: Sequence[str]) -> str:
-    """Write the op's formula with its operands' names, and settings that are unusual."""
-    op = node._op
+def _formula(node: Tensor, operands: Sequence[str]) -> str:
+    """Write the op's formula with its operands' names, and unusual settings."""
+    op = node.op
     if op is None:
         return ""
-    settings = settings_of(node)
+    settings = node.settings
     filled = {name: shortened(str(setting), 24) for name, setting in settings.items()}
     if op.variadic:
         filled[op.operands[0]] = shortened(", ".join(operands), 60)
     else:
         filled.update(zip(op.operands, operands, strict=True))
     text = readable(op.formula, filled)
-    if np.ndim(node._data) == 0:
+    if node.ndim == 0:
         text = text.replace("⊙", "·")
     extra = [
         f"{name}={filled[name]}"
@@ -225,50 +240,62 @@ def _formula(node: Node, operands: Sequence[str]) -> str:
 
 
 def _gradients(
-    outputs: Sequence[Node], shown: Sequence[Node]
-) -> tuple[dict[Node, np.ndarray], str | None]:
+    outputs: Sequence[Tensor], shown: Sequence[Tensor]
+) -> tuple[dict[Tensor, np.ndarray], str | None]:
     """Gradients to show: what ``backward`` left, else computed for the picture alone.
 
     Nothing is written to any ``.grad``. A node that no gradient reaches has none.
     """
     found = {
-        node: node._grad
+        node: node.grad
         for node in shown
-        if node.requires_grad and getattr(node, "_grad", None) is not None
+        if node.requires_grad and node.grad is not None
     }
     missing = [x for x in shown if x.requires_grad and x not in found]
     if not missing:
         return found, None
     (output, *others) = outputs
-    if others or not isinstance(output, Tensor):
+    if others:
         return found, "gradients: draw one output to see them"
-    if not output.requires_grad or np.asarray(output._data).dtype.kind != "f":
+    if not output.requires_grad or output.dtype.kind != "f":
         return found, None
-    if np.size(output._data) != 1:
+    if output.size != 1:
         return found, "gradients: the output is not one number"
     try:
-        slopes = gradients(output, missing, unused="zero")  # type: ignore[arg-type]
+        slopes = gradients(output, missing, unused="zero")
     except TinygradError as error:
         return found, "gradients: " + shortened(str(error), 120)
     for node, slope in zip(missing, slopes, strict=True):
-        reached = slope._op is not None or bool(np.any(slope._data))
+        reached = slope.op is not None or bool(slope.data.any())
         if reached:
-            found[node] = np.asarray(slope._data)
+            found[node] = slope.data
     return found, None
+
+
+def _aside(nodes: Sequence[Tensor]) -> set[Tensor]:
+    """Leaves, and leaves that were only moved into another shape."""
+    found: set[Tensor] = set()
+    for node in nodes:
+        inputs = node.inputs
+        turned = node.op is not None and node.op.kind == "movement"
+        leaves = all(x in found for x in inputs if isinstance(x, Tensor))
+        if node.op is None or (turned and leaves):
+            found.add(node)
+    return found
 
 
 # --- layers, and graphs too long to read ------------------------------------------
 
 
-def _homes(nodes: Sequence[Node]) -> dict[Node, tuple[str, ...]]:
+def _homes(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[str, ...]]:
     """Layers of the nodes; a parameter lives where all its consumers live."""
-    homes: dict[Node, tuple[str, ...]] = {}
-    consumers: dict[Node, list[tuple[str, ...]]] = {}
+    homes: dict[Tensor, tuple[str, ...]] = {}
+    consumers: dict[Tensor, list[tuple[str, ...]]] = {}
     for node in nodes:
         path = graph.scope(node)
-        homes[node] = () if path is None else tuple(path.split("."))
-        for x in inputs_of(node):
-            if isinstance(x, Node) and x._op is None and x.requires_grad:
+        homes[node] = () if path is None else tuple(path.split(".", _DEEPEST))
+        for x in node.inputs:
+            if isinstance(x, Tensor) and x.op is None and x.requires_grad:
                 consumers.setdefault(x, []).append(homes[node])
     for leaf, places in consumers.items():
         common = places[0]
@@ -281,26 +308,26 @@ def _homes(nodes: Sequence[Node]) -> dict[Node, tuple[str, ...]]:
     return homes
 
 
-def _folded(nodes: Sequence[Node], outputs: Sequence[Node]) -> set[Node]:
+def _folded(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> set[Tensor]:
     """Nodes left out of a long graph: the middle of the tape, and leaves met there."""
-    ops = [node for node in nodes if node._op is not None]
+    ops = [node for node in nodes if node.op is not None]
     if len(ops) <= READABLE:
         return set()
     kept = {*ops[:_ENDS], *ops[-_ENDS:], *outputs}
-    entering = [x for node in ops if node in kept for x in inputs_of(node)]
-    kept.update(x for x in entering if isinstance(x, Node) and x._op is None)
+    entering = [x for node in ops if node in kept for x in node.inputs]
+    kept.update(x for x in entering if isinstance(x, Tensor) and x.op is None)
     return {node for node in nodes if node not in kept}
 
 
 def _into_hidden(
-    nodes: Sequence[Node], hidden: set[Node], keys: Mapping[Node, str]
+    nodes: Sequence[Tensor], hidden: set[Tensor], keys: Mapping[Tensor, str]
 ) -> list[Arrow]:
     """One arrow from each shown node that something left out takes."""
     starts = {
         x: None
         for node in nodes
         if node in hidden
-        for x in inputs_of(node)
-        if isinstance(x, Node) and x not in hidden
+        for x in node.inputs
+        if isinstance(x, Tensor) and x not in hidden
     }
-    return [Arrow(keys[x], "more", x._op is None) for x in starts]
+    return [Arrow(keys[x], "more", x.op is None) for x in starts]

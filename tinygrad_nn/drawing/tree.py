@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinygrad_nn.drawing.scene import Card, Scene
+from tinygrad_nn.drawing.values import shortened
 
 __all__ = ["tree_of"]
 
@@ -16,7 +17,7 @@ def tree_of(scene: Scene) -> str:
         operands[arrow.end].append(arrow.start)
         taken.add(arrow.start)
     roots = [key for key in cards if key not in taken]
-    lines = [scene.title] if scene.title else []
+    lines = [shortened(scene.title, 120)] if scene.title else []
     told: set[str] = set()
     # (key, what stands before it, what stands before its operands), newest last
     stack = [(key, "", "") for key in reversed(roots)]
@@ -47,10 +48,10 @@ def _line(card: Card) -> str:
     value = " ".join(card.value)
     shape = f" {card.shape}" if card.shape else ""
     dtype = f" {card.dtype}" if card.dtype else ""
-    formula = f" = {card.formula}" if card.formula else ""
+    formula = f" = {card.formula}" if card.formula not in ("", card.name) else ""
     name = card.name or "constant"
-    if card.kind == "constant":
-        word = " (constant)" if card.name else ""
-        return f"{name}{word}{shape}{dtype}: {value}"
+    if card.grad == ("constant",):
+        word = "" if card.kind == "constant" and not card.name else " (constant)"
+        return f"{name}{formula}{word}{shape}{dtype}: {value}"
     grad = " ".join(card.grad) or "none"
     return f"{name}{formula}{shape}{dtype}: {value} | grad {grad}"

@@ -12,8 +12,8 @@ _FEW = 6
 _LONGEST = 40
 
 
-def number(x: Any) -> str:
-    """Return one number in four digits.
+def number(x: Any, digits: int = 4) -> str:
+    """Return one number in a few digits.
 
     >>> number(1 / 3), number(-0.0), number(12345678.0), number(True), number(7)
     ('0.3333', '0', '1.235e+07', 'True', '7')
@@ -22,7 +22,7 @@ def number(x: Any) -> str:
         return str(bool(x))
     if isinstance(x, (int, np.integer)):
         return str(int(x)) if abs(int(x)) < 10**6 else f"{int(x):.4g}"
-    text = f"{float(x):.4g}"
+    text = f"{float(x):.{digits}g}"
     return "0" if text == "-0" else text
 
 
@@ -34,7 +34,7 @@ def summary(value: Any) -> list[str]:
     >>> summary(np.arange(12.0).reshape(3, 4))
     ['0 … 11', 'mean 5.5']
     >>> summary(np.array([[1.0, np.nan]] * 4))
-    ['1 … 1', 'mean 1', '4 nan']
+    ['all 1', '4 nan']
     >>> summary(np.zeros((0, 3)))
     ['empty']
     """
@@ -45,7 +45,7 @@ def summary(value: Any) -> list[str]:
         return ["empty"]
     if array.ndim <= 2 and array.size <= _FEW:
         rows = np.atleast_2d(array)
-        lines = ["[" + ", ".join(map(number, row)) + "]" for row in rows]
+        lines = ["[" + ", ".join(number(x, 3) for x in row) + "]" for row in rows]
         if max(map(len, lines)) <= _LONGEST:
             return lines
     if array.dtype.kind == "b":
@@ -55,12 +55,18 @@ def summary(value: Any) -> list[str]:
     if finite.size:
         # A mean of extremes may overflow; it is computed of halves.
         mean = 2 * float(np.mean(finite.astype(np.float64) / 2))
-        lines = [f"{number(finite.min())} … {number(finite.max())}"]
-        lines.append(f"mean {number(mean)}")
+        low, high = number(finite.min(), 3), number(finite.max(), 3)
+        lines = [f"{low} … {high}", f"mean {number(mean, 3)}"]
+        if low == high:
+            lines = [f"all {low}"]
     if finite.size < array.size:
         nans = int(np.count_nonzero(np.isnan(array)))
         others = array.size - finite.size - nans
-        lines += [f"{count} {word}" for count, word in ((nans, "nan"), (others, "inf")) if count]
+        lines += [
+            f"{count} {word}"
+            for count, word in ((nans, "nan"), (others, "inf"))
+            if count
+        ]
     return lines
 
 
