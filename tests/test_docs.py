@@ -199,3 +199,12 @@ def test_the_declaration_on_the_page_is_the_one_in_the_code():
     (shown,) = (b.text for b in blocks(HOME / "docs/house.md") if "def tanh" in b.text)
     statement, _, _ = shown.partition('    """')
     assert statement in (HOME / "tinygrad_nn/ops/elementwise.py").read_text("utf-8")
+
+
+def test_the_floors_hold(monkeypatch, capsys):
+    """Every import leads downwards, as the contracts in pyproject.toml say."""
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(HOME)
+    code = lint_imports(no_cache=True)
+    assert code == 0, capsys.readouterr().out
