@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,14 @@ def train(options: Namespace) -> None:
         run = Run(network, settings, History(), fingerprint, rng)
     else:
         run = Run(earlier.network, settings, earlier.history, fingerprint, earlier.rng)
+    before = Path(directory, MODEL) if options.resume else None
     report = Report(directory, quiet=options.quiet)
-    report.begin(dataset, split, run)
-    optimizer = _train(
-        run, split, Path(directory, MODEL) if options.resume else None, options.quiet
-    )
-    report.measure(run, split)
-    _keep(directory, run, optimizer)
-    report.end(run, split)
+    with _made(directory):
+        report.begin(dataset, split, run)
+        optimizer = _train(run, split, before, progress=not options.quiet)
+        report.measure(run, split)
+        _keep(directory, run, optimizer)
+        report.end(run, split)
 
 
 def _directory(options: Namespace) -> Path:
@@ -92,16 +92,29 @@ def _directory(options: Namespace) -> Path:
                 f"holds {', '.join(found)}. Go on with that run by --resume, or name "
                 "another directory"
             )
-    there = directory
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise SaveError(
-            f"--out: expected a directory that can be written; got {directory}, where "
-            f"{there} is {'read-only' if there.is_dir() else 'no directory'}. Name "
-            "another"
-        )
     return directory
+
+
+@contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """Make the directory, and take it back if the run leaves nothing in it."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=directory):  # it has no name: nothing to clean up
+                pass
+        except OSError as error:
+            raise SaveError(
+                f"--out: expected a directory that can be written; got {directory}: "
+                f"{error.strerror or error}. Name another"
+            ) from error
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _fingerprint(dataset: Dataset) -> str:
@@ -142,7 +155,9 @@ def _network(
     )
 
 
-def _train(run: Run, split: Split[Array], earlier: Path | None, quiet: bool) -> Any:
+def _train(
+    run: Run, split: Split[Array], earlier: Path | None, *, progress: bool
+) -> Any:
     """Train up to the epochs of the settings; return the optimiser."""
     network, settings = run.network, run.settings
     optimizer = MAKERS[settings.optimizer](network.model.parameters(), settings.lr)
@@ -160,7 +175,7 @@ def _train(run: Run, split: Split[Array], earlier: Path | None, quiet: bool) -> 
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             validation_data=(X_test, y_test),
-            progress=not quiet,
+            progress=progress,
             rng=run.rng,
             metrics={"r2": r2}
             if network.kind == "regression"
@@ -184,25 +199,17 @@ def _cost(network: Network, strength: float) -> Callable[[Any, Any], Any]:
 
 def _keep(directory: Path, run: Run, optimizer: Any) -> None:
     """Write the model, from which everything else can be had again."""
-    created = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        save(
-            directory / MODEL,
-            run.network.model,
-            optimizer,
-            run.rng,
-            step=run.settings.epochs,
-            extra={
-                "program": "tinygrad-nn train",
-                "settings": run.settings.to_json(),
-                "history": run.history.rows,
-                "fingerprint": run.fingerprint,
-                **run.network.to_json(),
-            },
-        )
-    except BaseException:
-        if created:
-            with suppress(OSError):
-                directory.rmdir()
-        raise
+    save(
+        directory / MODEL,
+        run.network.model,
+        optimizer,
+        run.rng,
+        step=run.settings.epochs,
+        extra={
+            "program": "tinygrad-nn train",
+            "settings": run.settings.to_json(),
+            "history": run.history.rows,
+            "fingerprint": run.fingerprint,
+            **run.network.to_json(),
+        },
+    )
