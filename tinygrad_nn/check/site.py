@@ -25,6 +25,7 @@ _TINY = 1e-150
 _MANY = 600
 _BUDGET = 3000
 _SAMPLE = 48
+_ENOUGH = 3  # wrong elements of a parameter, after which the others need no second look
 _WEAK = 1e-3
 
 Direction = Mapping[int, np.ndarray]
@@ -98,6 +99,7 @@ class Site:
         ]
         self._noise = np.zeros(self.centre.shape)
         self._floor = 0.0
+        self._confirmed = 0
         self._rounding: list[np.ndarray] = []
         if self.open:
             self._measure(claim)
@@ -177,13 +179,15 @@ class Site:
             return judge(line, claim, float(np.sqrt(slack)), target)
 
         outcome = judged(self._noise)
-        if outcome.kind in ("reject", "outside"):
+        convicted = self._confirmed >= _ENOUGH
+        if outcome.kind in ("reject", "outside") and not convicted:
             # Before an accusation: is the function noisier along just this line?
             here = np.maximum(
                 noise.measure(along, self.centre), noise.stairs(along, self.centre)
             )
             if np.any(np.abs(self._cotangent) * here > 3 * self._floor):
                 outcome = judged(np.maximum(here, self._noise))
+            self._confirmed += outcome.kind == "reject"
         if outcome.kind == "outside" and not self._same_signed(direction):
             return outcome._replace(kind="kink")
         return outcome
@@ -303,6 +307,7 @@ class Site:
             if rejected:
                 chosen = np.concatenate([self._bisect(parameter), chosen])
         start = self._subject.evaluations
+        self._confirmed = 0
         elements: dict[int, Element] = {}
         refuted = False
         for i in chosen.tolist():
@@ -312,6 +317,7 @@ class Site:
             spent = self._subject.evaluations - start
             if spent > (3 * _BUDGET if rejected or refuted else _BUDGET):
                 break
+        self._confirmed = 0
         verdict = worst_verdict(*(e.verdict for e in elements.values()))
         mean = self.shares[parameter] / np.sqrt(size)
         flat = self._scales[0][parameter].ravel()
