@@ -34,10 +34,9 @@ from tinygrad_nn.op import (
     Op,
     Written,
     data_of,
-    keep_forms,
+    forms_are_kept_as,
     op_of,
     record,
-    settings_of,
 )
 from tinygrad_nn.recording import current
 
@@ -157,7 +156,9 @@ _NUMBERS = {1: "1", 0: "0", -1: "-1"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
 _Written = partial(tuple.__new__, Written)
 _SIGMOID = op_of(ops.sigmoid)
-_UNKNOWN = Form(NONE, Node())
+_NO_SETTINGS: Mapping[str, Any] = {}
+_LONGEST = 5
+"""Ops in the longest pattern, below the op that asks: 1 - 1 / (1 + exp(-z))."""
 
 
 def _number(x: Any) -> str:
@@ -167,72 +168,29 @@ def _number(x: Any) -> str:
     return ANY if np.ndim(x) else _NUMBERS.get(data_of(x).item(), ANY)
 
 
-def form_of(node: Node) -> Form | None:
+def form_of(node: Node, depth: int = _LONGEST) -> Form | None:
     """What a node is known to equal: kept with it, or found from its operands.
 
     Under `no_grad` there are no operands to ask, so forms are kept from the start.
-    A form of a leaf that has changed since holds no longer.
+    Asking goes no deeper than the longest pattern. A form of a leaf that has changed
+    since holds no longer.
     """
     form = node._form
     if form is None:
-        if not _is_open(node):
+        op = node._op
+        if op is None or op.form is None or depth == 0:
             return None
-        form = _found(node)
+        if op.arity == 2:
+            form = op.form(node._x, node._y, depth - 1)
+        else:
+            form = op.form(node._x, node._settings if op.defaults else None, depth - 1)
+        if form is None:
+            return None
+        if depth == _LONGEST:
+            node._form = form
     if form.kind is NONE or form.operand._order > node._order:
         return None
     return form
-
-
-def _is_open(x: Any) -> bool:
-    """Whether a form was not looked for yet, and may be found."""
-    return (
-        isinstance(x, Node)
-        and x._form is None
-        and x._op is not None
-        and x._op.form is not None
-    )
-
-
-def _found(node: Node) -> Form:
-    """Find the form of a node, and of all below that it hangs on, lowest first."""
-    pending = [node]
-    while pending:
-        top = pending[-1]
-        first = _asked_first(top)
-        if first is not None:
-            pending.append(first)
-            continue
-        op = top._op
-        assert op is not None  # noqa: S101 (open nodes alone are pending)
-        assert op.form is not None  # noqa: S101 (likewise)
-        if op.arity == 1:
-            form = op.form(top._x, settings_of(top))
-        else:
-            form = op.form(top._x, top._y)
-        top._form = form or _UNKNOWN
-        pending.pop()
-    assert node._form is not None  # noqa: S101 (found just now)
-    return node._form
-
-
-def _asked_first(node: Node) -> Node | None:
-    """Operand whose form has to be found before the node's; see `_match`."""
-    x = node._x
-    if node._op.arity == 2:  # type: ignore[union-attr]
-        y = node._y
-        if isinstance(x, Node):
-            if isinstance(y, Node):
-                if _is_open(y):
-                    return y
-                if form_of(y) is None:
-                    return None
-            elif _number(y) is ANY:
-                return None
-        elif _number(x) is ANY:
-            return None
-        else:
-            x = y
-    return x if _is_open(x) else None
 
 
 def _unary_form(table: Table) -> Callable[..., Any]:
@@ -240,9 +198,11 @@ def _unary_form(table: Table) -> Callable[..., Any]:
     of_forms = {rule.operands[0]: rule.form for rule in table.values()}
     of_any = of_forms.pop(ANY, None)
 
-    def find(x: Node, settings: Mapping[str, Any]) -> Form | None:
+    def find(
+        x: Node, settings: Mapping[str, Any] | None, depth: int = _LONGEST
+    ) -> Form | None:
         if of_forms:
-            form = form_of(x)
+            form = form_of(x, depth)
             if form is not None:
                 kind = of_forms.get(form.kind)
                 if kind is not None:
@@ -259,8 +219,8 @@ def _binary_form(table: Table) -> Callable[..., Any]:
     """Make the function from two operands to the form of the op applied to them."""
     of_any = any(ANY in operands for operands in table)
 
-    def find(x: Any, y: Any) -> Form | None:
-        found, form = _match(table, x, y)
+    def find(x: Any, y: Any, depth: int = _LONGEST) -> Form | None:
+        found, form = _match(table, x, y, depth)
         if found is not None:
             assert form is not None  # noqa: S101 (found by its kind)
             return _Form((found.form, form.operand, form.settings, None))
@@ -276,24 +236,26 @@ def _binary_form(table: Table) -> Callable[..., Any]:
     return find
 
 
-def _match(table: Table, x: Any, y: Any) -> tuple[Rule | None, Form | None]:
+def _match(
+    table: Table, x: Any, y: Any, depth: int = _LONGEST
+) -> tuple[Rule | None, Form | None]:
     """Rule for two operands of these forms, and the form that names their operand."""
     if not isinstance(x, Node):
         number = _number(x)
         if number is ANY:
             return None, None
-        form = form_of(y)
+        form = form_of(y, depth)
         return (None if form is None else table.get((number, form.kind))), form
     if not isinstance(y, Node):
         number = _number(y)
         if number is ANY:
             return None, None
-        form = form_of(x)
+        form = form_of(x, depth)
         return (None if form is None else table.get((form.kind, number))), form
-    form = form_of(y)
+    form = form_of(y, depth)
     if form is None:
         return None, None
-    left = form_of(x)
+    left = form_of(x, depth)
     # Under no_grad each form has a copy of its operand; they share the time.
     if left is None or left.operand._order != form.operand._order:
         return None, None
@@ -331,23 +293,20 @@ def _rewrite(rule: Rule, op: Op, inputs: tuple[Any, ...], form: Any) -> Node | N
         options = {"axis": options["axis"]}
     records = rule.records
     assert records is not None  # noqa: S101 (that is what makes it a rewriting rule)
-    kept = _Written((op, inputs, {})) if current().records else None
+    kept = None
+    known = z
+    if current().records:
+        kept = _Written((op, inputs, _NO_SETTINGS))
+    else:
+        known = _bare(z)
     if rule.keeps_value:
         operand = z if records is ops.sigmoid else ops.negative(z)
         value = op.body(*[data_of(x) for x in inputs])
-        known = _Form((rule.form, _bare(z), None, kept))
-        return record(_SIGMOID, value, (operand,), {}, known)
+        form = _Form((rule.form, known, None, kept))
+        return record(_SIGMOID, value, (operand,), _NO_SETTINGS, form)
     node: Node = records(z, **options) if options else records(z)
-    node._form = _Form((rule.form or NONE, _bare(z), options, kept))
+    node._form = _Form((rule.form or NONE, known, options, kept))
     return node
-
-
-def _kept(op: Op, inputs: Sequence[Any], settings: Mapping[str, Any]) -> Form | None:
-    """Form of a result that has no graph to find it from, with a bare operand."""
-    find = op.form
-    assert find is not None  # noqa: S101 (asked for only where there is one)
-    form = find(inputs[0], settings) if op.arity == 1 else find(*inputs)
-    return None if form is None else form._replace(operand=_bare(form.operand))
 
 
 def _bare(x: Node) -> Node:
@@ -380,4 +339,4 @@ def _install() -> None:
 
 
 _install()
-keep_forms(_kept)
+forms_are_kept_as(_bare)

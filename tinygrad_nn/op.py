@@ -35,7 +35,7 @@ __all__ = [
     "elementwise",
     "inputs_of",
     "inside_rules",
-    "keep_forms",
+    "forms_are_kept_as",
     "op_of",
     "primitive",
     "record",
@@ -271,13 +271,13 @@ def results_are(cls: type[Node]) -> None:
     _result = cls
 
 
-_kept_form: Callable[..., Any] = Form
+_bare: Callable[[Node], Node]
 
 
-def keep_forms(find: Callable[..., Any]) -> None:
-    """Let ``find`` say the form of a result under no_grad; called once, by `algebra`."""
-    global _kept_form  # noqa: PLW0603 (the one place that says it)
-    _kept_form = find
+def forms_are_kept_as(bare: Callable[[Node], Node]) -> None:
+    """Let ``bare`` cut a form's operand from its past; called once, by `algebra`."""
+    global _bare  # noqa: PLW0603 (the one place that says it)
+    _bare = bare
 
 
 def op_of(function: Callable[..., Any]) -> Op:
@@ -529,7 +529,10 @@ def record(
     mode = _current()
     if not mode.records:
         if form is None and op.form is not None:
-            node._form = _kept_form(op, inputs, settings)
+            # There is no graph to find a form from later: it is kept from the start.
+            found = op.form(inputs[0], inputs[1] if op.arity == 2 else settings)
+            if found is not None:
+                node._form = found._replace(operand=_bare(found.operand))
         node.requires_grad = False
         node._op = node._code = None
         node._lasti = -1
@@ -537,7 +540,7 @@ def record(
     node._op = op
     node._settings = settings
     leads = 0
-    if op.differentiable:
+    if op.differentiable and value.dtype.kind == "f":
         for i, x in enumerate(inputs):
             if isinstance(x, Node) and x.requires_grad:
                 leads |= 1 << i
@@ -691,7 +694,9 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
         node._x = x
         node._settings = settings
         node._form = None
-        node._leads = node.requires_grad = differentiable and x.requires_grad
+        # Rounded to integers it is flat, and has no gradient.
+        needs = differentiable and x.requires_grad and value.dtype.kind == "f"
+        node._leads = node.requires_grad = needs
         node._order = _tick()
         frame = _getframe(1)
         code = frame.f_code

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
 from itertools import count
 from types import CodeType, FrameType
 from typing import NamedTuple
@@ -111,17 +111,37 @@ def line_of(code: CodeType | None, instruction: int) -> Line | None:
     return Line(code.co_filename, number, code.co_name)
 
 
-@contextmanager
-def _switched(mode: Mode) -> Iterator[None]:
-    token = _mode.set(mode)
-    try:
-        yield
-    finally:
-        _mode.reset(token)
+class _Switch(ContextDecorator):
+    """A change of mode: ``with`` it, or decorate a function with it."""
+
+    __slots__ = ("_change", "_tokens")
+
+    def __init__(self, change: Callable[[Mode], Mode]) -> None:
+        self._change = change
+        self._tokens: list[Token[Mode]] = []
+
+    def __enter__(self) -> None:
+        """Switch the mode of this context."""
+        self._tokens.append(_mode.set(self._change(_mode.get())))
+
+    def __exit__(self, *_exception: object) -> None:
+        """Switch back."""
+        _mode.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> _Switch:
+        # A decorated function may run in several threads at once.
+        return _Switch(self._change)
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def _without_records(mode: Mode) -> Mode:
+    return Mode(False, mode.scope, mode.checksums)
+
+
+def _with_checksums(mode: Mode) -> Mode:
+    return Mode(mode.records, mode.scope, True)
+
+
+def no_grad() -> _Switch:
     """Compute without recording: results carry no graph and need no gradient.
 
     Values do not depend on it: the same stable forms are used, and nothing
@@ -133,24 +153,23 @@ def no_grad() -> Iterator[None]:
     ...     (w * 2).requires_grad
     False
     """
-    with _switched(current()._replace(records=False)):
-        yield
+    return _Switch(_without_records)
 
 
-@contextmanager
-def scope(name: str) -> Iterator[None]:
+def scope(name: str) -> _Switch:
     """Mark the nodes recorded inside as belonging to the layer ``name``.
 
     Scopes nest: ``with scope("encoder"), scope("0")`` records ``encoder.0``.
     """
-    mode = current()
-    path = name if mode.scope is None else f"{mode.scope}.{name}"
-    with _switched(mode._replace(scope=path)):
-        yield
+
+    def inside(mode: Mode) -> Mode:
+        path = name if mode.scope is None else f"{mode.scope}.{name}"
+        return Mode(mode.records, path, mode.checksums)
+
+    return _Switch(inside)
 
 
-@contextmanager
-def debug() -> Iterator[None]:
+def debug() -> _Switch:
     """Notice writes to a saved array that go through an alias.
 
     Assignment to ``.data`` is always noticed. Inside ``debug()`` each node also
@@ -160,5 +179,4 @@ def debug() -> Iterator[None]:
     """
     global checks_sums  # noqa: PLW0603 (the one writer)
     checks_sums = True
-    with _switched(current()._replace(checksums=True)):
-        yield
+    return _Switch(_with_checksums)
