@@ -9,10 +9,10 @@ to (`Op.rule`).
 
 from __future__ import annotations
 
-import inspect
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from inspect import CO_VARARGS
 from string import Template
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -172,7 +172,7 @@ class Op:
         quiet: bool,
     ) -> None:
         self.name = function.__name__
-        self.doc = inspect.getdoc(function) or ""
+        self.doc = function.__doc__ or ""
         self.function = function
         self.kind = kind
         self.pointwise = kind == "elementwise"
@@ -425,18 +425,18 @@ def _read_signature(
     function: Callable[..., Any],
 ) -> tuple[tuple[str, ...], dict[str, Any], bool]:
     """Operands (parameters without default), settings with defaults, variadic?"""
-    operands = []
-    defaults = {}
-    variadic = False
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            operands.append(parameter.name)
-            variadic = True
-        elif parameter.default is parameter.empty:
-            operands.append(parameter.name)
-        else:
-            defaults[parameter.name] = parameter.default
-    return tuple(operands), defaults, variadic
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    given = function.__defaults__ or ()
+    first = len(positional) - len(given)
+    defaults = dict(zip(positional[first:], given, strict=True))
+    named = code.co_argcount + code.co_kwonlyargcount
+    defaults.update(function.__kwdefaults__ or {})
+    operands = positional[:first]
+    variadic = bool(code.co_flags & CO_VARARGS)
+    if variadic:
+        operands = (*operands, code.co_varnames[named])
+    return operands, defaults, variadic
 
 
 def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
