@@ -249,6 +249,8 @@ class Op:
             self.shape(*sizes, **settings)
         except ShapeError as refused:
             return ShapeError(f"{title}: {refused}; got {got}")
+        except TypeError as wrong:  # a setting of another kind, as in axis="rows"
+            return UnsupportedError(f"{title}: {wrong}; got {got}")
         if isinstance(error, TypeError):
             return UnsupportedError(f"{title}: {error}; got {got}")
         return ShapeError(f"{title}: {error}; got {got}")
