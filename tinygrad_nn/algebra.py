@@ -21,7 +21,7 @@ operand and so nothing older.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -152,7 +152,7 @@ RULES = (
 )
 
 Table = dict[tuple[str, ...], Rule]
-_NUMBERS = {1: "1", 0: "0", -1: "-1"}
+_NUMBERS: dict[float, str] = {1: "1", 0: "0", -1: "-1"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
 _Written = partial(tuple.__new__, Written)
 _SIGMOID = op_of(ops.sigmoid)
@@ -240,26 +240,25 @@ def _match(
     table: Table, x: Any, y: Any, depth: int = _LONGEST
 ) -> tuple[Rule | None, Form | None]:
     """Rule for two operands of these forms, and the form that names their operand."""
-    if not isinstance(x, Node):
-        number = _number(x)
-        if number is ANY:
-            return None, None
+    if isinstance(x, Node) and isinstance(y, Node):
         form = form_of(y, depth)
-        return (None if form is None else table.get((number, form.kind))), form
-    if not isinstance(y, Node):
-        number = _number(y)
-        if number is ANY:
+        left = None if form is None else form_of(x, depth)
+        # Under no_grad each form has a copy of its operand; they share the time.
+        if (
+            form is None
+            or left is None
+            or left.operand._order != form.operand._order
+        ):
             return None, None
-        form = form_of(x, depth)
-        return (None if form is None else table.get((form.kind, number))), form
-    form = form_of(y, depth)
+        return table.get((left.kind, form.kind)), form
+    first = isinstance(x, Node)
+    number = _number(y if first else x)
+    if number is ANY:
+        return None, None
+    form = form_of(x if first else y, depth)
     if form is None:
         return None, None
-    left = form_of(x, depth)
-    # Under no_grad each form has a copy of its operand; they share the time.
-    if left is None or left.operand._order != form.operand._order:
-        return None, None
-    return table.get((left.kind, form.kind)), form
+    return table.get((form.kind, number) if first else (number, form.kind)), form
 
 
 def _unary_rule(op: Op, table: Table) -> Callable[..., Any]:

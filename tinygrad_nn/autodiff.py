@@ -43,7 +43,7 @@ __all__ = ["accumulate", "gradients", "pull"]
 _by_order = attrgetter("_order")
 
 
-class _Poisoned(FloatingPointError):
+class _PoisonedError(FloatingPointError):
     """A branch that was not taken holds a nan, which raises no flag by itself."""
 
 
@@ -58,7 +58,7 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
     try:
         # One errstate for the whole walk: 0 * inf traps here and nowhere else, and
         # a backward of ours warns of nothing.
-        with np.errstate(divide="ignore", over="ignore", invalid="raise", under="ignore"):
+        with np.errstate(all="ignore", invalid="raise"):
             leaves, inner = _pull_arrays(root, seed, nodes, retain)
     except FloatingPointError:
         leaves, inner = _pull_with_care(root, seed, nodes, retain)
@@ -225,7 +225,7 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     if op.paths is not None:
         for value in values[1:]:
             if np.not_equal(value, value).any():
-                raise _Poisoned
+                raise _PoisonedError
     settings = node._settings
     if op.variadic:
         shares = op.rules(g, out, *values, **settings)
@@ -257,11 +257,14 @@ def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
     if not hasattr(share, "dtype"):
         share = np.asarray(share)
     shape = value.shape
-    if op.pointwise and share.shape != out.shape:
+    if (
+        op.pointwise
+        and share.shape != out.shape
+        and (share.ndim or shape != out.shape)
+    ):
         # Where g is a number that stands for an array, the share may have the shape of
         # one operand only: it stands for an array of the result's shape too.
-        if share.ndim or shape != out.shape:
-            share = _repeated(share, shape, out.shape, op)
+        share = _repeated(share, shape, out.shape, op)
     if share.shape != shape and not (
         share.ndim == 0
         and (op.pointwise or (op.kind == "reduction" and out.ndim == 0))
@@ -409,7 +412,7 @@ def pull(
             for x in inputs[1:]:
                 value = data_of(x)
                 if np.not_equal(value, value).any():
-                    raise _Poisoned
+                    raise _PoisonedError
         shares: Any = None
         if op.variadic:
             shares = op.rules(g, node, *inputs, **settings)
@@ -475,7 +478,8 @@ def _path(
         )
         return not_equal(back, 0)
     if op.kind == "reduction" and "keepdims" in settings:
-        here = op.paths[i](*inputs, **settings) if op.paths is not None else None
+        reached = None if op.paths is None else op.paths[i]
+        here = None if reached is None else reached(*inputs, **settings)
         if live is None:
             return here
         shape = np.shape(data_of(inputs[i]))
@@ -538,9 +542,8 @@ def gradients(
     hidden = graph.bypassed(order)
     plain = [x for x in inputs if x in hidden]
     stable = [x for x in inputs if x not in hidden]
-    quiet = {"divide": "ignore", "over": "ignore", "under": "ignore"}
     try:
-        with np.errstate(invalid="raise", **quiet):  # type: ignore[arg-type]
+        with np.errstate(all="ignore", invalid="raise"):
             found = pull(output, seed, stable)
     except FloatingPointError:
         with np.errstate(all="ignore"):

@@ -33,9 +33,9 @@ __all__ = [
     "Written",
     "data_of",
     "elementwise",
+    "forms_are_kept_as",
     "inputs_of",
     "inside_rules",
-    "forms_are_kept_as",
     "op_of",
     "primitive",
     "record",
@@ -55,7 +55,7 @@ MANY = 3
 """
 
 _NO_SETTINGS: Mapping[str, Any] = {}
-_getframe = sys._getframe  # noqa: SLF001 (the documented way in CPython)
+_getframe = sys._getframe
 _current = recording.current
 _tick = recording.tick
 _OURS = recording.OURS
@@ -426,7 +426,7 @@ def _elementwise_shape(*sizes: Shape, **_settings: Any) -> Shape:
 def _read_signature(
     function: Callable[..., Any],
 ) -> tuple[tuple[str, ...], dict[str, Any], bool]:
-    """Operands (parameters without default), settings with defaults, variadic?"""
+    """Operands (parameters without default), settings, and whether any number."""
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
     given = function.__defaults__ or ()
@@ -447,7 +447,7 @@ def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
     A rule says by an underscore that it leaves a value alone. One that looks at a
     shape only says so too, unless the result may be a view of the operand.
     """
-    used = set()
+    used: set[int] = set()
     for rule in () if rules is None else (rules,) if callable(rules) else rules:
         code = rule.__code__
         names = dict(enumerate(code.co_varnames[1 : 2 + len(operands)], start=-1))
@@ -631,7 +631,7 @@ def _binary(op: Op) -> Callable[..., Any]:
     def call(x: Any, y: Any) -> Any:
         if isinstance(x, Node):
             left = x._data
-            leads = x.requires_grad
+            leads: int = x.requires_grad
             if isinstance(y, Node):
                 right = y._data
                 if y.requires_grad:

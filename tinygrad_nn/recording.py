@@ -95,7 +95,7 @@ def user_frame(frame: FrameType) -> FrameType:
 
 def caller() -> tuple[CodeType, int]:
     """Return code and instruction of the user's line that led here."""
-    frame = user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way in CPython)
+    frame = user_frame(sys._getframe(1))
     return frame.f_code, frame.f_lasti
 
 

@@ -20,7 +20,7 @@ from tinygrad_nn.errors import (
     TinygradError,
     UnsupportedError,
 )
-from tinygrad_nn.op import Node, Op, inputs_of, results_are, settings_of
+from tinygrad_nn.op import Node, Op, data_of, inputs_of, results_are, settings_of
 from tinygrad_nn.shapes import Axes, Shape
 
 __all__ = ["Parameter", "Tensor", "gradients"]
@@ -58,7 +58,7 @@ def _of_truths(logical: Callable[..., Any], sign: str) -> Callable[..., Any]:
 
     def apply(*operands: Any) -> Any:
         for x in operands:
-            dtype = np.asarray(autodiff.data_of(x)).dtype
+            dtype = np.asarray(data_of(x)).dtype
             if dtype != np.bool_:
                 raise UnsupportedError(
                     f"{sign}: expected booleans; got dtype {dtype}. Compare first, as in "
@@ -113,7 +113,7 @@ class Tensor(Node):
         dtype: Any = None,
     ) -> None:
         if isinstance(data, Tensor):
-            data._refuse_leaving(type(self).__name__, ".detach()")  # noqa: SLF001 (its own)
+            data._refuse_leaving(type(self).__name__, ".detach()")
         self._data = _read(data, dtype, requires_grad=requires_grad)
         self.requires_grad = requires_grad
         self._op = None
@@ -121,7 +121,7 @@ class Tensor(Node):
         self._grad = None
         self._spent = False
         self._order = recording.tick()
-        frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001
+        frame = recording.user_frame(sys._getframe(1))
         self._code = frame.f_code
         self._lasti = frame.f_lasti
         self._name = name
@@ -338,7 +338,7 @@ class Tensor(Node):
 
     def __contains__(self, value: Any) -> bool:
         """Return whether any element equals a value."""
-        return bool(np.any(np.equal(self._data, autodiff.data_of(value))))
+        return bool(np.any(np.equal(self._data, data_of(value))))
 
     # --- how it looks ---
 
@@ -382,8 +382,8 @@ class Tensor(Node):
     __le__ = ops.less_equal
     __gt__ = ops.greater
     __ge__ = ops.greater_equal
-    __eq__ = ops.equal  # type: ignore[assignment]
-    __ne__ = ops.not_equal  # type: ignore[assignment]
+    __eq__ = ops.equal
+    __ne__ = ops.not_equal
     __and__ = __rand__ = _of_truths(ops.logical_and, "&")
     __or__ = __ror__ = _of_truths(ops.logical_or, "|")
     __invert__ = _of_truths(ops.logical_not, "~")
@@ -426,7 +426,7 @@ class Tensor(Node):
                 f"graph{self._title()}. Write `with tg.no_grad(): …`, use an optimiser, "
                 "or make a new Tensor: w = w - step"
             )
-        value = autodiff.data_of(other)
+        value = data_of(other)
         try:
             _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
         except ValueError as error:
@@ -437,27 +437,27 @@ class Tensor(Node):
         self._mark_changed()
         return self
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.add, other, "+=")
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.subtract, other, "-=")
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.multiply, other, "*=")
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.divide, other, "/=")
 
-    def __ipow__(self, other: Any) -> Any:
+    def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.power, other, "**=")
 
-    def __imatmul__(self, other: Any) -> Any:
+    def __imatmul__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.matmul, other, "@=")
 
@@ -750,7 +750,7 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
 
 
 def _shape_of(x: Any) -> Shape:
-    return tuple(np.shape(autodiff.data_of(x)))
+    return tuple(np.shape(data_of(x)))
 
 
 def _refuse_out_and_dtype(out: Any, dtype: Any = None) -> None:
@@ -802,7 +802,7 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
 
 
 def _like(make: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda a, *args, **options: make(autodiff.data_of(a), *args, **options)
+    return lambda a, *args, **options: make(data_of(a), *args, **options)
 
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -813,7 +813,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmax: lambda x, axis=None: x.argmax(axis),
     np.argmin: lambda x, axis=None: x.argmin(axis),
     np.array_equal: lambda x, y: np.array_equal(
-        autodiff.data_of(x), autodiff.data_of(y)
+        data_of(x), data_of(y)
     ),
     np.broadcast_to: ops.broadcast_to,
     np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: functional.clip(
@@ -839,7 +839,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.ravel: functional.ravel,
     np.reshape: ops.reshape,
     np.shape: _shape_of,
-    np.size: lambda x, axis=None: np.size(autodiff.data_of(x), axis),
+    np.size: lambda x, axis=None: np.size(data_of(x), axis),
     np.squeeze: functional.squeeze,
     np.stack: functional.stack,
     np.std: _scattering(functional.std),

@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+from itertools import pairwise
 
 if __name__ == "__main__" and (
     any(name.startswith("OPENBLAS") for name in os.environ if name != "OPENBLAS_NUM_THREADS")
@@ -48,7 +49,7 @@ def start(sizes, examples, dtype):
     X = rng.normal(size=(sizes[0], examples)).astype(dtype)
     Y = (rng.random((1, examples)) < 0.5).astype(dtype)
     parameters = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         W = rng.normal(size=(n_out, n_in)) / np.sqrt(n_in)
         parameters += [W.astype(dtype), np.zeros((n_out, 1), dtype)]
     return X, Y, parameters

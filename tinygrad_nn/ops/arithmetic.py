@@ -127,7 +127,7 @@ def reciprocal(x: Array) -> Array:
 
 
 def _power_base(g: Array, _out: Array, x: Array, y: Array) -> Array:
-    """g y x^(y-1).
+    """Give g y x^(y-1).
 
     Two conventions keep it finite: y = 0 gives 0 whatever x is, and so does x = 0
     with 0 < y < 1, where the slope is infinite (as for sqrt at 0).
@@ -150,7 +150,7 @@ def _steep(x: Array, y: Array) -> Array:
 
 
 def _power_exponent(g: Array, out: Array, x: Array, _y: Array) -> Array:
-    """g x^y log x; 0 at x = 0, its limit for y > 0. nan for x < 0: it has none."""
+    """Give g x^y log x; 0 at x = 0, its limit for y > 0. nan for x < 0: it has none."""
     zero = equal(x, 0)
     return where(zero, 0.0, g * (out * log(where(zero, 1.0, x))))
 
@@ -192,7 +192,7 @@ def _reaches(chosen: Array, x: Array, y: Array, tie: float) -> Array:
     ),
     samples=reals(2, tie=0.5) + reals(2, tie=0.0),
 )
-def maximum(x: Array, y: Array, tie: float = 0.0) -> Array:
+def maximum(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for the rule)
     """Larger of two operands; ``tie`` is each operand's share of a gradient at a tie.
 
     >>> maximum(np.array([-1.0, 2.0]), 0.0)
@@ -213,7 +213,7 @@ def maximum(x: Array, y: Array, tie: float = 0.0) -> Array:
     ),
     samples=reals(2, tie=0.5) + reals(2, tie=0.0),
 )
-def minimum(x: Array, y: Array, tie: float = 0.0) -> Array:
+def minimum(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for the rule)
     """Smaller of two operands; ``tie`` is each operand's share of a gradient at a tie.
 
     >>> minimum(np.array([-1.0, 2.0]), 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 
-
 import numpy as np
 
 from tinygrad_nn import shapes

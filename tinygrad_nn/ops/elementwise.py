@@ -79,7 +79,7 @@ def exp(x: Array) -> Array:
 
 @elementwise(
     formula="e^{$x} - 1",
-    vjp=lambda g, out, _x: g * (out + 1),
+    vjp=lambda g, _out, x: g * exp(x),  # out + 1 loses digits where x is below 0
     samples=reals(1),
 )
 def expm1(x: Array) -> Array:
@@ -285,7 +285,7 @@ def _largest_exponent(x: Array) -> float:
     return _LARGEST.get(x.dtype, np.inf)
 
 
-_LARGEST = {np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"}
+_LARGEST: dict[Any, float] = {np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"}
 
 
 @elementwise(

@@ -16,9 +16,10 @@ __all__ = ["getitem", "scatter_add"]
 
 def _picked(size: Shape, *, index: Any = ()) -> Shape:
     try:
-        return np.broadcast_to(np.empty(()), size)[index].shape
+        picked: np.ndarray = np.broadcast_to(np.empty(()), size)[index]
     except (IndexError, ValueError) as error:
         raise ShapeError(str(error)) from None
+    return picked.shape
 
 
 @primitive(

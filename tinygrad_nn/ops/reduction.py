@@ -85,7 +85,7 @@ def _spread_shape(
     formula=r"\mathrm{spread}($x)",
     shape=_spread_shape,
     # x is named, so saved: the result is a view of it and changes with it.
-    vjp=lambda g, _out, x, axis, keepdims, **_: sum(g, axis, keepdims),
+    vjp=lambda g, _out, x, axis, keepdims, **_: sum(g, axis, keepdims),  # noqa: ARG005
     samples=cases(
         ((3,), {"shape": (2, 3), "axis": 0}),
         ((2, 1), {"shape": (2, 3), "axis": 1, "keepdims": True}),
