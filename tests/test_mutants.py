@@ -382,7 +382,7 @@ NUMBERS = {
     ),
     "a value said to be unused": (
         laws.saved,
-        lambda: double(lambda x: np.exp(x), vjp=lambda g, _out, _x: g * _out),
+        lambda: double(lambda x: np.exp(x), vjp=lambda g, _out, _x: g * _out),  # noqa: PLW0108 (a ufunc has no name of its own to set)
     ),
     "an operand that nobody saved": (
         laws.mutation_noticed,
