@@ -201,6 +201,8 @@ def test_equal_contents_are_equal_files(tmp_path):
     trained(tmp_path / "a.npz")
     trained(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    times = {info.date_time for info in zipfile.ZipFile(tmp_path / "a.npz").infolist()}
+    assert times == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_numpy_opens_it_without_pickle(tmp_path):

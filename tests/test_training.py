@@ -658,6 +658,8 @@ def test_a_notebook_shows_the_first_and_last_epochs():
     assert "&lt;b&gt;" in text
     assert text.count("<tr>") == 22
     assert "<td>99</td>" in text
+    rows = History([{"a": 1.0}, {"b": 2.0}])._repr_html_()
+    assert "<tr><td>1</td><td></td></tr><tr><td></td><td>2</td></tr>" in rows
 
 
 def test_a_history_draws_itself(tmp_path):

@@ -95,7 +95,7 @@ class History:
         columns = self.columns
         head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
         lines = [
-            "".join(f"<td>{_cell(row[name])}</td>" for name in columns if name in row)
+            "".join(f"<td>{_cell(row.get(name))}</td>" for name in columns)
             if row
             else f'<td colspan="{len(columns)}">…</td>'
             for row in shown
@@ -170,5 +170,7 @@ class History:
         return [group for group in (losses, others, rate) if group]
 
 
-def _cell(number: float) -> str:
+def _cell(number: float | None) -> str:
+    if number is None:
+        return ""
     return str(number) if isinstance(number, int) else f"{number:.6g}"
