@@ -257,6 +257,35 @@ def gradients_are_their_own(member: Member, rng: Rng) -> None:
         identical(handed_out, copy)
 
 
+def _reversed(array: np.ndarray) -> np.ndarray:
+    """Return equal numbers, laid out backwards along every axis."""
+    turn = (*[slice(None, None, -1)] * array.ndim, ...)  # ... keeps 0-d an array
+    return array[turn].copy()[turn]
+
+
+def _strided(array: np.ndarray) -> np.ndarray:
+    """Return equal numbers, every other element of a larger array."""
+    larger = np.full([2 * n for n in array.shape], -1, array.dtype)
+    view = larger[(*[slice(None, None, 2)] * array.ndim, ...)]
+    view[...] = array
+    return view
+
+
+def layout_does_not_matter(member: Member, rng: Rng) -> None:
+    """Fortran order, reversed and strided views give what contiguous arrays give."""
+    arrays = member.sample.draw(rng)
+    g = cotangent(rng, member.plain(*arrays))
+    results = []
+    for lay in (np.ascontiguousarray, np.asfortranarray, _reversed, _strided):
+        tensors = leaves([lay(a).reshape(a.shape) for a in arrays])
+        out = member.value(*tensors)
+        out.backward(lay(g).reshape(g.shape))
+        results.append([out.numpy(), *[x.grad for x in floating(tensors)]])
+    for other in results[1:]:
+        for got, want in zip(other, results[0], strict=True):
+            close(got, want, 1e-14)
+
+
 def inputs_untouched(member: Member, rng: Rng) -> None:
     """Neither the forward nor a gradient rule writes to what it was given."""
     arrays = member.sample.draw(rng)
@@ -390,7 +419,7 @@ def mutation_noticed(member: Member, rng: Rng) -> None:
         before = x.numpy().copy()
         loss = tg.sum(tg.square(member.value(*tensors)))
         with tg.no_grad():
-            x += 1.0  # noqa: PLW2901 (in place, on purpose)
+            x += 1.0  # in place, on purpose
         try:
             found = tg.gradients(loss, variables)
         except MutationError as error:

@@ -351,6 +351,10 @@ NUMBERS = {
     "right on arrays only": (laws.loops_agree, lambda: double(vjp=_arrays_only)),
     "right on Tensors only": (laws.loops_agree, lambda: double(vjp=_tensors_only)),
     "a rule that warns": (laws.loops_agree, lambda: double(vjp=_warns)),
+    "a rule that reads memory in its own order": (
+        laws.layout_does_not_matter,
+        lambda: double(vjp=lambda g, _out, _x: 2 * g.ravel("K").reshape(g.shape)),
+    ),
     "a body that writes to its input": (
         laws.inputs_untouched,
         lambda: double(_writes_to_its_input),
