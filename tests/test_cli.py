@@ -130,7 +130,7 @@ def test_a_run_leaves_complete_files(call, words, picture):
     assert [row["epoch"] for row in read("run/history.csv")] == ["1", "2"]
     assert "digraph" in Path("run/graph.dot").read_text()
     if "graph.svg" in EVERYWHERE:
-        assert ET.parse("run/graph.svg").getroot().tag.endswith("svg")  # noqa: S314 (our own)
+        assert ET.parse("run/graph.svg").getroot().tag.endswith("svg")
     load("run/model.npz")
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["train", "test", "wrote"]
@@ -549,7 +549,7 @@ def test_ctrl_c_is_exit_130_with_a_line(call, monkeypatch):
 def command(*words, **settings):
     """Start the program as a user does."""
     root = str(Path(tinygrad_nn.__file__).parents[1])
-    return subprocess.Popen(  # noqa: S603 (this very interpreter)
+    return subprocess.Popen(
         [sys.executable, "-m", "tinygrad_nn", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -700,7 +700,7 @@ def test_help_is_quick_to_load():
         " ('tinygrad_nn.nn', 'sklearn', 'matplotlib', 'tqdm')))"
     )
     root = str(Path(tinygrad_nn.__file__).parents[1])
-    done = subprocess.run(  # noqa: S603 (this very interpreter)
+    done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": root},
         check=False,

@@ -269,6 +269,13 @@ def test_a_loss_that_is_not_finite_stops_training_by_epoch_and_batch():
         assert np.array_equal(a.data, b.data)
 
 
+def test_a_loss_of_many_numbers_is_refused():
+    """A loss that was not reduced is named, with its shape."""
+    model = network()
+    with pytest.raises(ShapeError, match=r"one number; got loss\(50, 1\)"):
+        fit(model, lambda p, t: (p - t) ** 2, adam(model), (X, Y), epochs=1)
+
+
 def test_gradients_are_clipped_to_a_norm():
     """max_norm is clip_by_norm between backward and step."""
     model, by_hand = network(), network()
@@ -687,7 +694,7 @@ def test_drawing_touches_no_global_figure():
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)  # noqa: S603 (this very interpreter)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_nn.data import Dataset, batches
-from tinygrad_nn.errors import DataError, DivergedError
+from tinygrad_nn.errors import DataError, DivergedError, ShapeError
 from tinygrad_nn.optim import clip_by_norm
 from tinygrad_nn.recording import no_grad
 from tinygrad_nn.tensor import Tensor
@@ -137,6 +137,8 @@ def fit(
         When a loss is not finite: the model is then as before that batch.
     DataError
         When the data has no batch.
+    ShapeError
+        When the loss is not one number.
 
     Notes
     -----
@@ -247,6 +249,11 @@ def _train_epoch(
     for number, (X, y) in enumerate(parts, start=1):
         prediction = _call(model, X)
         cost = loss(prediction, y)
+        if cost.size != 1:
+            raise ShapeError(
+                f"fit: expected a loss of one number; got loss{cost.shape}. Take its "
+                "mean, over the examples"
+            )
         value = cost.item()
         # Not math.isfinite: a loss that is no real number is the loss's own error.
         if not value - value == 0:
