@@ -31,6 +31,7 @@ __all__ = [
     "Node",
     "Op",
     "Written",
+    "checksums",
     "data_of",
     "elementwise",
     "forms_are_kept_as",
