@@ -172,6 +172,7 @@ def fit(
         model, optimizer, generator, History() if history is None else history
     )
     listeners = list(callbacks)
+    modules = _modules(model)
     with (
         _modes_kept(model),
         Progress(epochs, state.epoch, _count(train), shown=progress) as bar,
@@ -179,7 +180,8 @@ def fit(
     ):
         while state.epoch < epochs and state.reason is None:
             epoch = state.epoch + 1
-            _set_mode(model, training=True)
+            for module in modules:
+                module.training = True
             row: dict[str, float] = {"epoch": epoch}
             with suppress(AttributeError, TypeError):
                 row["lr"] = float(optimizer.lr)  # type: ignore[attr-defined]
@@ -229,7 +231,8 @@ def evaluate(
     parts = _validation(data, batch_size)
     tally = _Tally(_named(metrics))
     with no_grad(), _modes_kept(model):
-        _set_mode(model, training=False)
+        for module in _modules(model):
+            module.training = False
         for X, y in parts:
             prediction = _call(model, X)
             tally.add(loss(prediction, y).item(), prediction, y)
@@ -365,11 +368,6 @@ def _modules(model: Any) -> list[Any]:
     """Every module of a model; a plain function has none."""
     named = getattr(model, "named_modules", None)
     return [] if named is None else [module for _, module in named()]
-
-
-def _set_mode(model: Any, *, training: bool) -> None:
-    for module in _modules(model):
-        module.training = training
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Progress:
             return
         self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
         shown = {
-            name.replace("_", " "): f"{value:.4g}"
+            name.replace("validation_", "val "): f"{value:.4g}"
             for name, value in row.items()
             if name not in ("epoch", "lr")
         }
