@@ -27,6 +27,7 @@ __all__ = [
     "debug",
     "line_of",
     "no_grad",
+    "recorded",
     "scope",
     "tick",
     "user_frame",
@@ -137,6 +138,10 @@ def _without_records(mode: Mode) -> Mode:
     return Mode(False, mode.scope, mode.checksums)
 
 
+def _with_records(mode: Mode) -> Mode:
+    return mode if mode.records else Mode(True, mode.scope, mode.checksums)
+
+
 def _with_checksums(mode: Mode) -> Mode:
     return Mode(mode.records, mode.scope, True)
 
@@ -154,6 +159,11 @@ def no_grad() -> _Switch:
     False
     """
     return _Switch(_without_records)
+
+
+def recorded() -> _Switch:
+    """Record, under `no_grad` too: a transform needs a graph of its own."""
+    return _Switch(_with_records)
 
 
 def scope(name: str) -> _Switch:

@@ -1,60 +1,101 @@
 """Functions of arrays to functions of arrays: gradients, Jacobians, Hessians.
 
 The function is called once on Tensors; what it returns is differentiated. Given
-Tensors, a transform gives Tensors, so transforms nest; given arrays, arrays.
+Tensors, a transform gives Tensors; given arrays, arrays of their own. Transforms nest:
+inside of another one, what depends on its variables stays a Tensor, whatever came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn import ops
-from tinygrad_nn.errors import GradientError, OpError
-from tinygrad_nn.op import Node
+from tinygrad_nn import graph, ops, recording
+from tinygrad_nn.errors import GradientError, OpError, ShapeError
+from tinygrad_nn.op import Node, data_of
+from tinygrad_nn.shapes import Shape
 from tinygrad_nn.tensor import Tensor, gradients
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 Function = Callable[..., Any]
 
+_live: ContextVar[tuple[Tensor, ...]] = ContextVar("tinygrad_nn_variables", default=())
+"""Variables of the transforms that are calling their function at the moment."""
 
-def _variables(
-    args: Sequence[Any], argnums: Sequence[int]
-) -> tuple[list[Any], list[Tensor], bool]:
-    """Arguments with fresh Tensors at ``argnums``; whether to give Tensors back."""
-    traced = any(isinstance(args[i], Node) for i in argnums)
+
+class _Trace(NamedTuple):
+    """A function's value as a Tensor, and the variables that it was computed from."""
+
+    value: Tensor
+    variables: list[Tensor]
+    gives_tensors: bool
+
+    def give(self, *results: Tensor) -> tuple[Any, ...]:
+        """Return results to the caller, as Tensors or as arrays of their own."""
+        outer = set(_live.get())
+        if self.gives_tensors or (
+            outer and not outer.isdisjoint(graph.ancestors(results))
+        ):
+            quiet = not recording.current().records
+            return tuple(r.detach() for r in results) if quiet else results
+        return tuple(np.array(r.data) for r in results)
+
+
+def _trace(
+    title: str,
+    f: Function,
+    args: Sequence[Any],
+    options: Mapping[str, Any],
+    wanted: Sequence[int],
+) -> _Trace:
+    """Call the function with fresh Tensors at the wanted positions."""
     full = list(args)
-    variables = []
-    for i in argnums:
-        x = args[i]
-        variable = ops.astype(x) if isinstance(x, Node) else Tensor(x, requires_grad=True)
-        if isinstance(x, Node) and not variable.requires_grad:
-            variable.requires_grad = True
-        full[i] = variable
-        variables.append(variable)
-    return full, variables, traced
-
-
-def _numbers(argnums: int | Sequence[int], count: int) -> list[int]:
-    wanted = [argnums] if isinstance(argnums, int) else list(argnums)
     for i in wanted:
-        if not -count <= i < count:
-            raise OpError(
-                f"argnums: expected positions of the {count} positional arguments; "
-                f"got {argnums}"
-            )
-    return wanted
-
-
-def _scalar(value: Any, title: str) -> Tensor:
+        full[i] = _variable(args[i])
+    variables = [full[i] for i in wanted]
+    token = _live.set((*_live.get(), *variables))
+    try:
+        value = f(*full, **options)
+    finally:
+        _live.reset(token)
     if not isinstance(value, Tensor):
         raise GradientError(
             f"{title}: expected the function to return a Tensor computed from its "
             f"arguments; got {type(value).__name__}"
         )
+    tensors = any(isinstance(x, Node) for x in (*args, *options.values()))
+    return _Trace(value, variables, tensors)
+
+
+def _variable(x: Any) -> Tensor:
+    if not isinstance(x, Node):
+        return Tensor(x, requires_grad=True)
+    whole = data_of(x).dtype.kind != "f"
+    variable: Tensor = ops.astype(x, np.float64 if whole else None)
+    variable.requires_grad = True
+    return variable
+
+
+def _positions(title: str, argnums: int | Sequence[int], count: int) -> list[int]:
+    try:
+        wanted = [operator.index(argnums)]  # type: ignore[arg-type]
+    except TypeError:
+        wanted = [operator.index(i) for i in argnums]  # type: ignore[union-attr]
+    places = {i % count for i in wanted if -count <= i < count} if count else set()
+    if not wanted or len(places) != len(wanted):
+        raise OpError(
+            f"{title}: expected different positions of the {count} positional "
+            f"arguments to differentiate; got argnums={argnums}"
+        )
+    return wanted
+
+
+def _one_number(title: str, value: Tensor) -> Tensor:
     if value.size != 1:
         raise GradientError(
             f"{title}: expected one number; got shape {value.shape}. Use tg.jacobian "
@@ -63,8 +104,14 @@ def _scalar(value: Any, title: str) -> Tensor:
     return value
 
 
-def _out(value: Any, traced: bool) -> Any:
-    return value if traced else value.numpy()
+def _like(title: str, what: str, x: Any, size: Shape) -> Any:
+    """Refuse a tangent that would broadcast: its shape is its variable's."""
+    x = x if isinstance(x, Node) else np.asarray(x)
+    if np.shape(data_of(x)) != size:
+        raise ShapeError(
+            f"{title}: expected a {what} of shape {size}; got {np.shape(data_of(x))}"
+        )
+    return x
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -85,13 +132,14 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """
 
     def transformed(*args: Any, **options: Any) -> Any:
-        wanted = _numbers(argnums, len(args))
-        full, variables, traced = _variables(args, wanted)
-        value = _scalar(f(*full, **options), "grad")
-        found = gradients(value, variables, unused="zero")
-        slopes = tuple(_out(g, traced) for g in found)
-        single = isinstance(argnums, int)
-        return _out(value, traced), slopes[0] if single else slopes
+        wanted = _positions("grad", argnums, len(args))
+        with recording.recorded():
+            trace = _trace("grad", f, args, options, wanted)
+            found = gradients(
+                _one_number("grad", trace.value), trace.variables, unused="zero"
+            )
+        value, *slopes = trace.give(trace.value, *found)
+        return value, slopes[0] if np.ndim(argnums) == 0 else tuple(slopes)
 
     return transformed
 
@@ -117,14 +165,17 @@ def vjp(f: Function, *args: Any) -> tuple[Any, Function]:
     >>> pull(np.array([1.0, 10.0]))
     (array([ 2., 40.]),)
     """
-    full, variables, traced = _variables(args, range(len(args)))
-    value = f(*full)
+    with recording.recorded():
+        trace = _trace("vjp", f, args, {}, range(len(args)))
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        found = gradients(value, variables, cotangent, unused="zero")
-        return tuple(_out(g, traced or isinstance(cotangent, Node)) for g in found)
+        with recording.recorded():
+            found = gradients(trace.value, trace.variables, cotangent, unused="zero")
+        either = trace.gives_tensors or isinstance(cotangent, Node)
+        return trace._replace(gives_tensors=either).give(*found)
 
-    return _out(value, traced), pull
+    (value,) = trace.give(trace.value)
+    return value, pull
 
 
 def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -136,21 +187,29 @@ def jvp(f: Function, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any,
     >>> jvp(lambda x: x * x, [np.array([1.0, 2.0])], [np.array([1.0, 10.0])])
     (array([1., 4.]), array([ 2., 40.]))
     """
+    for given in (args, tangents):
+        if not isinstance(given, (list, tuple)):
+            raise OpError(
+                "jvp: expected a list of arguments and a list of tangents; "
+                f"got {type(given).__name__}. Write jvp(f, [x], [v])"
+            )
     if len(args) != len(tangents):
         raise OpError(
-            f"jvp: expected one tangent an argument; got {len(tangents)} for {len(args)}"
+            f"jvp: expected one tangent an argument; got {len(tangents)} for "
+            f"{len(args)}"
         )
-    full, variables, traced = _variables(args, range(len(args)))
-    traced = traced or any(isinstance(t, Node) for t in tangents)
-    value = f(*full)
-    dummy = Tensor(np.zeros(value.shape, value.dtype), requires_grad=True)
-    pulled = gradients(value, variables, dummy, unused="zero")
-    total: Any = None
-    for g, tangent in zip(pulled, tangents, strict=True):
-        term = ops.sum(ops.multiply(g, tangent))
-        total = term if total is None else total + term
-    (slope,) = gradients(total, [dummy], unused="zero")
-    return _out(value, traced), _out(slope, traced)
+    with recording.recorded():
+        trace = _trace("jvp", f, args, {}, range(len(args)))
+        value = trace.value
+        dummy = Tensor(np.zeros(value.shape, value.dtype), requires_grad=True)
+        pulled = gradients(value, trace.variables, dummy, unused="zero")
+        total: Any = Tensor(np.zeros((), value.dtype))
+        for g, x, tangent in zip(pulled, trace.variables, tangents, strict=True):
+            total = total + ops.sum(g * _like("jvp", "tangent", tangent, x.shape))
+        (slope,) = gradients(total, [dummy], unused="zero")
+    either = trace.gives_tensors or any(isinstance(t, Node) for t in tangents)
+    value, slope = trace._replace(gives_tensors=either).give(value, slope)
+    return value, slope
 
 
 def jacobian(f: Function, argnum: int = 0) -> Function:
@@ -162,18 +221,23 @@ def jacobian(f: Function, argnum: int = 0) -> Function:
     """
 
     def transformed(*args: Any, **options: Any) -> Any:
-        full, (x,), traced = _variables(args, _numbers(argnum, len(args)))
-        value = f(*full, **options)
-        shape = value.shape + x.shape
-        rows = []
-        for i in range(value.size):
-            cotangent = np.zeros(value.size, value.dtype)
-            cotangent[i] = 1
-            (row,) = gradients(value, [x], cotangent.reshape(value.shape), unused="zero")
-            rows.append(row)
-        if not rows:
-            return np.zeros(shape)
-        return _out(ops.reshape(ops.stack(*rows), shape), traced)
+        wanted = _positions("jacobian", argnum, len(args))[:1]
+        with recording.recorded():
+            trace = _trace("jacobian", f, args, options, wanted)
+            value, (x,) = trace.value, trace.variables
+            rows = []
+            for i in range(value.size):
+                cotangent = np.zeros(value.size, value.dtype)
+                cotangent[i] = 1
+                rows += gradients(
+                    value, [x], cotangent.reshape(value.shape), unused="zero"
+                )
+            shape = value.shape + x.shape
+            if rows:
+                result = ops.reshape(ops.stack(*rows), shape)
+            else:
+                result = Tensor(np.zeros(shape, x.dtype))
+        return trace.give(result)[0]
 
     return transformed
 
@@ -194,4 +258,9 @@ def hvp(f: Function, x: Any, vector: Any) -> Any:
     >>> hvp(lambda x: (x ** 3).sum(), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
     """
-    return grad(lambda y: ops.sum(ops.multiply(grad(f)(y), vector)))(x)
+    vector = _like("hvp", "vector", vector, np.shape(data_of(x)))
+
+    def along(y: Any, v: Any) -> Any:
+        return ops.sum(grad(f)(y) * v)
+
+    return grad(along)(x, vector)
