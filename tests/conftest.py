@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
+
+# The threads of OpenBLAS wait by spinning: beside other work on a small machine a
+# product of two matrices can take a hundred times as long with two as with one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

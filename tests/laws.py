@@ -8,6 +8,7 @@ that every law can be broken.
 from __future__ import annotations
 
 import doctest
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from string import Template
@@ -383,7 +384,7 @@ def saved(member: Member, rng: Rng) -> None:
     g = cotangent(rng, out)
     used = set()
     for rule in (op.rules,) if op.variadic else op.rules:
-        code = rule.__code__
+        code = inspect.unwrap(rule).__code__
         _, of_out, *names = code.co_varnames[: 2 + len(arrays)]
         if op.variadic:
             several = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from inspect import CO_VARARGS
 from string import Template
 from types import CodeType
@@ -20,7 +21,13 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from tinygrad_nn import recording, shapes
-from tinygrad_nn.errors import DtypeError, OpError, ShapeError, UnsupportedError
+from tinygrad_nn.errors import (
+    DtypeError,
+    GradientError,
+    OpError,
+    ShapeError,
+    UnsupportedError,
+)
 from tinygrad_nn.shapes import Shape
 
 __all__ = [
@@ -197,6 +204,8 @@ class Op:
                     f"{len(self.rules)} rules for {list(self.operands)}"
                 )
         self.saved = _saved(self.rules, self.operands)
+        if not function.__module__.startswith("tinygrad_nn.ops."):
+            self.rules = _checked(self.name, self.rules)
         self.body = _quieted(function) if quiet else function
         self.call: Callable[..., Any] = function
 
@@ -450,13 +459,36 @@ def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
     """
     used: set[int] = set()
     for rule in () if rules is None else (rules,) if callable(rules) else rules:
-        code = rule.__code__
+        code = getattr(rule, "__code__", None)
+        if code is None:  # some other callable: it may use everything
+            return frozenset(range(-1, 64))
         names = dict(enumerate(code.co_varnames[1 : 2 + len(operands)], start=-1))
         if rule is rules:
             several = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
             names.update(dict.fromkeys(range(64), several))
         used.update(i for i, name in names.items() if not name.startswith("_"))
     return frozenset(used)
+
+
+def _checked(name: str, rules: Any) -> Any:
+    """Make rules from outside the house say what they returned, where it is no array."""
+    if rules is None:
+        return None
+    if not callable(rules):
+        return tuple(_checked(name, rule) for rule in rules)
+
+    @wraps(rules)
+    def rule(*arguments: Any, **settings: Any) -> Any:
+        shares = rules(*arguments, **settings)
+        for share in shares if isinstance(shares, tuple) else (shares,):
+            if not isinstance(share, (np.ndarray, np.generic, Node)):
+                raise GradientError(
+                    f"{name}: its gradient rule returned {share!r:.60}; expected an "
+                    "array of the operand's shape, computed from g"
+                )
+        return shares
+
+    return rule
 
 
 def _quieted(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -261,6 +261,11 @@ class Tensor(Node):
         backward after that replaces them, so ``zero_grad`` cannot be forgotten.
         """
         if not self.requires_grad:
+            if self._data.dtype.kind != "f":
+                raise GradientError(
+                    "backward: only what is floating requires a gradient; got "
+                    f"{self._data.dtype}{self._title()}"
+                )
             raise GradientError(
                 f"backward: nothing here requires a gradient{self._title()}. "
                 "Make the parameters with requires_grad=True (tg.Parameter), and "

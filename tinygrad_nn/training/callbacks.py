@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from tinygrad_nn.errors import DataError
-from tinygrad_nn.training.fit import State
+from tinygrad_nn.training.loop import State
 from tinygrad_nn.training.saving import save
 
 __all__ = ["Checkpoint", "EarlyStopping"]
