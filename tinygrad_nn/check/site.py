@@ -25,6 +25,7 @@ _TINY = 1e-150
 _MANY = 600
 _BUDGET = 3000
 _SAMPLE = 48
+_NEAR = 2.0**-20
 _ENOUGH = 3  # wrong elements of a parameter, after which the others need no second look
 _WEAK = 1e-3
 
@@ -187,10 +188,40 @@ class Site:
             )
             if np.any(np.abs(self._cotangent) * here > 3 * self._floor):
                 outcome = judged(np.maximum(here, self._noise))
+            if outcome.kind == "reject":
+                off = max(0.1 * abs(claim - outcome.value), 1e-3 * scale)
+                if not self._steady(direction, outcome.value, off):
+                    outcome = outcome._replace(kind="outside")
             self._confirmed += outcome.kind == "reject"
         if outcome.kind == "outside" and not self._same_signed(direction):
             return outcome._replace(kind="kink")
         return outcome
+
+    def _steady(self, direction: Direction, slope: float, off: float) -> bool:
+        """Whether the slope is the same beside the point, but for ``off``.
+
+        Kinks of both signs can coincide and hide each other exactly, as in a network
+        of relus whose weights are zero; but only at that one point.
+        """
+        step = 2.0**-26
+        off += 8 * self._floor / step
+        for _ in range(6):
+            along = self._along(direction, self._neighbour())
+            plus, minus = along(step), along(-step)
+            if plus is None or minus is None:
+                continue
+            beside = float(self._cotangent @ (plus - minus)) / (2 * step)
+            if abs(beside - slope) > off:
+                return False
+        return True
+
+    def _neighbour(self) -> Point:
+        """Move the point a very little, where coinciding kinks part."""
+        steps = self._direction(range(len(self.point))).values()
+        return [
+            np.asarray(x + _NEAR * step * 8.0 ** self._rng.uniform(-1, 1, x.shape))
+            for x, step in zip(self.point, steps, strict=True)
+        ]
 
     def _same_signed(self, direction: Direction) -> bool:
         """Whether all kinks met here along a direction bend the same way.
@@ -200,22 +231,12 @@ class Site:
         kinks are met one after the other, so each bend is seen.
         """
         signs: set[float] = set()
-        near = 2.0**-20
-        steps = near * 2.0 ** np.arange(-5, 7, 0.5)
+        steps = _NEAR * 2.0 ** np.arange(-5, 7, 0.5)
         grid = np.concatenate([-steps[::-1], steps])
         widths = np.diff(grid)
         off = 8 * self._floor * (1 / widths[1:] + 1 / widths[:-1])
         for _ in range(8):
-            base = [
-                # Kinks are met far apart where elements are moved by unlike amounts.
-                np.asarray(x + near * step * 8.0 ** self._rng.uniform(-1, 1, x.shape))
-                for x, step in zip(
-                    self.point,
-                    self._direction(range(len(self.point))).values(),
-                    strict=True,
-                )
-            ]
-            along = self._along(direction, base)
+            along = self._along(direction, self._neighbour())
             values = [v for t in grid if (v := along(float(t))) is not None]
             if len(values) < len(grid):
                 return False
@@ -223,9 +244,9 @@ class Site:
             bends = np.diff(np.diff(heights) / widths)
             allowed = off + 0.005 * float(np.abs(bends).max())
             signs.update(np.sign(bends[np.abs(bends) > allowed]).tolist())
-            if len(signs) != 1:
+            if len(signs) > 1:
                 return False
-        return True
+        return len(signs) == 1
 
     # --- judging, from the whole to the element ---
 
@@ -274,7 +295,7 @@ class Site:
         if not thorough and outcome.kind not in ("reject", "outside"):
             return Finding("ok", 0.0, {})
         finding = self._look_closer(parameter, rejected=outcome.kind == "reject")
-        if outcome.kind in ("kink", "outside") and finding.verdict == "kink":
+        if outcome.kind != "unclear" and finding.verdict == "kink":
             tied = outcome.kind == "outside" or self._ties_exceeded(parameter)
             if tied:
                 cause = (

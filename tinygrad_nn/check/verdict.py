@@ -90,7 +90,8 @@ def _rejected(line: Line, claim: float, slack: float) -> bool:
     if len(ranked) < 3:
         return False
     best = ranked[0]
-    if best.bound > 1e-3 * max(abs(best.value), abs(claim)):
+    sharp = 1e-3 * max(abs(best.value), abs(claim))
+    if best.bound > max(sharp, 0.02 * abs(claim - best.value)):
         return False
     if any(not _denies(estimate, claim, slack) for estimate in ranked):
         return False
