@@ -96,15 +96,25 @@ from tinygrad_nn.transforms import (
 )
 
 if TYPE_CHECKING:
-    from tinygrad_nn import check, data, losses, nn, optim
+    from tinygrad_nn import check, data, losses, nn, optim, training
     from tinygrad_nn.drawing import draw
-    from tinygrad_nn.training import fit, load, save
+    from tinygrad_nn.training import (
+        Checkpoint,
+        EarlyStopping,
+        History,
+        fit,
+        load,
+        save,
+    )
 
 __version__ = "0.1.0"
 
 # Rooms upstairs and the wings open when they are first asked for (PEP 562), so that
 # `import tinygrad_nn` costs little more than `import numpy`.
 _ROOMS = {
+    "Checkpoint": "tinygrad_nn.training",
+    "EarlyStopping": "tinygrad_nn.training",
+    "History": "tinygrad_nn.training",
     "check": "tinygrad_nn.check",
     "data": "tinygrad_nn.data",
     "draw": "tinygrad_nn.drawing",
@@ -114,6 +124,7 @@ _ROOMS = {
     "nn": "tinygrad_nn.nn",
     "optim": "tinygrad_nn.optim",
     "save": "tinygrad_nn.training",
+    "training": "tinygrad_nn.training",
 }
 
 
@@ -132,6 +143,9 @@ def __dir__() -> list[str]:
     return __all__
 
 __all__ = [
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
     "Parameter",
     "Tensor",
     "abs",
@@ -217,6 +231,7 @@ __all__ = [
     "sum",
     "swapaxes",
     "tanh",
+    "training",
     "transpose",
     "value_and_grad",
     "var",
