@@ -33,7 +33,7 @@ LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imp
 
 def python(code, cwd, **environment):
     """Run a program in a fresh interpreter."""
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(cwd), **environment},
     )  # fmt: skip
@@ -65,7 +65,9 @@ def test_each_floor_imports_only_from_below():
 )
 def test_an_import_upwards_breaks_a_contract(floor, line, tmp_path):
     """The contracts see a mutant on every kind of floor: they are not vacuous."""
-    shutil.copytree(HOUSE, tmp_path / "tinygrad_nn", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HOUSE, tmp_path / "tinygrad_nn", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / "tinygrad_nn" / f"{floor}.py").open("a", encoding="utf-8") as file:
         file.write(f"\nif False:\n    {line}\n")
@@ -106,8 +108,12 @@ def shared_within_its_room(name, defined):
     room = name.rpartition(".")[0]
     if room in ("", "tinygrad_nn"):
         return set()
-    siblings = [other for other in MODULES if other.startswith(f"{room}.") and other != name]
-    return {d for d in defined if any(re.search(rf"\b{d}\b", source(s)) for s in siblings)}
+    siblings = [
+        other for other in MODULES if other.startswith(f"{room}.") and other != name
+    ]
+    return {
+        d for d in defined if any(re.search(rf"\b{d}\b", source(s)) for s in siblings)
+    }
 
 
 @pytest.mark.parametrize("name", ["tinygrad_nn", *MODULES])
@@ -226,8 +232,19 @@ def test_the_front_door_opens_without_the_rooms_behind_it():
     """`import tinygrad_nn` leaves layers, data, drawing and the command line closed."""
     code = "import sys, numpy; before = set(sys.modules); import tinygrad_nn; print(*set(sys.modules) - before)"
     loaded = set(python(code, ROOT).stdout.split())
-    assert not loaded & {f"tinygrad_nn.{room}" for room in ("cli", "drawing", "check", "training", "data")}
-    assert not loaded & {"argparse", "csv", "zipfile", "asyncio", "unittest", "doctest", "pydoc"}
+    assert not loaded & {
+        f"tinygrad_nn.{room}"
+        for room in ("cli", "drawing", "check", "training", "data")
+    }
+    assert not loaded & {
+        "argparse",
+        "csv",
+        "zipfile",
+        "asyncio",
+        "unittest",
+        "doctest",
+        "pydoc",
+    }
 
 
 def test_an_import_prints_and_warns_of_nothing():
@@ -273,7 +290,10 @@ def test_the_version_is_one():
 
 def test_the_core_depends_on_numpy_and_graphviz_only():
     """Everything more is an extra."""
-    names = [re.match(r"[\w-]+", requirement).group() for requirement in listed("dependencies")]
+    names = [
+        re.match(r"[\w-]+", requirement).group()
+        for requirement in listed("dependencies")
+    ]
     assert names == ["graphviz", "numpy"]
     assert 'requires-python = ">=3.10"' in PYPROJECT
     assert "numpy>=2.0" in listed("dependencies")

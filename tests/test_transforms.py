@@ -16,20 +16,26 @@ x0 = np.array([0.3, -0.7, 1.1])
 y0 = np.array([1.5, 0.5, 2.0])
 v0 = np.array([1.0, -2.0, 0.5])
 
+
+def spread_of(p):
+    """Covariance of a choice with probabilities p: the Jacobian of the softmax."""
+    return np.diag(p) - np.outer(p, p)
+
+
 # f of a vector to a number, with gradient and Hessian in closed form
 SCALARS = {
     "quadratic": (lambda x: 0.5 * (x @ S @ x), lambda x: S @ x, lambda x: S),
     "cubic": (lambda x: (x**3).sum(), lambda x: 3 * x**2, lambda x: np.diag(6 * x)),
     "linear": (lambda x: (x * v0).sum(), lambda x: v0, lambda x: np.zeros((3, 3))),
     "product": (
-        lambda x: tg.prod(x),
+        tg.prod,
         lambda x: np.prod(x) / x,
         lambda x: np.prod(x) * (np.outer(1 / x, 1 / x) - np.diag(1 / x**2)),
     ),
     "logsumexp": (
         tg.logsumexp,
         lambda x: np.exp(x) / np.exp(x).sum(),
-        lambda x: (lambda p: np.diag(p) - np.outer(p, p))(np.exp(x) / np.exp(x).sum()),
+        lambda x: spread_of(np.exp(x) / np.exp(x).sum()),
     ),
     "squared norm of a product": (
         lambda x: ((A @ x) ** 2).sum(),
@@ -62,7 +68,7 @@ VECTORS = {
     "linear": (lambda x: A @ x, lambda x: A),
     "elementwise": (tg.tanh, lambda x: np.diag(1 - np.tanh(x) ** 2)),
     "outer": (lambda x: x[:, None] * x, lambda x: np.einsum("ik,j->ijk", np.eye(3), x) + np.einsum("jk,i->ijk", np.eye(3), x)),
-    "softmax": (tg.softmax, lambda x: (lambda p: np.diag(p) - np.outer(p, p))(np.exp(x) / np.exp(x).sum())),
+    "softmax": (tg.softmax, lambda x: spread_of(np.exp(x) / np.exp(x).sum())),
     "a number": (lambda x: (x * x).sum(), lambda x: 2 * x),
     "picked": (lambda x: x[[2, 2]], lambda x: np.eye(3)[[2, 2]]),
     "cumsum": (tg.cumsum, lambda x: np.tril(np.ones((3, 3)))),
@@ -86,33 +92,6 @@ def test_grad_is_the_closed_form(name):
     np.testing.assert_array_equal(again, g)
 
 
-HESSIANS = {
-    "hessian": lambda f: tg.hessian(f),
-    "jacobian of grad": lambda f: tg.jacobian(tg.grad(f)),
-    "grads of rows": lambda f: lambda x: np.stack(
-        [tg.grad(lambda y, i=i: tg.grad(f)(y)[i])(x) for i in range(3)]
-    ),
-    "vjps of grad": lambda f: lambda x: np.stack(
-        [tg.vjp(tg.grad(f), x)[1](e)[0] for e in np.eye(3)]
-    ),
-    "jvps of grad": lambda f: lambda x: np.stack(
-        [tg.jvp(tg.grad(f), [x], [e])[1] for e in np.eye(3)], axis=1
-    ),
-    "grads of jvps": lambda f: lambda x: np.stack(
-        [tg.grad(lambda y, e=e: tg.jvp(f, [y], [e])[1])(x) for e in np.eye(3)]
-    ),
-    "jvps of jvps": lambda f: lambda x: np.array(
-        [
-            [tg.jvp(lambda y, e=e: tg.jvp(f, [y], [e])[1], [x], [d])[1] for d in np.eye(3)]
-            for e in np.eye(3)
-        ]
-    ),
-    "hvps": lambda f: lambda x: np.stack([tg.hvp(f, x, e) for e in np.eye(3)]),
-    "jacobian of a vjp": lambda f: tg.jacobian(lambda y: tg.vjp(f, y)[1](1.0)[0]),
-    "gradients twice": lambda f: gradients_twice(f),
-}
-
-
 def gradients_twice(f):
     def hessian(x):
         x = tg.Parameter(x)
@@ -121,6 +100,42 @@ def gradients_twice(f):
         return np.stack(rows)
 
     return hessian
+
+
+HESSIANS = {
+    "hessian": tg.hessian,
+    "jacobian of grad": lambda f: tg.jacobian(tg.grad(f)),
+    "grads of rows": lambda f: (
+        lambda x: np.stack(
+            [tg.grad(lambda y, i=i: tg.grad(f)(y)[i])(x) for i in range(3)]
+        )
+    ),
+    "vjps of grad": lambda f: (
+        lambda x: np.stack([tg.vjp(tg.grad(f), x)[1](e)[0] for e in np.eye(3)])
+    ),
+    "jvps of grad": lambda f: (
+        lambda x: np.stack([tg.jvp(tg.grad(f), [x], [e])[1] for e in np.eye(3)], axis=1)
+    ),
+    "grads of jvps": lambda f: (
+        lambda x: np.stack(
+            [tg.grad(lambda y, e=e: tg.jvp(f, [y], [e])[1])(x) for e in np.eye(3)]
+        )
+    ),
+    "jvps of jvps": lambda f: (
+        lambda x: np.array(
+            [
+                [
+                    tg.jvp(lambda y, e=e: tg.jvp(f, [y], [e])[1], [x], [d])[1]
+                    for d in np.eye(3)
+                ]
+                for e in np.eye(3)
+            ]
+        )
+    ),
+    "hvps": lambda f: lambda x: np.stack([tg.hvp(f, x, e) for e in np.eye(3)]),
+    "jacobian of a vjp": lambda f: tg.jacobian(lambda y: tg.vjp(f, y)[1](1.0)[0]),
+    "gradients twice": gradients_twice,
+}
 
 
 @pytest.mark.parametrize("name", SCALARS)
@@ -281,12 +296,16 @@ def test_other_arguments_may_be_anything():
     close(tg.grad(f)(x0, "twice", {"a": v0}), v0)
 
 
-@pytest.mark.parametrize("given", [[0.3, -0.7, 1.1], (0.3, -0.7, 1.1), x0, np.float32(x0)], ids=type)
+@pytest.mark.parametrize(
+    "given", [[0.3, -0.7, 1.1], (0.3, -0.7, 1.1), x0, np.float32(x0)], ids=type
+)
 def test_arguments_of_every_kind(given):
     """Lists and arrays, float32 and whole numbers are taken as NumPy takes them."""
     g = tg.grad(lambda x: (x * x).sum())(given)
     np.testing.assert_allclose(g, 2 * x0, rtol=1e-6)
-    assert g.dtype == (np.float32 if np.asarray(given).dtype == np.float32 else np.float64)
+    assert g.dtype == (
+        np.float32 if np.asarray(given).dtype == np.float32 else np.float64
+    )
 
 
 def test_whole_numbers_become_float64():
@@ -422,7 +441,12 @@ def test_float32_stays_float32():
         assert result.dtype == np.float32
 
 
-NO_TENSOR = [lambda x: 1.0, lambda x: x.numpy(), lambda x: None, lambda x: ((x * x).sum(), x)]
+NO_TENSOR = [
+    lambda x: 1.0,
+    lambda x: x.numpy(),
+    lambda x: None,
+    lambda x: ((x * x).sum(), x),
+]
 
 
 @pytest.mark.parametrize("f", NO_TENSOR)
@@ -434,7 +458,7 @@ NO_TENSOR = [lambda x: 1.0, lambda x: x.numpy(), lambda x: None, lambda x: ((x *
 )  # fmt: skip
 def test_a_function_that_returns_no_tensor_is_refused(f, call):
     """What was returned is named, for the function dropped its gradient."""
-    with pytest.raises(GradientError, match="float|ndarray|NoneType|tuple"):
+    with pytest.raises(GradientError, match=r"got (float|ndarray|NoneType|tuple)"):
         call(f)
 
 
@@ -450,7 +474,7 @@ def test_tangents_and_cotangents_of_another_shape_are_refused():
     for wrong in (np.ones(2), np.ones((1, 3)), np.ones((3, 1)), 1.0, np.ones((2, 3))):
         for call in (
             lambda w: tg.jvp(lambda x: x * x, [x0], [w]),
-            lambda w: tg.vjp(lambda x: x * x, x0)[1](w),
+            tg.vjp(lambda x: x * x, x0)[1],
             lambda w: tg.hvp(lambda x: (x**3).sum(), x0, w),
         ):
             with pytest.raises(ShapeError, match=r"\(3,\)"):
@@ -480,7 +504,7 @@ def test_jvp_of_several_arguments_is_the_sum():
 def test_mixed_partials_commute():
     """∂²/∂x∂y and ∂²/∂y∂x of one function are transposes of each other."""
     matrices = {}
-    f = lambda x, y: tg.sin(x @ A @ y)  # noqa: E731
+    f = lambda x, y: tg.sin(x @ A @ y)
     for first, second in itertools.permutations((0, 1)):
         matrices[first] = tg.jacobian(tg.grad(f, first), second)(x0, y0)
     close(matrices[0], matrices[1].T)

@@ -24,6 +24,16 @@ def consume(*parameters):
 
 # --- shared subexpressions -----------------------------------------------------------
 
+
+def diamond(y):
+    return y * y + y
+
+
+def late_and_early(x):
+    y = x * x
+    return (y * 2 + x) * y
+
+
 SHARED = {
     # f, and its derivative
     "x + x": (lambda x: x + x, lambda x: 2.0),
@@ -37,9 +47,9 @@ SHARED = {
     "where(c, x, x)": (lambda x: tg.where(True, x, x), lambda x: 1.0),
     "einsum": (lambda x: tg.einsum(",,->", x, x, x), lambda x: 3 * x**2),
     "x + (x + x)": (lambda x: x + (x + x), lambda x: 3.0),
-    "a diamond": (lambda x: (lambda y: y * y + y)(x * 3), lambda x: 18 * x + 3),
+    "a diamond": (lambda x: diamond(x * 3), lambda x: 18 * x + 3),
     "deep and direct": (lambda x: reduce(operator.mul, [x] * 4) + x, lambda x: 4 * x**3 + 1),
-    "a used late and early": (lambda x: (lambda y: (y * 2 + x) * y)(x * x), lambda x: 8 * x**3 + 3 * x**2),
+    "a used late and early": (late_and_early, lambda x: 8 * x**3 + 3 * x**2),
     "twice through views": (lambda x: x.reshape(1)[0] * x.reshape(1, 1).T[0, 0], lambda x: 2 * x),
 }  # fmt: skip
 
@@ -141,7 +151,9 @@ SHARING = {
     "sum": lambda x, y: x.sum() + y.sum(),
     "sum of an axis": lambda x, y: x.sum(axis=0) + y.sum(axis=0),
     "mean": lambda x, y: x.mean(axis=0, keepdims=True) + y.mean(axis=0, keepdims=True),
-    "broadcast_to": lambda x, y: tg.broadcast_to(x, (3, 2, 2)) + tg.broadcast_to(y, (3, 2, 2)),
+    "broadcast_to": lambda x, y: (
+        tg.broadcast_to(x, (3, 2, 2)) + tg.broadcast_to(y, (3, 2, 2))
+    ),
     "astype": lambda x, y: x.astype(np.float64) + y.astype(np.float64),
     "copy": lambda x, y: x.copy() + y.copy(),
     "where": lambda x, y: tg.where(True, x, 0.0) + tg.where(True, y, 0.0),
@@ -321,7 +333,9 @@ def test_retain_grads_fills_inner_nodes():
     a = tg.tanh(z)
     loss = (a * a).mean()
     loss.backward(retain_grads=True)
-    for node, g in zip((w, z, a, loss), tg.gradients(loss, [w, z, a, loss]), strict=True):
+    for node, g in zip(
+        (w, z, a, loss), tg.gradients(loss, [w, z, a, loss]), strict=True
+    ):
         np.testing.assert_allclose(node.grad, g.numpy(), rtol=1e-15)
     kept = z.grad
     before = kept.copy()
@@ -412,7 +426,7 @@ def test_an_output_of_many_elements_needs_a_cotangent():
     (w * 2).backward()
     np.testing.assert_array_equal(w.grad, [[2.0]])
     v = tg.Parameter([1.0, 2.0])
-    for call in (lambda: (v * 2).backward(), lambda: tg.gradients(v * 2, [v])):
+    for call in ((v * 2).backward, lambda: tg.gradients(v * 2, [v])):
         with pytest.raises(GradientError, match=r"\(2,\).*sum.*grad_output"):
             call()
     with pytest.raises(GradientError, match="single number"):
@@ -429,7 +443,9 @@ def test_cotangents_of_any_kind(kind):
     np.testing.assert_array_equal(g.numpy(), [20.0, 4.0])
 
 
-@pytest.mark.parametrize("seed", [1.0, [1.0], [1.0] * 3, np.ones((1, 2)), np.ones((2, 1))])
+@pytest.mark.parametrize(
+    "seed", [1.0, [1.0], [1.0] * 3, np.ones((1, 2)), np.ones((2, 1))]
+)
 def test_a_cotangent_of_another_shape_is_refused(seed):
     """A cotangent is not broadcast: a shape that differs is a mistake."""
     w = tg.Parameter([1.0, 2.0])
@@ -498,7 +514,9 @@ def test_a_gradient_may_be_part_of_a_loss():
     for i in range(2):
         step = np.zeros(2)
         step[i] = 1e-6
-        numeric = (plain(np.array([1.0, 2.0]) + step) - plain(np.array([1.0, 2.0]) - step)) / 2e-6
+        numeric = (
+            plain(np.array([1.0, 2.0]) + step) - plain(np.array([1.0, 2.0]) - step)
+        ) / 2e-6
         assert w.grad[i] == pytest.approx(numeric, rel=1e-6)
 
 
@@ -533,7 +551,10 @@ def test_gradients_does_not_touch_grad():
 def test_gradients_refuses_what_is_no_tensor():
     """Arrays have no graph: the error names the transform for functions of arrays."""
     w = tg.Parameter([1.0])
-    for call in (lambda: tg.gradients(np.ones(1), [w]), lambda: tg.gradients(w * 1.0, [np.ones(1)])):
+    for call in (
+        lambda: tg.gradients(np.ones(1), [w]),
+        lambda: tg.gradients(w * 1.0, [np.ones(1)]),
+    ):
         with pytest.raises(TinygradError, match=r"tg\.grad"):
             call()
 

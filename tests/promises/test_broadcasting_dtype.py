@@ -19,7 +19,16 @@ FITTING = [
     for a, b in itertools.product(SHAPES, SHAPES)
     if all(m == n or 1 in (m, n) for m, n in zip(a[::-1], b[::-1], strict=False))
 ]
-DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int32, np.int64, np.uint8, np.bool_]
+DTYPES = [
+    np.float16,
+    np.float32,
+    np.float64,
+    np.int8,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.bool_,
+]
 FLOATS = [np.float16, np.float32, np.float64]
 BINARY = sorted(
     name for name, op in REGISTRY.items() if op.pointwise and len(op.operands) == 2
@@ -43,7 +52,9 @@ def explicit_fold(full, shape):
 
 
 @pytest.mark.parametrize(("left", "right"), FITTING, ids=str)
-def test_every_fitting_pair_of_shapes_broadcasts_and_its_gradients_fold_back(left, right):
+def test_every_fitting_pair_of_shapes_broadcasts_and_its_gradients_fold_back(
+    left, right
+):
     """The gradient of a product is the other operand, summed where it was repeated."""
     a, b = values(left, 0), values(right, 1)
     x, y = tg.Parameter(a), tg.Parameter(b)
@@ -56,11 +67,13 @@ def test_every_fitting_pair_of_shapes_broadcasts_and_its_gradients_fold_back(lef
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
-@pytest.mark.parametrize(("left", "right"), FITTING, ids=str)
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [pair for pair in FITTING if 0 not in (*pair[0], *pair[1])],
+    ids=str,
+)
 def test_a_sum_pulls_back_the_same_as_a_cotangent_of_ones(name, left, right):
     """Reducing to a number and seeding with ones are one and the same backward."""
-    if 0 in (*left, *right):
-        pytest.skip("nothing to pull back")
     a, b = values(left, 0), values(right, 1)
     call = getattr(ops, name)
     grads = []
@@ -172,7 +185,9 @@ def test_functions_of_one_operand_keep_numpys_dtype(call, dtype):
     a = np.asarray([1, 2, 3], dtype)
     wanted = numpy_result(call, a)
     whole = np.dtype(dtype).kind in "iub"
-    in_integers = call is np.reciprocal and whole or call is np.square and dtype is np.bool_
+    in_integers = (call is np.reciprocal and whole) or (
+        call is np.square and dtype is np.bool_
+    )
     if isinstance(wanted, Exception) or in_integers:
         with pytest.raises(TinygradError):
             call(tg.Tensor(a))
@@ -224,7 +239,9 @@ def test_a_gradient_has_its_tensors_dtype(own, other, name):
 def test_float32_stays_float32_through_a_network():
     """Nothing on the way of a dense float32 network is computed in float64."""
     rng = np.random.default_rng(0)
-    W1, W2 = (tg.Parameter(rng.normal(size=s).astype(np.float32)) for s in ((4, 3), (1, 4)))
+    W1, W2 = (
+        tg.Parameter(rng.normal(size=s).astype(np.float32)) for s in ((4, 3), (1, 4))
+    )
     b1, b2 = (tg.Parameter(np.zeros((n, 1), np.float32)) for n in (4, 1))
     X = rng.normal(size=(3, 5)).astype(np.float32)
     Y = (rng.random((1, 5)) < 0.5).astype(np.float32)

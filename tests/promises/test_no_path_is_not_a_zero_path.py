@@ -47,6 +47,10 @@ def log(x):
     return [1 / x, -1 / x**2, 2 / x**3]
 
 
+def shared(x, y):
+    return 0.5 * (where(x > 0, y, 0.0) + where(x > 0, y, 1.0))
+
+
 SPELLINGS = {
     "np.where": lambda x: np.where(x > 0, np.log(x), 0),
     "tg.where": lambda x: where(x > 0, tg.log(x), 0.0),
@@ -95,9 +99,9 @@ SPELLINGS = {
     "clip": lambda x: tg.clip(where(x > 0, tg.log(x), 0.0), -99.0, 99.0),
     "abs": lambda x: tg.abs(where(x > 0, tg.log(x), 0.0)),
     "used twice": lambda x: 0.5 * (where(x > 0, tg.log(x), 0.0) + where(x > 0, tg.log(x), 0.0)),
-    "shared": lambda x: (lambda y: 0.5 * (where(x > 0, y, 0.0) + where(x > 0, y, 1.0)))(tg.log(x)),
+    "shared": lambda x: shared(x, tg.log(x)),
     "nan as the other": lambda x: where(x > 0, tg.log(x), np.nan * 0 + 1.0),
-    "isnan": lambda x: (lambda y: where(tg.isnan(y) | (x == 0), 0.0, y))(tg.log(x)),
+    "isnan": lambda x: where(tg.isnan(tg.log(x)) | (x == 0), 0.0, tg.log(x)),
     "float32": lambda x: where(x > 0, tg.log(x.astype(np.float32)), 0.0),
     "0-d": lambda x: tg.stack([where(v > 0, tg.log(v), 0.0) for v in x]),
 }  # fmt: skip
@@ -165,8 +169,14 @@ def test_a_second_derivative_by_transforms_survives_too():
         return where(x > 0, tg.log(x) * tg.sqrt(x), 0.0).sum()
 
     inside = 2.0**-1.5 * (-np.log(2.0) / 4)
-    np.testing.assert_allclose(tg.hessian(f)(POINTS), np.diag([0, 0, inside]), atol=1e-15)
-    for call in (tg.grad(f), lambda x: tg.jacobian(f)(x), lambda x: tg.jvp(f, [x], [np.ones(3)])[1]):
+    np.testing.assert_allclose(
+        tg.hessian(f)(POINTS), np.diag([0, 0, inside]), atol=1e-15
+    )
+    for call in (
+        tg.grad(f),
+        tg.jacobian(f),
+        lambda x: tg.jvp(f, [x], [np.ones(3)])[1],
+    ):
         assert np.isfinite(call(POINTS)).all()
 
 
@@ -181,7 +191,10 @@ def test_the_whole_chain_behind_a_branch_not_taken_is_spared():
 
 def test_a_mask_times_x_means_what_it_says():
     """0 * inf is nan in arithmetic, and so are gradients and derivatives of it."""
-    for f in (lambda x: (x > 0) * tg.log(x), lambda x: tg.log(x) * (x > 0).astype(float)):
+    for f in (
+        lambda x: (x > 0) * tg.log(x),
+        lambda x: tg.log(x) * (x > 0).astype(float),
+    ):
         assert np.isnan(quick(f, POINTS)[1])
         for found in orders(f, POINTS, 2):
             assert np.isnan(found[1])
@@ -234,7 +247,9 @@ def test_the_losers_of_an_extreme_have_no_path(extreme):
     np.testing.assert_allclose(whole, [[0, 0], [0.25, 0]])
 
 
-@pytest.mark.xfail(strict=True, reason="a nan that is sliced away raises no flag to notice")
+@pytest.mark.xfail(
+    strict=True, reason="a nan that is sliced away raises no flag to notice"
+)
 def test_elements_picked_away_are_spared_their_nan():
     """A nan outside of the slice is as far away as one behind a where."""
     for f in (lambda x: tg.sqrt(x)[1:], lambda x: tg.sqrt(x)[x > -0.5]):

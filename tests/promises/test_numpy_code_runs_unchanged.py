@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.errors import DetachedError, MutationError, TinygradError, UnsupportedError
+from tinygrad_nn.errors import (
+    DetachedError,
+    MutationError,
+    TinygradError,
+    UnsupportedError,
+)
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3, 7))
@@ -52,8 +57,9 @@ SIGMOIDS = {
 }
 TANHS = {
     "np.tanh(Z)": np.tanh,
-    "(e^z - e^-z) / (e^z + e^-z)": lambda Z: (np.exp(Z) - np.exp(-Z))
-    / (np.exp(Z) + np.exp(-Z)),
+    "(e^z - e^-z) / (e^z + e^-z)": lambda Z: (
+        (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))
+    ),
     "2 sigmoid(2 Z) - 1": lambda Z: 2 / (1 + np.exp(-2 * Z)) - 1,
 }
 
@@ -64,7 +70,9 @@ def test_logistic_regression_written_out_has_the_textbooks_gradients(spelling):
     sigmoid = SIGMOIDS[spelling]
     weights, bias, inputs = tg.Parameter(W), tg.Parameter(b), tg.Parameter(X)
     A = sigmoid(np.dot(weights, inputs) + bias)
-    cost = -1 / m * np.sum(Y * np.log(A) + (1 - Y) * np.log(1 - A), axis=1, keepdims=True)
+    cost = (
+        -1 / m * np.sum(Y * np.log(A) + (1 - Y) * np.log(1 - A), axis=1, keepdims=True)
+    )
     np.squeeze(np.sum(cost)).backward()
     dZ = 1 / (1 + np.exp(-(W @ X + b))) - Y
     assert relative(weights.grad, dZ @ X.T / m) < 1e-12
@@ -93,7 +101,9 @@ def test_a_relu_layer_written_out_has_the_textbooks_gradients():
     """dZ is g where Z > 0 and 0 elsewhere, for np.maximum(0, Z) and Z * (Z > 0)."""
     for relu in (lambda Z: np.maximum(0, Z), lambda Z: np.maximum(Z, 0.0),
                  lambda Z: Z * (Z > 0), lambda Z: np.where(Z > 0, Z, 0)):  # fmt: skip
-        (dW, dX) = gradients_of(lambda w, x, relu=relu: np.sum(np.square(relu(w @ x))), W, X)
+        (dW, dX) = gradients_of(
+            lambda w, x, relu=relu: np.sum(np.square(relu(w @ x))), W, X
+        )
         dZ = 2 * np.maximum(0, W @ X)
         assert relative(dW, dZ @ X.T) < 1e-14
         assert relative(dX, W.T @ dZ) < 1e-14
@@ -247,7 +257,9 @@ def test_every_operator_takes_every_partner_in_both_orders(name, call, left, sha
         assert x.grad.shape == shape
 
 
-@pytest.mark.parametrize("matrix", [np.ones((2, 3)), [[1.0, 2.0, 3.0]], np.ones((4, 2, 3))])
+@pytest.mark.parametrize(
+    "matrix", [np.ones((2, 3)), [[1.0, 2.0, 3.0]], np.ones((4, 2, 3))]
+)
 def test_matrix_products_in_both_orders(matrix):
     """An ndarray or a list @ a Tensor, and the other way round, is a Tensor."""
     x = tg.Parameter(np.ones((3, 3)))
@@ -328,14 +340,14 @@ def test_bits_of_integers_are_not_taken_for_truth():
 # --- refusals ------------------------------------------------------------------------
 
 REFUSED = {
-    "np.sort": lambda t: np.sort(t),
+    "np.sort": np.sort,
     "np.arctan2": lambda t: np.arctan2(t, t),
-    "np.floor": lambda t: np.floor(t),
+    "np.floor": np.floor,
     "np.vstack": lambda t: np.vstack([t, t]),
-    "np.linalg.inv": lambda t: np.linalg.inv(t),
-    "np.add.reduce": lambda t: np.add.reduce(t),
+    "np.linalg.inv": np.linalg.inv,
+    "np.add.reduce": np.add.reduce,
     "np.multiply.outer": lambda t: np.multiply.outer(t, t),
-    "np.maximum.accumulate": lambda t: np.maximum.accumulate(t),
+    "np.maximum.accumulate": np.maximum.accumulate,
     "np.add.at": lambda t: np.add.at(np.zeros(2), [0], t),
     "np.exp: .*out=": lambda t: np.exp(t, out=np.zeros((2, 2))),
     "np.exp: where=": lambda t: np.exp(t, where=np.ones((2, 2), bool)),
@@ -355,10 +367,10 @@ REFUSED = {
     "np.einsum: .*optimize": lambda t: np.einsum("ij->i", t, optimize=True),
     "np.any: .*keepdims": lambda t: np.any(t, keepdims=True),
     "np.argmax: .*keepdims": lambda t: np.argmax(t, keepdims=True),
-    "np.where": lambda t: np.where(t),
+    "np.where": np.where,
     "np.copyto": lambda t: np.copyto(np.zeros((2, 2)), t),
-    "np.nonzero": lambda t: np.nonzero(t),
-    "np.round": lambda t: np.round(t),
+    "np.nonzero": np.nonzero,
+    "np.round": np.round,
     "np.reciprocal": lambda t: np.reciprocal(tg.Tensor([2])),
 }
 
@@ -379,7 +391,7 @@ def test_a_method_that_is_not_offered_is_no_attribute(method):
 
 @pytest.mark.parametrize(
     "call",
-    [lambda t: t // 2, lambda t: t % 2, lambda t: divmod(t, 2), lambda t: round(t),
+    [lambda t: t // 2, lambda t: t % 2, lambda t: divmod(t, 2), round,
      lambda t: t.sum(dtype=np.float32), lambda t: t.sum(0, np.float32),
      lambda t: np.ones(2) // t, lambda t: t << 1],
 )  # fmt: skip
@@ -392,14 +404,14 @@ def test_operators_without_a_rule_are_refused(call):
 # --- nothing drops a gradient silently -----------------------------------------------
 
 LEAVING = {
-    "np.asarray": lambda t: np.asarray(t),
-    "np.array": lambda t: np.array(t),
+    "np.asarray": np.asarray,
+    "np.array": np.array,
     "np.array([t, t])": lambda t: np.array([t, t]),
     "np.array([t[0], 1])": lambda t: np.array([t.sum(), 1.0]),
     "np.asarray(dtype)": lambda t: np.asarray(t, np.float32),
     "np.float64(t)": lambda t: np.float64(t.sum()),
-    "np.asanyarray": lambda t: np.asanyarray(t),
-    "np.ascontiguousarray": lambda t: np.ascontiguousarray(t),
+    "np.asanyarray": np.asanyarray,
+    "np.ascontiguousarray": np.ascontiguousarray,
     "np.full": lambda t: np.full((2,), t),
     "float": lambda t: float(t.sum()),
     "int": lambda t: int(t.sum()),
@@ -409,9 +421,9 @@ LEAVING = {
     "math.exp": lambda t: math.exp(t.sum()),
     "math.sqrt": lambda t: math.sqrt(t.sum()),
     "math.floor": lambda t: math.floor(t.sum()),
-    "%f": lambda t: "%f" % t.sum(),
+    "%f": lambda t: operator.mod("%f", t.sum()),
     "Tensor([t])": lambda t: tg.Tensor([t, t]),
-    "Tensor(t)": lambda t: tg.Tensor(t),
+    "Tensor(t)": tg.Tensor,
     "Parameter(t)": lambda t: tg.Parameter(t * 2),
     "ndarray.dot": lambda t: np.ones((3, 2)).dot(t),
     "np.sum([t, t])": lambda t: np.sum([t, t]),
@@ -439,16 +451,18 @@ WRITING = {
     "a[...] = t": lambda a, t: write(a, ..., t),
     "a.flat = t": lambda a, t: setattr(a, "flat", t),
     "a.fill(t)": lambda a, t: a.fill(t[0]),
-    "a += t": lambda a, t: operator.iadd(a, t),
-    "a -= t": lambda a, t: operator.isub(a, t),
-    "a *= t": lambda a, t: operator.imul(a, t),
-    "a /= t": lambda a, t: operator.itruediv(a, t),
-    "a **= t": lambda a, t: operator.ipow(a, t),
-    "a @= t": lambda a, t: operator.imatmul(np.ones((2, 2)), tg.Parameter(np.ones((2, 2)))),
+    "a += t": operator.iadd,
+    "a -= t": operator.isub,
+    "a *= t": operator.imul,
+    "a /= t": operator.itruediv,
+    "a **= t": operator.ipow,
+    "a @= t": lambda a, t: operator.imatmul(
+        np.ones((2, 2)), tg.Parameter(np.ones((2, 2)))
+    ),
     "np.add(a, t, out=a)": lambda a, t: np.add(a, t, out=a),
     "np.put": lambda a, t: np.put(a, [0, 1], t),
     "np.place": lambda a, t: np.place(a, np.ones(2, bool), t),
-    "np.copyto": lambda a, t: np.copyto(a, t),
+    "np.copyto": np.copyto,
     "np.putmask": lambda a, t: np.putmask(a, np.ones(2, bool), t),
     "np.fill_diagonal": lambda a, t: np.fill_diagonal(np.ones((2, 2)), t),
     "np.put_along_axis": lambda a, t: np.put_along_axis(a, np.array([0, 1]), t, 0),
@@ -499,7 +513,7 @@ def test_results_are_never_arrays_of_objects():
     """No spelling gives an ndarray whose elements are Tensors."""
     t, a = tg.Parameter([1.0, 2.0]), np.ones(2)
     for call in (lambda: a * t, lambda: a @ t, lambda: np.float64(1) * t, lambda: a < t,
-                 lambda: np.multiply(a, t), lambda: [1.0, 2.0] * t, lambda: (1.0, 2.0) + t,
+                 lambda: np.multiply(a, t), lambda: [1.0, 2.0] * t, lambda: operator.add((1.0, 2.0), t),
                  lambda: np.dot(a, t), lambda: np.where(a > 0, t, a)):  # fmt: skip
         found = call()
         assert isinstance(found, tg.Tensor)

@@ -163,9 +163,7 @@ def test_ties_of_max_and_min_share_equally():
                  lambda x, axis: -tg.min(-x, axis), lambda x, axis: -np.min(-x, axis)):  # fmt: skip
         x = tg.Parameter(data)
         take(x, axis=1).sum().backward()
-        np.testing.assert_array_equal(
-            x.grad, [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]]
-        )
+        np.testing.assert_array_equal(x.grad, [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])
     x = tg.Parameter(data)
     x.max().backward()
     np.testing.assert_array_equal(x.grad, [[0, 0, 0], [1 / 3, 1 / 3, 1 / 3]])

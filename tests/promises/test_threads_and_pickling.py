@@ -71,7 +71,10 @@ def train(seed, steps=60):
     """Train a small network; return its losses and parameters."""
     rng = np.random.default_rng(seed)
     X, Y = rng.normal(size=(16, 3)), (rng.random((16, 1)) < 0.5) * 1.0
-    W1, W2 = tg.Parameter(rng.normal(size=(3, 4))), tg.Parameter(rng.normal(size=(4, 1)))
+    W1, W2 = (
+        tg.Parameter(rng.normal(size=(3, 4))),
+        tg.Parameter(rng.normal(size=(4, 1))),
+    )
     losses = []
     for step in range(steps):
         with tg.scope(f"net{seed}"):
@@ -182,8 +185,22 @@ def test_a_task_inherits_the_mode_it_was_started_in():
 
 # --- pickling and copying ------------------------------------------------------------
 
+
+def quiet():
+    with tg.no_grad():
+        return tg.sigmoid(tg.Parameter([1.0, 2.0]))
+
+
+def watched():
+    with tg.debug(), tg.scope("layer"):
+        return tg.sigmoid(tg.Parameter([1.0, 2.0]))
+
+
 COPIERS = {
-    **{f"pickle {p}": (lambda t, p=p: pickle.loads(pickle.dumps(t, p))) for p in range(6)},  # noqa: S301
+    **{
+        f"pickle {p}": (lambda t, p=p: pickle.loads(pickle.dumps(t, p)))
+        for p in range(6)
+    },
     "deepcopy": copy.deepcopy,
     "copy": copy.copy,
 }
@@ -197,23 +214,13 @@ TENSORS = {
     "parameter": lambda: tg.Parameter([[1.0, 2.0]], name="W"),
     "mask": lambda: tg.Tensor([1.0, -1.0]) > 0,
     "inner": lambda: tg.Parameter([1.0, 2.0]) * 2,
-    "inner 0-d": lambda: (tg.Parameter([1.0, 2.0]) * 2).sum(),
+    "inner 0-d": (tg.Parameter([1.0, 2.0]) * 2).sum,
     "view": lambda: tg.Parameter([[1.0, 2.0], [3.0, 4.0]]).T,
     "broadcast": lambda: tg.broadcast_to(tg.Parameter([1.0]), (2, 3)),
     "rewritten": lambda: tg.log(tg.sigmoid(tg.Parameter([1.0, 2.0]))),
-    "of no_grad": lambda: quiet(),
-    "of debug": lambda: watched(),
+    "of no_grad": quiet,
+    "of debug": watched,
 }
-
-
-def quiet():
-    with tg.no_grad():
-        return tg.sigmoid(tg.Parameter([1.0, 2.0]))
-
-
-def watched():
-    with tg.debug(), tg.scope("layer"):
-        return tg.sigmoid(tg.Parameter([1.0, 2.0]))
 
 
 @pytest.mark.parametrize("how", COPIERS)
@@ -290,7 +297,10 @@ def test_a_copy_learns_apart():
 def test_modules_pickle_and_copy(how):
     """A model's copy predicts the same, has parameters of its own, and trains."""
     model = tg.nn.Sequential(
-        tg.nn.Dense(3, 4, rng=0), tg.nn.Tanh(), tg.nn.Dropout(0.5, rng=1), tg.nn.Dense(4, 1, rng=2)
+        tg.nn.Dense(3, 4, rng=0),
+        tg.nn.Tanh(),
+        tg.nn.Dropout(0.5, rng=1),
+        tg.nn.Dense(4, 1, rng=2),
     )
     model.eval()
     X = np.random.default_rng(0).normal(size=(5, 3))
@@ -310,7 +320,7 @@ def test_modules_pickle_and_copy(how):
 
 def test_a_subclass_of_parameter_is_restored_as_itself():
     """A user's own kind of parameter keeps its class."""
-    made = pickle.loads(pickle.dumps(Weight([1.0], "w")))  # noqa: S301
+    made = pickle.loads(pickle.dumps(Weight([1.0], "w")))
     assert type(made) is Weight
     assert made.name == "w"
 
