@@ -97,7 +97,7 @@ from tinygrad_nn.transforms import (
 
 if TYPE_CHECKING:
     from tinygrad_nn import check, data, losses, nn, optim, training
-    from tinygrad_nn.drawing import draw
+    from tinygrad_nn.drawing import Drawing, draw
     from tinygrad_nn.training import (
         Checkpoint,
         EarlyStopping,
@@ -113,6 +113,7 @@ __version__ = "0.1.0"
 # `import tinygrad_nn` costs little more than `import numpy`.
 _ROOMS = {
     "Checkpoint": "tinygrad_nn.training",
+    "Drawing": "tinygrad_nn.drawing",
     "EarlyStopping": "tinygrad_nn.training",
     "History": "tinygrad_nn.training",
     "check": "tinygrad_nn.check",
@@ -144,6 +145,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Checkpoint",
+    "Drawing",
     "EarlyStopping",
     "History",
     "Parameter",
