@@ -150,6 +150,7 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     >>> swapaxes(np.ones((2, 3, 4)), 0, -1).shape
     (4, 3, 2)
     """
+    x = _array(x)
     rank = len(x.shape)
     order = list(range(rank))
     (first,) = shapes.normalize_axes(rank, axis1)
@@ -164,13 +165,14 @@ def moveaxis(x: Array, source: Any, destination: Any) -> Array:
     >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
+    x = _array(x)
     rank = len(x.shape)
     pairs = [
         [shapes.normalize_axes(rank, axis)[0] for axis in np.atleast_1d(axes)]
         for axes in (source, destination)
     ]
     froms, tos = pairs
-    if len(froms) != len(tos) or len(set(froms)) != len(froms) != len(set(tos)):
+    if not len(set(froms)) == len(froms) == len(tos) == len(set(tos)):
         raise ShapeError(
             "moveaxis: expected as many sources as destinations, each once; "
             f"got {source} and {destination}"
@@ -187,6 +189,7 @@ def squeeze(x: Array, axis: Axes = None) -> Array:
     >>> squeeze(np.ones((1, 3, 1))).shape
     (3,)
     """
+    x = _array(x)
     size = x.shape
     if axis is None:
         return reshape(x, tuple(n for n in size if n != 1))
@@ -202,6 +205,7 @@ def expand_dims(x: Array, axis: Any) -> Array:
     >>> expand_dims(np.ones(3), (0, -1)).shape
     (1, 3, 1)
     """
+    x = _array(x)
     places = [axis] if np.ndim(axis) == 0 else list(axis)
     rank = len(x.shape) + len(places)
     new = shapes.normalize_axes(rank, [operator.index(i) for i in places])
@@ -215,6 +219,7 @@ def flip(x: Array, axis: Axes = None) -> Array:
     >>> flip(np.array([1.0, 2.0]))
     array([2., 1.])
     """
+    x = _array(x)
     turned = shapes.normalize_axes(len(x.shape), axis)
     back = slice(None, None, -1)
     return getitem(
@@ -271,8 +276,8 @@ def norm(
     >>> norm(np.array([3.0, 4.0]))
     np.float64(5.0)
     """
-    rank = len(np.shape(data_of(x)))
-    axes = shapes.normalize_axes(rank, axis)
+    x = _array(x)
+    axes = shapes.normalize_axes(len(x.shape), axis)
     if ord is None or ord == "fro" or (ord == 2 and len(axes) <= 1):
         return ops.sqrt(sum(ops.square(x), axis, keepdims))
     if len(axes) > 1:

@@ -533,8 +533,10 @@ def _constant(value: Any, op: Op) -> Any:
     """Check an operand that is not a node; return it as NumPy takes it."""
     if value.__class__ in _NUMBERS:
         return value
-    if not isinstance(value, (np.ndarray, np.generic)):
-        if isinstance(value, (str, bytes, dict, set)) or value is None:
+    if value.__class__ is not np.ndarray and not isinstance(value, np.generic):
+        # Of a subclass only the numbers: the * of np.matrix is another product.
+        masked = hasattr(value, "mask")  # np.ma itself would be a slow import
+        if masked or value is None or isinstance(value, (str, bytes, dict, set)):
             raise UnsupportedError(
                 f"{op.name}: an operand is a Tensor, an array or a number; "
                 f"got {type(value).__name__}"

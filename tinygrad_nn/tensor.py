@@ -32,6 +32,11 @@ def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
     """Return data as a real array, sharing memory where NumPy can."""
     if isinstance(data, Node):
         data = data._data
+    if hasattr(data, "mask"):  # np.ma itself would be a slow import
+        raise DtypeError(
+            "Tensor: expected an array of numbers; got a masked array. Fill the gaps "
+            "first, for example with .filled(0), and keep the mask for tg.where"
+        )
     array = np.asarray(data, dtype)
     kind = array.dtype.kind
     if kind == "c":
@@ -432,6 +437,11 @@ class Tensor(Node):
                 "or make a new Tensor: w = w - step"
             )
         value = data_of(other)
+        if not self._data.flags.writeable:
+            raise MutationError(
+                f"{sign}: the array behind this leaf is read-only{self._title()}. "
+                "Copy it first: tg.Parameter(array.copy())"
+            )
         try:
             _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
         except ValueError as error:

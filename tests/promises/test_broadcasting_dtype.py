@@ -358,3 +358,16 @@ def test_declared_ops_know_their_own_shape():
         else:
             with pytest.raises(ValueError, match="sizes"):
                 shape(left, right)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"),
+    [((0, 1), (0, 0)), ((0, 0), (0, 1)), ((0,), (0, 1)), (0, (0, 1))],
+)
+def test_axes_move_to_places_of_their_own(source, destination):
+    """Two axes cannot move to one place, nor one to two, in NumPy as here."""
+    a = np.ones((2, 3, 4))
+    with pytest.raises(ValueError, match=r"source|destination"):
+        np.moveaxis(a, source, destination)
+    with pytest.raises(ValueError, match="once"):
+        tg.moveaxis(tg.Tensor(a), source, destination)

@@ -453,6 +453,19 @@ def test_in_place_keeps_dtype_and_shape():
     np.testing.assert_array_equal(w.numpy(), [0.25, 0.25])
 
 
+def test_a_read_only_array_is_not_written_to():
+    """A leaf over a broadcast or frozen array says that it must be copied first."""
+    for array in (np.broadcast_to(np.ones(2), (3, 2)), np.ones(2)):
+        array.flags.writeable = False
+        w = tg.Parameter(array, name="w")
+        (w * w).sum().backward()
+        with (
+            tg.no_grad(),
+            pytest.raises(MutationError, match=r"-=.*read-only.*'w'.*copy"),
+        ):
+            w -= 1.0
+
+
 def test_gradient_descent_as_the_tutorials_write_it():
     """W = W - lr * dW rebinds to a node; W -= lr * dW outside no_grad says what to do."""
     W = tg.Parameter([1.0, 2.0], name="W")

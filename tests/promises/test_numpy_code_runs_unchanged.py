@@ -522,6 +522,45 @@ def test_results_are_never_arrays_of_objects():
         np.array([t, a], dtype=object)[0].dtype  # noqa: B018 (np.array is what raises)
 
 
+def test_subclasses_of_ndarray_are_taken_for_their_numbers():
+    """The * of np.matrix is another product: a Tensor's is elementwise, on ndarrays."""
+    a = np.array([[1.0, 2.0], [3.0, 4.0]])
+    matrix = a.view(np.matrix)
+    t = tg.Parameter(a)
+    for found in (t * matrix, tg.multiply(matrix, t), tg.Tensor(matrix) * t):
+        assert type(found.data) is np.ndarray
+        np.testing.assert_array_equal(found.numpy(), a * a)
+
+
+def test_masked_arrays_are_refused():
+    """What lies under a mask is no number: dropping the mask would invent data."""
+    masked = np.ma.array([1.0, 2.0], mask=[True, False])
+    t = tg.Parameter([1.0, 2.0])
+    for call in (
+        lambda: tg.Tensor(masked),
+        lambda: t * masked,
+        lambda: tg.add(masked, t),
+    ):
+        with pytest.raises(TinygradError, match=r"masked|MaskedArray"):
+            call()
+
+
+def test_functions_take_lists_as_numpy_does():
+    """tg.f of a list is np.f of it: an array, for nothing was recorded."""
+    rows = [[3.0, 4.0]]
+    for found, wanted in [
+        (tg.exp(rows), np.exp(rows)), (tg.sum(rows, 1), np.sum(rows, 1)),
+        (tg.norm(rows), np.linalg.norm(rows)), (tg.squeeze(rows), np.squeeze(rows)),
+        (tg.swapaxes(rows, 0, 1), np.swapaxes(rows, 0, 1)), (tg.flip(rows), np.flip(rows)),
+        (tg.expand_dims(rows, 0), np.expand_dims(rows, 0)), (tg.relu(rows), np.maximum(rows, 0)),
+        (tg.moveaxis(rows, 0, 1), np.moveaxis(rows, 0, 1)), (tg.matmul(rows, [1.0, 2.0]), rows @ np.array([1.0, 2.0])),
+        (tg.maximum(rows, [5.0, 0.0]), np.maximum(rows, [5.0, 0.0])), (tg.concatenate([rows, rows]), np.concatenate([rows, rows])),
+        (tg.clip(rows, 3.5, None), np.clip(rows, 3.5, None)), (tg.dot(rows, [1.0, 2.0]), np.dot(rows, [1.0, 2.0])),
+    ]:  # fmt: skip
+        assert not isinstance(found, tg.Tensor)
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_numpy_warns_of_what_the_user_wrote():
     """np.exp(1000) overflows as loudly on a Tensor as on an array."""
     with pytest.warns(RuntimeWarning, match="overflow"):
