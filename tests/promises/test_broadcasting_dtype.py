@@ -360,6 +360,32 @@ def test_declared_ops_know_their_own_shape():
                 shape(left, right)
 
 
+def test_cotangents_on_the_way_have_the_dtype_of_their_values():
+    """A float64 constant widens a value, and its cotangent no further back than it."""
+    seen = []
+
+    def look(g, _out, _x):
+        seen.append(np.asarray(g).dtype)
+        return g
+
+    register = dict(REGISTRY)
+    try:
+
+        @tg.elementwise(formula="$x", vjp=look, samples=())
+        def watched(x):
+            return x * 1
+
+    finally:
+        REGISTRY.clear()
+        REGISTRY.update(register)
+    x = tg.Parameter(np.ones(3, np.float32))
+    wide = watched(watched(watched(x) * 2) * np.ones(3)) * 2
+    for pull in (wide.sum().backward, lambda: wide.backward(np.ones(3))):
+        seen.clear()
+        pull()
+        assert seen == [np.float64, np.float32, np.float32]
+
+
 @pytest.mark.parametrize(
     ("source", "destination"),
     [((0, 1), (0, 0)), ((0, 0), (0, 1)), ((0,), (0, 1)), (0, (0, 1))],

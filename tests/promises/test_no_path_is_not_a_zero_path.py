@@ -189,6 +189,53 @@ def test_the_whole_chain_behind_a_branch_not_taken_is_spared():
     np.testing.assert_array_equal(W.grad, [[0.0, 0.5], [0.0, 0.5]])
 
 
+def test_a_path_by_any_of_several_ways_is_a_path():
+    """What one where leaves out another may take: the union of the paths counts."""
+    x = np.array([0.0, 0.5, 2.0])
+    for f in (
+        lambda y: where(y > 0.1, y, 0.0).sum() + where(x == 0.5, y, 0.0).sum(),
+        lambda y: where(x == 0.5, y, 0.0).sum() + where(x > 1, y, 0.0).sum(),
+        lambda y: where(x > 1, y, 0.0).sum() + where(x == 0.5, y, 0.0).sum(),
+        lambda y: where(x > 1, y, 0.0).sum() + y[1],
+        lambda y: y[1] + where(x > 1, y, 0.0).sum(),
+    ):
+
+        def g(v, f=f):
+            return f(tg.log(v))
+
+        np.testing.assert_array_equal(quick(g, x), [0, 2, 0.5])
+        first, second = orders(g, x, 2)
+        np.testing.assert_array_equal(first, [0, 2, 0.5])
+        np.testing.assert_array_equal(second, [0, -4, -0.25])
+
+    def trap():
+        """Send the engine through its careful loop, for a variable of its own."""
+        u = tg.Parameter(np.zeros(1))
+        return where(u > 0, tg.log(u), 0.0).sum()
+
+    for f in (
+        lambda y: where(x > 1, y, 0.0).sum() + y.sum(),
+        lambda y: y.sum() + where(x > 1, y, 0.0).sum(),
+    ):
+
+        def both(v, f=f):
+            return f(tg.log(v + 1)) + trap()
+
+        np.testing.assert_allclose(quick(both, x), [1, 1 / 1.5, 2 / 3])
+
+
+def test_an_upstream_nan_stops_at_a_branch_not_taken():
+    """What a later op makes of the other branch's value is no gradient of this one."""
+    for f in (
+        lambda x: tg.sqrt(where(x > 0, x, -1.0)),
+        lambda x: tg.sqrt(where(x <= 0, -1.0, x)),
+        lambda x: tg.log(where(x > 0, x, 0.0)) * np.array([1.0, 1.0, 0.25**0.75]),
+    ):
+        found = quick(f, POINTS)
+        np.testing.assert_array_equal(found[:2], [0, 0])
+        assert found[2] > 0
+
+
 def test_a_mask_times_x_means_what_it_says():
     """0 * inf is nan in arithmetic, and so are gradients and derivatives of it."""
     for f in (
