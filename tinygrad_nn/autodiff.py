@@ -44,7 +44,7 @@ _by_order = attrgetter("_order")
 
 
 class _PoisonedError(FloatingPointError):
-    """A branch that was not taken holds a nan, which raises no flag by itself."""
+    """What was not chosen may hold a nan, which raises no flag by itself."""
 
 
 # --- the quick loop --------------------------------------------------------------
@@ -149,6 +149,8 @@ def _pull_arrays(
             x = node._x
             a = x._data
             if op.defaults:
+                if op.kind == "indexing" and np.not_equal(a, a).any():
+                    raise _PoisonedError  # the nan may be among what was not picked
                 share = op.rules[0](g, out, a, **node._settings)
                 if share.shape != a.shape or share.dtype != a.dtype:
                     share = _fit(share, a, out, op)
@@ -223,7 +225,7 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     out = node._data
     values = [data_of(x) for x in inputs]
     if op.paths is not None:
-        for value in values[1:]:
+        for value in values:
             if np.not_equal(value, value).any():
                 raise _PoisonedError
     settings = node._settings
@@ -408,8 +410,10 @@ def pull(
         if op is None or not op.differentiable:
             continue
         live = alive.pop(node, None)
-        if op.paths is not None and op.arity == MANY and not careful:
-            for x in inputs[1:]:
+        if not careful and (
+            op.kind == "indexing" or (op.paths is not None and op.arity == MANY)
+        ):
+            for x in inputs:
                 value = data_of(x)
                 if np.not_equal(value, value).any():
                     raise _PoisonedError

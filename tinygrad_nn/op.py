@@ -527,6 +527,7 @@ def _named(operand: str, value: Any) -> str:
 # --- recording -------------------------------------------------------------------
 
 _NUMBERS = (float, int, bool)
+_SEQUENCES = (list, tuple)  # whose own + and * mean something else
 
 
 def _constant(value: Any, op: Op) -> Any:
@@ -678,6 +679,8 @@ def _binary(op: Op) -> Callable[..., Any]:
             right = y._data
             leads = y.requires_grad + y.requires_grad
         else:
+            if isinstance(x, _SEQUENCES) or isinstance(y, _SEQUENCES):
+                x, y = np.asarray(x), np.asarray(y)
             return body(x, y)
         if op.rule is not None:
             stable = op.rule(x, y)

@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from itertools import count
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "OURS",
@@ -55,6 +55,7 @@ PLAIN = Mode()
 """The mode outside of every ``with``; recognised by identity on the quick path."""
 
 _mode: ContextVar[Mode] = ContextVar("tinygrad_nn_mode", default=PLAIN)
+_outer: ContextVar[Any] = ContextVar("tinygrad_nn_outer", default=None)
 current = _mode.get
 
 # Nodes and changes of values take their numbers from one clock: a node's inputs are
@@ -115,23 +116,22 @@ def line_of(code: CodeType | None, instruction: int) -> Line | None:
 class _Switch(ContextDecorator):
     """A change of mode: ``with`` it, or decorate a function with it."""
 
-    __slots__ = ("_change", "_tokens")
+    __slots__ = ("_change",)
 
     def __init__(self, change: Callable[[Mode], Mode]) -> None:
         self._change = change
-        self._tokens: list[Token[Mode]] = []
 
     def __enter__(self) -> None:
         """Switch the mode of this context."""
-        self._tokens.append(_mode.set(self._change(_mode.get())))
+        mode = _mode.get()
+        _outer.set((mode, _outer.get()))
+        _mode.set(self._change(mode))
 
     def __exit__(self, *_exception: object) -> None:
-        """Switch back."""
-        _mode.reset(self._tokens.pop())
-
-    def _recreate_cm(self) -> _Switch:
-        # A decorated function may run in several threads at once.
-        return _Switch(self._change)
+        """Switch back. The context remembers to what, so threads may share a switch."""
+        mode, outer = _outer.get()
+        _mode.set(mode)
+        _outer.set(outer)
 
 
 def _without_records(mode: Mode) -> Mode:

@@ -327,3 +327,40 @@ def test_a_subclass_of_parameter_is_restored_as_itself():
 
 class Weight(tg.Parameter):
     __slots__ = ()
+
+
+def test_threads_may_share_one_switch():
+    """One no_grad object, entered by several threads at once, changes each alone."""
+    shared = tg.no_grad()
+    inside = threading.Barrier(2)
+    seen = []
+
+    def enter(first):
+        with shared:
+            inside.wait()
+            if not first:
+                inside.wait()
+        seen.append((tg.Parameter(1.0) * 2.0).requires_grad)
+        if first:
+            inside.wait()
+
+    threads = [threading.Thread(target=enter, args=(first,)) for first in (True, False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [True, True]
+
+
+def test_lists_are_arrays_to_an_op():
+    """Two plain lists are added as numbers, not joined."""
+    np.testing.assert_array_equal(tg.add([1.0, 2.0], [3.0, 4.0]), [4.0, 6.0])
+    np.testing.assert_array_equal(tg.multiply([1, 2], 2), [2, 4])
+
+
+def test_unsigned_integers_do_not_wrap():
+    """The sigmoid of bytes is the sigmoid of the numbers that they are."""
+    x = np.array([0, 1, 3], np.uint8)
+    for f in (tg.sigmoid, tg.softplus, tg.log_sigmoid, tg.softmax, tg.log_softmax):
+        np.testing.assert_allclose(f(x), f(x.astype(float)), rtol=1e-3)
+    assert tg.logsumexp(x) == tg.logsumexp(x.astype(float))

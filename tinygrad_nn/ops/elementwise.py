@@ -33,6 +33,14 @@ __all__ = [
 ]
 
 
+def signed(x: Array) -> Array:
+    """Return the operand such that it can be negated: unsigned integers wrap."""
+    return x * 1.0 if getattr(x, "dtype", None) in _UNSIGNED else x
+
+
+_UNSIGNED = {np.dtype(code) for code in "BHILQ?"}
+
+
 @elementwise(
     formula="|$x|",
     vjp=lambda g, _out, x: g * sign(x),
@@ -192,7 +200,7 @@ def sigmoid(x: Array) -> Array:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return 1.0 / (1.0 + np.exp(-x))
+    return 1.0 / (1.0 + np.exp(-signed(x)))
 
 
 _sigmoid = inside_rules(sigmoid)
@@ -210,6 +218,7 @@ def log_sigmoid(x: Array) -> Array:
     >>> log_sigmoid(np.array([-1000.0, 0.0]))
     array([-1.00000000e+03, -6.93147181e-01])
     """
+    x = signed(x)
     return np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x)))
 
 
@@ -225,6 +234,7 @@ def log1m_sigmoid(x: Array) -> Array:
     >>> log1m_sigmoid(np.array([1000.0, 0.0]))
     array([-1.00000000e+03, -6.93147181e-01])
     """
+    x = signed(x)
     return np.minimum(-x, 0.0) - np.log1p(np.exp(-np.abs(x)))
 
 
@@ -240,6 +250,7 @@ def softplus(x: Array) -> Array:
     >>> softplus(np.array([0.0, 1000.0]))
     array([6.93147181e-01, 1.00000000e+03])
     """
+    x = signed(x)
     return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -276,6 +287,7 @@ def logistic_residual(x: Array, y: Array) -> Array:
     >>> logistic_residual(np.array([40.0, 0.0]), np.array([1.0, 0.0]))
     array([-4.24835426e-18,  5.00000000e-01])
     """
+    x = signed(x)
     odds = np.exp(np.minimum(-x, _largest_exponent(x)))
     return ((1.0 - y) - y * odds) / (1.0 + odds)
 
@@ -304,4 +316,5 @@ def logistic_loss(x: Array, y: Array) -> Array:
     >>> logistic_loss(np.array([-1000.0, 0.0]), np.array([1.0, 0.0]))
     array([1.00000000e+03, 6.93147181e-01])
     """
+    x = signed(x)
     return np.maximum(x, 0.0) - x * y + np.log1p(np.exp(-np.abs(x)))

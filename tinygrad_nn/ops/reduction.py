@@ -11,7 +11,7 @@ from tinygrad_nn import shapes
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.comparison import equal
-from tinygrad_nn.ops.elementwise import astype, expm1
+from tinygrad_nn.ops.elementwise import astype, expm1, signed
 from tinygrad_nn.ops.indexing import getitem
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.ops.selection import where
@@ -348,6 +348,7 @@ def _tail(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
     sum(exp(x - top)) = 1 + rest, for one of the largest gives exactly 1. Kept apart,
     a rest far below rounding still has all its digits: log1p(rest), not log(1 + rest).
     """
+    x = signed(x)
     top = _finite(np.maximum.reduce(x, axis, None, None, True))
     distance = x - top
     weights = np.exp(distance)
@@ -390,6 +391,7 @@ def softmax(x: Array, axis: Axes = -1) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
+    x = signed(x)
     weights = np.exp(x - _finite(np.maximum.reduce(x, axis, None, None, True)))
     return weights / np.add.reduce(weights, axis, None, None, True)
 
