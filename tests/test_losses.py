@@ -45,7 +45,9 @@ def of_class(row, c):
 
 
 def smoothed(row, c):
-    return softmax_entropy(row, [0.9 * (j == c) + 0.1 / len(row) for j in range(len(row))])
+    return softmax_entropy(
+        row, [0.9 * (j == c) + 0.1 / len(row) for j in range(len(row))]
+    )
 
 
 def bent(delta):
@@ -91,7 +93,9 @@ MEMBERS = {
         of_class,
         classes=True,
     ),
-    "cross_entropy of probabilities": Member(losses.cross_entropy, rows, softmax_entropy, classes=True),
+    "cross_entropy of probabilities": Member(
+        losses.cross_entropy, rows, softmax_entropy, classes=True
+    ),
     "cross_entropy, smoothed": Member(
         smooth(losses.cross_entropy, label_smoothing=0.1),
         lambda rng: (rng.normal(size=(N, K)), np.array([0, 1, 2, 3, 1, 0])),
@@ -101,7 +105,10 @@ MEMBERS = {
     "hinge": Member(
         losses.hinge,
         # Away from the kink at y f = 1, where a difference quotient means nothing.
-        lambda rng: (rng.choice([-2.0, 0.3, 1.7], N) + rng.uniform(0, 0.1, N), rng.choice([-1, 1], N)),
+        lambda rng: (
+            rng.choice([-2.0, 0.3, 1.7], N) + rng.uniform(0, 0.1, N),
+            rng.choice([-1, 1], N),
+        ),
         lambda f, y: max(0.0, 1 - y * f),
         classes=True,
     ),
@@ -112,9 +119,13 @@ MEMBERS = {
 }
 ALL = [pytest.param(member, id=name) for name, member in MEMBERS.items()]
 ELEMENTWISE = [
-    pytest.param(member, id=name) for name, member in MEMBERS.items() if not name.startswith("cross")
+    pytest.param(member, id=name)
+    for name, member in MEMBERS.items()
+    if not name.startswith("cross")
 ]
-CLASSED = [pytest.param(member, id=name) for name, member in MEMBERS.items() if member.classes]
+CLASSED = [
+    pytest.param(member, id=name) for name, member in MEMBERS.items() if member.classes
+]
 
 
 def draw(member, seed=0, dtype=np.float64):
@@ -129,7 +140,8 @@ def law_of_value(member):
     """Losses equal the definition, example by example, and the mean their mean."""
     prediction, target = draw(member)
     wanted = [
-        member.one(*(x.tolist() for x in pair)) for pair in zip(prediction, target, strict=True)
+        member.one(*(x.tolist() for x in pair))
+        for pair in zip(prediction, target, strict=True)
     ]
     each = member.loss(tg.Tensor(prediction), target, reduction="none")
     np.testing.assert_allclose(each.data, wanted, rtol=1e-14, atol=1e-15)
@@ -168,7 +180,11 @@ def law_of_gradient(member):
 def law_of_float32(member):
     """float32 predictions give float32 losses and gradients, whatever the weights."""
     prediction, target = draw(member, dtype=np.float32)
-    for settings in ({}, {"sample_weight": np.arange(1.0, N + 1)}, {"reduction": "sum"}):
+    for settings in (
+        {},
+        {"sample_weight": np.arange(1.0, N + 1)},
+        {"reduction": "sum"},
+    ):
         z = tg.Parameter(prediction)
         loss = member.loss(z, target, **settings)
         loss.backward()
@@ -183,7 +199,9 @@ def law_of_reductions(member):
     prediction, target = draw(member)
     each = member.loss(prediction, target, reduction="none")
     assert each.shape == (N,)
-    assert math.isclose(member.loss(prediction, target, reduction="sum"), each.sum(), rel_tol=1e-14)
+    assert math.isclose(
+        member.loss(prediction, target, reduction="sum"), each.sum(), rel_tol=1e-14
+    )
     assert math.isclose(member.loss(prediction, target), each.mean(), rel_tol=1e-14)
 
 
@@ -193,7 +211,9 @@ def law_of_sample_weights(member):
     counts = np.array([2, 1, 0, 1, 3, 1])
     copies = np.repeat(np.arange(N), counts)
     for reduction in ("mean", "sum"):
-        weighted = member.loss(prediction, target, reduction=reduction, sample_weight=counts)
+        weighted = member.loss(
+            prediction, target, reduction=reduction, sample_weight=counts
+        )
         repeated = member.loss(prediction[copies], target[copies], reduction=reduction)
         assert math.isclose(weighted, repeated, rel_tol=1e-13)
     each = member.loss(prediction, target, reduction="none")
@@ -215,21 +235,31 @@ def law_of_class_weights(member):
         names = {int(low): 0.5, 1: 3.0}
     sample = np.linspace(1.0, 2.0, N)
     for reduction in ("mean", "sum", "none"):
-        wanted = member.loss(prediction, target, reduction=reduction, sample_weight=weight * sample)
+        wanted = member.loss(
+            prediction, target, reduction=reduction, sample_weight=weight * sample
+        )
         for given in (by_class, names):
             got = member.loss(
-                prediction, target, reduction=reduction, class_weight=given, sample_weight=sample
+                prediction,
+                target,
+                reduction=reduction,
+                class_weight=given,
+                sample_weight=sample,
             )
             np.testing.assert_allclose(got, wanted, rtol=1e-13)
     alone = member.loss(prediction, target, class_weight=by_class)
-    np.testing.assert_allclose(alone, member.loss(prediction, target, sample_weight=weight), rtol=1e-13)
+    np.testing.assert_allclose(
+        alone, member.loss(prediction, target, sample_weight=weight), rtol=1e-13
+    )
 
 
 def law_of_shapes(member):
     """(n, 1) against (n,) is refused both ways, and the axis is named."""
     prediction, target = draw(member)
     for shapes in (((N, 1), (N,)), ((N,), (N, 1))):
-        with pytest.raises(ShapeError, match=r"axis 1 of size 1.*\[:, None\].*reshape") as caught:
+        with pytest.raises(
+            ShapeError, match=r"axis 1 of size 1.*\[:, None\].*reshape"
+        ) as caught:
             member.loss(prediction.reshape(shapes[0]), target.reshape(shapes[1]))
         assert f"prediction{shapes[0]}, target{shapes[1]}" in str(caught.value)
 
@@ -260,7 +290,9 @@ LAWS = (
 
 def test_every_loss_is_a_member():
     """No loss of the module is left out of the laws."""
-    assert {name.split(",")[0].split(" ")[0] for name in MEMBERS} | PENALTIES == set(losses.__all__)
+    assert {name.split(",")[0].split(" ")[0] for name in MEMBERS} | PENALTIES == set(
+        losses.__all__
+    )
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -283,7 +315,12 @@ def test_a_loss_refuses_n_1_against_n(member):
 
 
 def no_divisor(prediction, target, reduction="mean", **settings):
-    return losses.mse(prediction, target, reduction="sum" if reduction == "mean" else reduction, **settings)
+    return losses.mse(
+        prediction,
+        target,
+        reduction="sum" if reduction == "mean" else reduction,
+        **settings,
+    )
 
 
 def factor_lost(prediction, target, **settings):
@@ -302,8 +339,12 @@ def upcasting(prediction, target, **settings):
 
 def weights_over_n(prediction, target, reduction="mean", sample_weight=None):
     if sample_weight is None or reduction != "mean":
-        return losses.mse(prediction, target, reduction=reduction, sample_weight=sample_weight)
-    return losses.mse(prediction, target, reduction="sum", sample_weight=sample_weight) / N
+        return losses.mse(
+            prediction, target, reduction=reduction, sample_weight=sample_weight
+        )
+    return (
+        losses.mse(prediction, target, reduction="sum", sample_weight=sample_weight) / N
+    )
 
 
 def scribbling(prediction, target, **settings):
@@ -322,7 +363,9 @@ def broadcasting(prediction, target, **settings):
 
 def only_the_second_class(prediction, target, class_weight=None, **settings):
     if class_weight is not None:
-        _low, high = class_weight.values() if isinstance(class_weight, dict) else class_weight
+        _low, high = (
+            class_weight.values() if isinstance(class_weight, dict) else class_weight
+        )
         class_weight = (1.0, high)
     return losses.hinge(prediction, target, class_weight=class_weight, **settings)
 
@@ -356,7 +399,9 @@ def test_laws_have_teeth(law, loss):
 SPELLINGS = {
     "with logits": losses.binary_cross_entropy_with_logits,
     "sigmoid": lambda z, y, **s: losses.binary_cross_entropy(tg.sigmoid(z), y, **s),
-    "1/(1+exp(-z))": lambda z, y, **s: losses.binary_cross_entropy(1 / (1 + np.exp(-z)), y, **s),
+    "1/(1+exp(-z))": lambda z, y, **s: losses.binary_cross_entropy(
+        1 / (1 + np.exp(-z)), y, **s
+    ),
 }
 
 
@@ -365,7 +410,9 @@ SPELLINGS = {
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the user's own
 def test_binary_cross_entropy_is_accurate_for_any_logit(spelling, dtype):
     """Value and slope agree with 50 digits for logits from -1000 to 1000."""
-    logits = np.array([-1000, -745, -88, -30, -1, -1e-3, 0, 1e-3, 1, 30, 40, 88, 745, 1000], dtype)
+    logits = np.array(
+        [-1000, -745, -88, -30, -1, -1e-3, 0, 1e-3, 1, 30, 40, 88, 745, 1000], dtype
+    )
     bound = 1e-12 if dtype is np.float64 else 1e-6
     tiny = 1e-307 if dtype is np.float64 else 1e-37
     for label in (0, 1):
@@ -379,7 +426,10 @@ def test_binary_cross_entropy_is_accurate_for_any_logit(spelling, dtype):
                 value = mpmath.log1p(mpmath.exp(sign * mpmath.mpf(x)))
                 slope = sign / (1 + mpmath.exp(-sign * mpmath.mpf(x)))
                 for got, wanted in ((each.data[i], value), (z.grad[i], slope)):
-                    assert abs(mpmath.mpf(float(got)) - wanted) <= bound * abs(wanted) + tiny, x
+                    assert (
+                        abs(mpmath.mpf(float(got)) - wanted)
+                        <= bound * abs(wanted) + tiny
+                    ), x
 
 
 def test_cross_entropy_is_finite_for_any_logit():
@@ -387,7 +437,9 @@ def test_cross_entropy_is_finite_for_any_logit():
     z = tg.Parameter(np.array([[1000.0, -1000.0, 0.0], [-np.inf, 0.0, 1.0]]))
     loss = losses.cross_entropy(z, np.array([1, 2]))
     loss.backward()
-    assert math.isclose(loss.item(), (2000 + math.log1p(math.exp(-1))) / 2, rel_tol=1e-15)
+    assert math.isclose(
+        loss.item(), (2000 + math.log1p(math.exp(-1))) / 2, rel_tol=1e-15
+    )
     share = 1 / (1 + math.exp(-1))
     wanted = np.array([[0.5, -0.5, 0.0], [0.0, (1 - share) / 2, (share - 1) / 2]])
     np.testing.assert_allclose(z.grad, wanted, rtol=1e-13, atol=0)
@@ -396,9 +448,21 @@ def test_cross_entropy_is_finite_for_any_logit():
 @pytest.mark.parametrize(
     ("loss", "target", "wanted"),
     [
-        (losses.binary_cross_entropy_with_logits, np.ones((3, 2)), ["logistic_loss", "mean"]),
-        (losses.cross_entropy, np.array([0, 1, 1]), ["log_softmax", "getitem", "negative", "mean"]),
-        (losses.cross_entropy, np.eye(2)[[0, 1, 1]], ["log_softmax", "multiply", "sum", "mean"]),
+        (
+            losses.binary_cross_entropy_with_logits,
+            np.ones((3, 2)),
+            ["logistic_loss", "mean"],
+        ),
+        (
+            losses.cross_entropy,
+            np.array([0, 1, 1]),
+            ["log_softmax", "getitem", "negative", "mean"],
+        ),
+        (
+            losses.cross_entropy,
+            np.eye(2)[[0, 1, 1]],
+            ["log_softmax", "multiply", "sum", "mean"],
+        ),
         (losses.mse, np.ones((3, 2)), ["subtract", "square", "mean"]),
     ],
 )
@@ -415,7 +479,9 @@ def test_one_hot_rows_equal_classes():
     for settings in ({}, {"label_smoothing": 0.2}, {"class_weight": {2: 5.0}}):
         by_class = losses.cross_entropy(z, classes, **settings)
         for hot in (np.eye(K)[classes], np.eye(K, dtype=int)[classes]):
-            assert math.isclose(losses.cross_entropy(z, hot, **settings), by_class, rel_tol=1e-14)
+            assert math.isclose(
+                losses.cross_entropy(z, hot, **settings), by_class, rel_tol=1e-14
+            )
 
 
 def test_targets_may_be_tensors_and_keep_their_gradient():
@@ -473,7 +539,9 @@ def test_a_penalty_takes_the_weights_of_a_model_and_no_bias(penalty, value, slop
     assert net[0].bias.grad is None
     total = sum(value(p.data) for p in net.parameters())
     assert math.isclose(penalty(net.parameters(), 0.3).item(), total, rel_tol=1e-14)
-    assert math.isclose(penalty(weights[0], 0.3).item(), value(weights[0].data), rel_tol=1e-14)
+    assert math.isclose(
+        penalty(weights[0], 0.3).item(), value(weights[0].data), rel_tol=1e-14
+    )
 
 
 def test_a_column_of_biases_is_known_by_its_name():
@@ -502,7 +570,9 @@ def test_a_penalty_stays_float32():
 @pytest.mark.parametrize("given", [[], tg.nn.ReLU()])
 def test_a_penalty_of_nothing_is_refused(given):
     """A model without weights would make a silent zero."""
-    with pytest.raises(ModelError, match=f"l2: nothing to penalise; got {type(given).__name__}"):
+    with pytest.raises(
+        ModelError, match=f"l2: nothing to penalise; got {type(given).__name__}"
+    ):
         losses.l2(given, 0.1)
 
 
@@ -515,18 +585,48 @@ V = np.zeros(3)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: losses.mse(V, np.zeros(4)), ShapeError, "mse: .*differ at axis 0: 3 and 4"),
+        (
+            lambda: losses.mse(V, np.zeros(4)),
+            ShapeError,
+            "mse: .*differ at axis 0: 3 and 4",
+        ),
         (lambda: losses.mse(V, 0.0), ShapeError, r"prediction\(3,\), target\(\)"),
         (lambda: losses.mae(Z, np.zeros((1, 3, 2))), ShapeError, "2 and 3 axes"),
-        (lambda: losses.mse([0.0], V), OpError, r"mse: the prediction .*got list.*\(prediction, target\)"),
-        (lambda: losses.mse(V, np.array(["a", "b", "c"])), DtypeError, "mse: .*got dtype <U1"),
-        (lambda: losses.mse(V, V, reduction="avg"), OpError, "mse: reduction is 'mean', 'sum' or 'none'; got 'avg'"),
-        (lambda: losses.huber(V, V, delta=0), OpError, "huber: delta .*got 0"),
-        (lambda: losses.mse(Z, Z, sample_weight=[1, 2]), ShapeError, r"shape \(3,\); got sample_weight\(2,\)"),
-        (lambda: losses.mse(V, V, sample_weight=V), DataError, "mse: .*sum to 0; got 3"),
-        (lambda: losses.hinge(V, np.array([1, 0, -1])), DataError, "hinge: .*got 0 at row 1.*2 \\* target - 1"),
         (
-            lambda: losses.binary_cross_entropy_with_logits(V, V, class_weight=(1, 2, 3)),
+            lambda: losses.mse([0.0], V),
+            OpError,
+            r"mse: the prediction .*got list.*\(prediction, target\)",
+        ),
+        (
+            lambda: losses.mse(V, np.array(["a", "b", "c"])),
+            DtypeError,
+            "mse: .*got dtype <U1",
+        ),
+        (
+            lambda: losses.mse(V, V, reduction="avg"),
+            OpError,
+            "mse: reduction is 'mean', 'sum' or 'none'; got 'avg'",
+        ),
+        (lambda: losses.huber(V, V, delta=0), OpError, "huber: delta .*got 0"),
+        (
+            lambda: losses.mse(Z, Z, sample_weight=[1, 2]),
+            ShapeError,
+            r"shape \(3,\); got sample_weight\(2,\)",
+        ),
+        (
+            lambda: losses.mse(V, V, sample_weight=V),
+            DataError,
+            "mse: .*sum to 0; got 3",
+        ),
+        (
+            lambda: losses.hinge(V, np.array([1, 0, -1])),
+            DataError,
+            "hinge: .*got 0 at row 1.*2 \\* target - 1",
+        ),
+        (
+            lambda: losses.binary_cross_entropy_with_logits(
+                V, V, class_weight=(1, 2, 3)
+            ),
             ShapeError,
             "binary_cross_entropy_with_logits: class_weight is a pair.*got 3 numbers",
         ),
@@ -535,19 +635,109 @@ V = np.zeros(3)
             DataError,
             "binary_cross_entropy: class_weight names classes 0 and 1; got 2",
         ),
-        (lambda: losses.cross_entropy(V, V), ShapeError, r"logits \(n, k\).*prediction\(3,\)"),
-        (lambda: losses.cross_entropy(Z[:, :1], V), ShapeError, "at least 2 classes.*binary_cross_entropy_with_logits"),
-        (lambda: losses.cross_entropy(Z, np.zeros((3, 1), int)), ShapeError, r"target\(3, 1\).*reshape\(-1\)"),
-        (lambda: losses.cross_entropy(Z, np.zeros(4, int)), ShapeError, r"classes \(3,\) or rows \(3, 2\).*target\(4,\)"),
-        (lambda: losses.cross_entropy(Z, V), DtypeError, r"classes are integers; got dtype float64.*astype\(int\)"),
-        (lambda: losses.cross_entropy(Z, np.array([0, 2, 5])), DataError, "from 0 to 1; got 2 at row 1"),
-        (lambda: losses.cross_entropy(Z, np.array([0, 1, -1])), DataError, "got -1 at row 2"),
-        (lambda: losses.cross_entropy(Z, np.zeros(3, int), label_smoothing=1), OpError, "label_smoothing .*got 1"),
-        (lambda: losses.cross_entropy(Z, np.zeros(3, int), class_weight=[1, 2, 3]), ShapeError, r"\(2,\); got class_weight\(3,\)"),
-        (lambda: losses.cross_entropy(Z, np.zeros(3, int), class_weight={7: 1}), DataError, "classes 0 and 1; got 7"),
+        (
+            lambda: losses.cross_entropy(V, V),
+            ShapeError,
+            r"logits \(n, k\).*prediction\(3,\)",
+        ),
+        (
+            lambda: losses.cross_entropy(Z[:, :1], V),
+            ShapeError,
+            "at least 2 classes.*binary_cross_entropy_with_logits",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.zeros((3, 1), int)),
+            ShapeError,
+            r"target\(3, 1\).*reshape\(-1\)",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.zeros(4, int)),
+            ShapeError,
+            r"classes \(3,\) or rows \(3, 2\).*target\(4,\)",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, V),
+            DtypeError,
+            r"classes are integers; got dtype float64.*astype\(int\)",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.array(["no", "yes", "no"])),
+            DtypeError,
+            r"classes are integers; got dtype <U3. Pass np.unique\(target, return_inverse=True\)\[1\]$",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.array([0, 2, 5])),
+            DataError,
+            "from 0 to 1; got 2 at row 1",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.array([0, 1, -1])),
+            DataError,
+            "got -1 at row 2",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.zeros(3, int), label_smoothing=1),
+            OpError,
+            "label_smoothing .*got 1",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.zeros(3, int), class_weight=[1, 2, 3]),
+            ShapeError,
+            r"\(2,\); got class_weight\(3,\)",
+        ),
+        (
+            lambda: losses.cross_entropy(Z, np.zeros(3, int), class_weight={7: 1}),
+            DataError,
+            "classes 0 and 1; got 7",
+        ),
     ],
 )
 def test_a_refusal_says_what_was_expected_and_what_came(call, error, message):
     """Every misuse is one error that names loss, law, operands and remedy."""
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits]
+)
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        ([1, -1, 1], r"got -1 at row 1\. Pass \(target \+ 1\) / 2$"),
+        (tg.Tensor([1.0, -1.0, 1.0]), r"got -1 at row 1\. Pass \(target \+ 1\) / 2$"),
+        ([1, 2, 1], r"got 2 at row 1\. Pass target == 2$"),
+        ([0, 1, 255], r"got 255 at row 2\. For more .* cross_entropy; .* mse$"),
+        ([0.0, -0.25, 0.5], r"got -0.25 at row 1"),
+    ],
+)
+def test_labels_that_would_have_no_least_loss_are_refused(loss, labels, what):
+    """A label outside of 0 to 1, whose loss has no lower bound, is named, with its row."""
+    name = loss.__name__
+    with pytest.raises(
+        DataError, match=rf"^{name}: labels are 0 and 1 \(or between\); {what}"
+    ):
+        loss(V + 0.5, labels)
+    with pytest.raises(DataError, match="at row 1"):
+        loss(Z + 0.5, np.array([[0, 1], [1, -1], [0, 0]]))
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits]
+)
+def test_what_a_refusal_of_labels_advises_is_accepted(loss):
+    """Labels 0 to 1 in any dtype pass, with a rounding error, and so does the advice."""
+    given, truth = np.array([1, -1, 1]), np.array([1, 0, 1])
+    wanted = loss(V + 0.5, truth)
+    for labels in (
+        (given + 1) / 2,
+        given == 1,
+        truth.astype(np.uint8),
+        truth * (1 + 2e-16),
+    ):
+        assert math.isclose(loss(V + 0.5, labels), wanted, rel_tol=1e-14)
+    assert loss(V[:0], V[:0], reduction="sum") == 0
+    names = np.array(["no", "yes", "no"])
+    assert losses.cross_entropy(
+        Z, np.unique(names, return_inverse=True)[1]
+    ) == pytest.approx(math.log(2))

@@ -18,7 +18,8 @@ With weights the mean is the weighted mean, ``sum(w * loss) / sum(w)``, the sum 
 Raises, all of them: `ShapeError` for shapes that differ, ``(n, 1)`` against ``(n,)``
 above all, which NumPy would broadcast to ``(n, n)``; `OpError` for an unknown
 reduction or a prediction that is no array; `DataError` for weights that sum to zero.
-Values are not inspected, except for classes, which are used as positions.
+Values are not inspected, except for labels: a label that is none would make a loss
+that training drives to minus infinity, and a class is used as a position.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """Cross-entropy of labels and logits: ``log(1 + exp(z)) - y z``, in two nodes.
 
-    Accurate for logits of any size; labels are 0 and 1, or probabilities between.
+    Accurate for logits of any size; labels are 0 and 1, or probabilities between, else
+    `DataError` names the first that is neither.
 
     >>> z, y = np.array([0.0, 1000.0]), np.array([1, 0])
     >>> binary_cross_entropy_with_logits(z, y, reduction="none").round(3)
@@ -67,6 +69,7 @@ def binary_cross_entropy_with_logits(
     """
     where = "binary_cross_entropy_with_logits"
     target = _like(prediction, target, where)
+    _refuse_other_labels(target, where)
     losses = ops.logistic_loss(prediction, target)
     if reduction == "mean" and sample_weight is None and class_weight is None:
         return ops.mean(losses)
@@ -87,6 +90,7 @@ def binary_cross_entropy(
     Of a prediction that came from a sigmoid, in any spelling, the logarithms record
     the stable form, so this equals `binary_cross_entropy_with_logits` of its input. Of
     other predictions that are exactly 0 or 1 it gives inf or nan, as the formula does.
+    `DataError` names the first label outside of 0 to 1.
 
     >>> a, y = np.array([0.5, 0.25]), np.array([1, 0])
     >>> binary_cross_entropy(a, y, reduction="none").round(3)
@@ -94,12 +98,42 @@ def binary_cross_entropy(
     """
     where = "binary_cross_entropy"
     y = _like(prediction, target, where)
+    _refuse_other_labels(y, where)
     a = prediction
     positive = ops.multiply(y, ops.log(a))
     negative = ops.multiply(1 - y, ops.log(ops.subtract(1, a)))
     losses = ops.negative(ops.add(positive, negative))
     by_class = _by_two_classes(y, class_weight, where, (0, 1))
     return _reduced(losses, reduction, sample_weight, by_class, where)
+
+
+def _refuse_other_labels(target: Any, where: str) -> None:
+    """Check labels, since the loss of one outside of 0 to 1 has no lower bound."""
+    if isinstance(target, Node) and target.requires_grad:
+        return  # it is computed, and no label of the user's
+    labels = np.asarray(data_of(target))
+    if not labels.size:
+        return
+    low, high = np.minimum.reduce(labels, None), np.maximum.reduce(labels, None)
+    if not (low < 0 or high > 1):
+        return
+    # Mixed labels, share * y + (1 - share) * y, may miss 1 by a rounding.
+    slack = 4 * np.finfo(labels.dtype).eps if labels.dtype.kind == "f" else 0
+    strange = np.argwhere((labels < -slack) | (labels > 1 + slack))
+    if not len(strange):
+        return
+    at = tuple(int(i) for i in strange[0])
+    found = np.unique(labels)
+    if found.tolist() == [-1, 1]:
+        advice = "Pass (target + 1) / 2"
+    elif len(found) == 2:
+        advice = f"Pass target == {found[1]:g}"
+    else:
+        advice = "For more than two classes use cross_entropy; for other numbers, mse"
+    raise DataError(
+        f"{where}: labels are 0 and 1 (or between); got {labels[at]:g} at row "
+        f"{at[0] if at else 0}. {advice}"
+    )
 
 
 def hinge(
@@ -526,9 +560,12 @@ def _classes(labels: np.ndarray, n: int, k: int) -> np.ndarray:
     if labels.dtype.kind == "b":
         labels = labels.astype(np.intp)
     if labels.dtype.kind not in "iu":
+        number = "target.astype(int)"
+        if labels.dtype.kind in "USO":  # names: they have no number of their own
+            number = "np.unique(target, return_inverse=True)[1]"
         raise DtypeError(
             f"cross_entropy: classes are integers; got dtype {labels.dtype}. "
-            "Pass target.astype(int)"
+            f"Pass {number}"
         )
     if n and (
         np.minimum.reduce(labels, None) < 0 or np.maximum.reduce(labels, None) >= k
