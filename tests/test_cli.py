@@ -68,7 +68,7 @@ def tree():
 
 
 def table(path, rows, header=("a", "b", "kind")):
-    with Path(path).open("w", newline="") as file:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([header, *rows])
     return path
@@ -546,7 +546,7 @@ def test_ctrl_c_is_exit_130_with_a_line(call, monkeypatch):
     assert tree() == {}
 
 
-def command(*words, **settings):
+def command(*words, variables=None, **settings):
     """Start the program as a user does."""
     root = str(Path(tinygrad_nn.__file__).parents[1])
     return subprocess.Popen(
@@ -554,7 +554,8 @@ def command(*words, **settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": root},
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": root, **(variables or {})},
         **settings,
     )
 
@@ -601,6 +602,26 @@ def test_predictions_are_those_of_the_model_in_process(call):
         names[i] for i in probabilities.argmax(axis=1)
     ]
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_predictions_are_utf_8_whatever_the_terminal_speaks(call):
+    """Greek class names reach a pipe of another encoding as they reach a file."""
+    rows = [[1, 2, "α"], [2, 1, "β"], [3, 5, "α"], [4, 4, "β"], [2, 2, "α"]]
+    table("gr-ε.csv", rows)
+    for name, encoding in (("a", "ascii"), ("b", "cp1252")):
+        code = {"PYTHONIOENCODING": encoding}
+        words = ("gr-ε.csv", "--target", "kind", *QUICK, "--out", name)
+        process = command("train", *words, variables=code)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        assert out.startswith("gr-\\u03b5.csv: 5 examples")
+        process = command("predict", name, "gr-ε.csv", variables=code)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        call("predict", name, "gr-ε.csv", "--output", "p.csv")
+        assert out == Path("p.csv").read_text(encoding="utf-8")
+        assert out.startswith("prediction,probability_α,probability_β\n")
 
 
 @pytest.mark.usefixtures("pictureless")

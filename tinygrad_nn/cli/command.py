@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 
 from tinygrad_nn.cli.arguments import parser
 from tinygrad_nn.errors import DivergedError, TinygradError
@@ -35,6 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ...
     SystemExit: 2
     """
+    with _any_letter():
+        return _run(arguments)
+
+
+@contextmanager
+def _any_letter() -> Iterator[None]:
+    """Let names of files with letters that the terminal lacks be no error."""
+    out = sys.stdout
+    if not isinstance(out, TextIOWrapper):
+        yield
+        return
+    errors = out.errors
+    out.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        out.reconfigure(errors=errors)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
         options.command(options)

@@ -32,7 +32,8 @@ def predict(directory: str, file: str, output: str | None = None) -> None:
     file : str
         The CSV file; columns are found by name, those not trained on are ignored.
     output : str, optional
-        The file to write, complete or not at all; standard output unless given.
+        The file to write, complete or not at all; standard output unless given. UTF-8
+        either way.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def predict(directory: str, file: str, output: str | None = None) -> None:
     network = read_run(directory, np.random.default_rng(0)).network
     text = _table(network, read_features(file, network.feature_names))
     if output is None:
-        sys.stdout.write(text)
+        _say(text)
         return
     if Path(output).exists() and os.path.samefile(file, output):  # noqa: PTH121
         raise DataError(
@@ -50,6 +51,17 @@ def predict(directory: str, file: str, output: str | None = None) -> None:
         )
     with complete_file(output) as part:
         part.write_bytes(text.encode())
+
+
+def _say(text: str) -> None:
+    """Write UTF-8, as the file that was read, whatever the terminal speaks."""
+    binary = getattr(sys.stdout, "buffer", None)  # a replaced stdout may have none
+    if binary is None:
+        sys.stdout.write(text)
+        return
+    sys.stdout.flush()
+    binary.write(text.encode())
+    binary.flush()
 
 
 def _table(network: Network, X: Array) -> str:
