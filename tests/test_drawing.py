@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.drawing import draw
-from tinygrad_nn.errors import DataError, MissingExtraError, OpError
+from tinygrad_nn.errors import DataError, MissingExtraError, OpError, SaveError
 
 has_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
 
@@ -110,6 +110,45 @@ def test_numbers_are_drawn_as_a_circuit():
     z = x * y + x
     assert label_of(draw(z), "x") == "x input value 2 grad 4"
     assert label_of(draw(z), "z") == "z add = multiply + x value 8 grad 1"
+
+
+MANY = np.arange(30) % 4
+
+
+@pytest.mark.parametrize(
+    ("index", "shown"),
+    [
+        (np.s_[:, 2:], "x[:, 2:]"),
+        (np.s_[:, :2], "x[:, :2]"),
+        (np.s_[::-1], "x[::-1]"),
+        (np.s_[..., None, 1:3:2], "x[..., None, 1:3:2]"),
+        (np.s_[-1, 0], "x[-1, 0]"),
+        (MANY, "x[int (30,)]"),
+        ([0, 2], "x[int (2,)]"),
+        (np.array([True, False, True, False]), "x[mask (4,)]"),
+        ((MANY, np.int64(1)), "x[int (30,), 1]"),
+    ],
+)
+def test_an_index_is_shown_as_it_is_written(index, shown):
+    """Slices, ellipsis, None, positions and masks read alike in tree and picture."""
+    x = tg.Tensor(np.ones((4, 3)), requires_grad=True)
+    drawing = draw(x[index].sum())
+    assert f"getitem = {shown}" in str(drawing)
+    assert any(shown in text for text in labels(drawing).values())
+    slope = tg.gradients(x[index].sum(), [x])[0]
+    assert f"(index={shown[1:]}, shape=(4, 3))" in str(draw(slope))
+
+
+def test_a_number_that_nobody_named_is_drawn_as_a_number():
+    """The 1 with which a gradient begins is a 1, and no datum called data."""
+    x = tg.Tensor(3.0, requires_grad=True)
+    (slope,) = tg.gradients(x**2, [x])
+    drawing = draw(slope)
+    assert "data" not in str(drawing) + drawing.dot
+    assert "1 constant" in {" ".join(t.split()) for t in labels(drawing).values()}
+    assert any(line.endswith("─ constant: 1") for line in str(drawing).splitlines())
+    one = tg.Tensor(1.0)
+    assert "one" in str(draw(x * one))
 
 
 # --- gradients ------------------------------------------------------------------------
@@ -340,10 +379,28 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(SaveError, match=r"cannot write '.*/x.dot': disk full"):
         draw(x * x).save(target)
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.dot"]
+
+
+def test_a_missing_folder_is_named_as_the_user_wrote_it(tmp_path, monkeypatch):
+    """The error names path and folder, and no temporary file of ours."""
+    monkeypatch.chdir(tmp_path)
+    x = tg.Tensor(2.0, requires_grad=True)
+    with pytest.raises(
+        SaveError, match=r"got 'no/x\.dot', .* no folder 'no'"
+    ) as caught:
+        draw(x * x).save("no/x.dot")
+    assert ".part" not in str(caught.value)
+    Path("taken").write_text("a file is no folder")
+    with pytest.raises(SaveError, match=r"no folder 'taken'"):
+        draw(x * x).save("taken/x.dot")
+    Path("here.dot").mkdir()
+    with pytest.raises(SaveError, match=r"cannot write 'here\.dot'"):
+        draw(x * x).save("here.dot")
+    assert {p.name for p in tmp_path.iterdir()} == {"taken", "here.dot"}
 
 
 @pytest.fixture
@@ -392,6 +449,17 @@ def test_what_cannot_be_drawn_is_refused():
     """An array has no graph; a direction is one of two."""
     with pytest.raises(OpError, match="expected Tensors; got ndarray"):
         draw([np.zeros(3)])
+    with pytest.raises(OpError, match="expected Tensors; got ndarray"):
+        draw(np.zeros(3))
+    with pytest.raises(OpError, match="expected Tensors; got float"):
+        draw(2.0)
+    dense = tg.nn.Dense(2, 3, rng=0)
+    for net in (dense, tg.nn.Sequential(dense)):
+        name = type(net).__name__
+        match = rf"got {name}, .*\. Draw the output: tg\.draw\(net\(x\)\)"
+        with pytest.raises(OpError, match=match):
+            draw(net)
+    assert draw(t for t in [tg.Tensor(1.0)])
     with pytest.raises(OpError, match="at least one"):
         draw([])
     with pytest.raises(OpError, match="'LR' or 'TB'"):

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import graphviz
+import numpy as np
 
 from tinygrad_nn import recording
 from tinygrad_nn.drawing.dot import dot_of
 from tinygrad_nn.drawing.names import known_in
 from tinygrad_nn.drawing.scene import Scene, scene_of
 from tinygrad_nn.drawing.tree import tree_of
-from tinygrad_nn.errors import DataError, MissingExtraError, OpError
+from tinygrad_nn.errors import DataError, MissingExtraError, OpError, SaveError
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Drawing", "draw"]
@@ -59,6 +60,8 @@ class Drawing:
         ------
         DataError
             For another suffix.
+        SaveError
+            If the folder is missing, or the file cannot be written.
         MissingExtraError
             If Graphviz's program ``dot`` is not installed; ``.dot`` needs none.
         """
@@ -71,17 +74,19 @@ class Drawing:
             )
         plain = suffix == ".dot"
         content = self.dot.encode() if plain else self._rendered(suffix[1:])
-        handle, temporary = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part"
-        )
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            _write(target, content)
+        except OSError as error:
+            if not target.parent.is_dir():
+                raise SaveError(
+                    f"Drawing.save: expected a folder that exists; got "
+                    f"{str(target)!r}, and there is no folder {str(target.parent)!r}. "
+                    "Make it first"
+                ) from None
+            # The error of the system names the temporary file, which nobody knows.
+            raise SaveError(
+                f"Drawing.save: cannot write {str(target)!r}: {error.strerror or error}"
+            ) from error
         return target
 
     def _rendered(self, form: str) -> bytes:
@@ -116,6 +121,44 @@ class Drawing:
         with suppress(MissingExtraError):
             bundle["image/svg+xml"] = self.svg()
         return bundle
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write a file that appears whole, or not at all."""
+    handle, temporary = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=".part"
+    )
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _outputs(given: Any) -> list[Tensor]:
+    """Return the Tensors to draw, or say what was given instead."""
+    if isinstance(given, Tensor):
+        return [given]
+    if callable(given):  # a layer, a model, a function
+        what = getattr(given, "__name__", type(given).__name__)
+        raise OpError(
+            f"draw: expected Tensors; got {what}, which has no graph until it is "
+            "called. Draw the output: tg.draw(net(x))"
+        )
+    several = isinstance(given, Iterable) and not isinstance(given, np.ndarray)
+    outputs = list(given) if several else [given]
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise OpError(
+                f"draw: expected Tensors; got {type(output).__name__}. Compute with "
+                "Tensors: tg.Tensor(x, requires_grad=True)"
+            )
+    if not outputs:
+        raise OpError("draw: expected at least one Tensor; got none")
+    return outputs
 
 
 def draw(
@@ -164,15 +207,7 @@ def draw(
     │  └─ y: 3 | grad 2
     └─ x: 2 | grad 4
     """
-    outputs = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    for output in outputs:
-        if not isinstance(output, Tensor):
-            raise OpError(
-                f"draw: expected Tensors; got {type(output).__name__}. Compute with "
-                "Tensors: tg.Tensor(x, requires_grad=True)"
-            )
-    if not outputs:
-        raise OpError("draw: expected at least one Tensor; got none")
+    outputs = _outputs(tensors)
     if direction not in _DIRECTIONS:
         raise OpError(f"draw: direction is 'LR' or 'TB'; got {direction!r}")
     frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
+from tinygrad_nn.drawing.values import number
 from tinygrad_nn.tensor import Parameter, Tensor
 
 __all__ = ["Names", "known_in", "leaf_kind"]
@@ -78,12 +79,13 @@ class Names:
     def _number(self, nodes: Iterable[Tensor]) -> None:
         unnamed: dict[str, list[Tensor]] = {}
         for node in nodes:
-            if self.given(node) is None and self._turned(node) is None:
+            named = self.given(node) is not None or self._turned(node) is not None
+            if not named and not self.is_number(node):
                 unnamed.setdefault(_kind(node), []).append(node)
         for kind, members in unnamed.items():
             for i, node in enumerate(members, 1):
-                number = "" if len(members) == 1 else str(i).translate(_LOWERED)
-                self._numbered[node] = kind + number
+                place = "" if len(members) == 1 else str(i).translate(_LOWERED)
+                self._numbered[node] = kind + place
 
     def given(self, value: Any) -> str | None:
         """Return the name that the user gave a node or array, or None."""
@@ -104,7 +106,22 @@ class Names:
 
     def of(self, node: Tensor) -> str:
         """Return the name of a node, a made one where there is none."""
+        if self.is_number(node):
+            return number(node.data[()])
         return self.given(node) or self._turned(node) or self._numbered[node]
+
+    def is_number(self, node: Tensor) -> bool:
+        """Whether a node says nothing but its number: a leaf that no one named.
+
+        Such is the 1 with which a gradient begins, in the graph of a slope.
+        """
+        return (
+            node.op is None
+            and node.ndim == 0
+            and not node.requires_grad
+            and not isinstance(node, Parameter)
+            and self.given(node) is None
+        )
 
     def _turned(self, node: Tensor) -> str | None:
         """Name what is only the transpose of something named: Wᵀ."""
@@ -118,8 +135,8 @@ class Names:
         given = self.given(x)
         if given is not None or not isinstance(x, np.ndarray) or x.ndim == 0:
             return given
-        number = str(len(self._arrays) + 1).translate(_LOWERED)
-        return self._arrays.setdefault(id(x), (x, f"c{number}"))[1]
+        place = str(len(self._arrays) + 1).translate(_LOWERED)
+        return self._arrays.setdefault(id(x), (x, f"c{place}"))[1]
 
 
 def leaf_kind(node: Tensor) -> str:

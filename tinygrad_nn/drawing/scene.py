@@ -15,7 +15,7 @@ import numpy as np
 from tinygrad_nn import graph
 from tinygrad_nn.drawing.formulas import readable
 from tinygrad_nn.drawing.names import Names, leaf_kind
-from tinygrad_nn.drawing.values import number, shortened, summary
+from tinygrad_nn.drawing.values import index_text, number, shortened, summary
 from tinygrad_nn.errors import TinygradError
 from tinygrad_nn.tensor import Parameter, Tensor, gradients
 
@@ -111,6 +111,9 @@ def scene_of(
     homes = _homes(nodes)
     aside = _aside(nodes)
     for node in shown:
+        if names.is_number(node):
+            cards.append(_plain(node, keys[node], homes[node]))
+            continue
         kind = _kind(node, outputs)
         operands = []
         inputs = node.inputs
@@ -139,6 +142,18 @@ def scene_of(
         arrows += _into_hidden(nodes, hidden, keys)
     scalar = all(node.ndim == 0 for node in nodes)
     return Scene(tuple(cards), tuple(arrows), title, note, scalar)
+
+
+def _plain(node: Tensor, key: str, scope: tuple[str, ...]) -> Card:
+    """Draw a number that was made a Tensor, as a seed of gradients is, as a number."""
+    return Card(
+        key,
+        "constant",
+        "",
+        value=tuple(summary(node.data)),
+        grad=("constant",),
+        scope=scope,
+    )
 
 
 def _kind(node: Tensor, outputs: Sequence[Tensor]) -> str:
@@ -221,6 +236,8 @@ def _formula(node: Tensor, operands: Sequence[str]) -> str:
         return ""
     settings = node.settings
     filled = {name: shortened(str(setting), 24) for name, setting in settings.items()}
+    if "index" in settings:
+        filled["index"] = shortened(index_text(settings["index"]))
     if op.variadic:
         filled[op.operands[0]] = shortened(", ".join(operands), 60)
     else:
@@ -228,6 +245,8 @@ def _formula(node: Tensor, operands: Sequence[str]) -> str:
     text = readable(op.formula, filled)
     if node.ndim == 0:
         text = text.replace("⊙", "·")
+    if "index" in settings and "$x[" not in op.formula.template:
+        filled["index"] = f"[{filled['index']}]"
     extra = [
         f"{name}={filled[name]}"
         for name, setting in settings.items()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["number", "shortened", "summary"]
+__all__ = ["index_text", "number", "shortened", "summary"]
 
 _FEW = 6
 _LONGEST = 40
@@ -68,6 +68,36 @@ def summary(value: Any) -> list[str]:
             if count
         ]
     return lines
+
+
+def index_text(index: Any) -> str:
+    """Return what stands in the brackets of ``x[...]``, as its user wrote it.
+
+    >>> index_text((slice(None), slice(2, None)))
+    ':, 2:'
+    >>> index_text((..., None, slice(None, None, -1), 3))
+    '..., None, ::-1, 3'
+    >>> index_text(np.arange(30)), index_text((np.arange(30) > 3, 0))
+    ('int (30,)', 'mask (30,), 0')
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join(_part_of_index(part) for part in parts) or "()"
+
+
+def _part_of_index(part: Any) -> str:
+    if part is None:
+        return "None"
+    if part is Ellipsis:
+        return "..."
+    if isinstance(part, slice):
+        start, stop = ("" if x is None else str(x) for x in (part.start, part.stop))
+        step = "" if part.step is None else f":{part.step}"
+        return f"{start}:{stop}{step}"
+    array = np.asarray(part)
+    if array.ndim == 0:
+        return number(array[()])
+    kind = "mask" if array.dtype.kind == "b" else "int"
+    return f"{kind} {array.shape}"
 
 
 def shortened(name: str, longest: int = _LONGEST) -> str:
