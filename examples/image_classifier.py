@@ -5,6 +5,7 @@ X is (12288, m), Y is (1, m).  Each forward pass is the tutorial's NumPy, given 
 with the gradients it derives by hand as comments.  The images are made up, so that this
 file needs no download: cats are heads with ears, the rest is stripes.
 
+    pip install '.[train]'    # matplotlib, for the figures
     python examples/image_classifier.py --out runs/image_classifier
 """
 

@@ -5,6 +5,7 @@ forward_propagation, compute_cost, backward_propagation, update_parameters, nn_m
 predict); examples lie in columns.  The forward pass is plain NumPy, given Tensors, and
 the notebook's backward_propagation, written by hand, becomes ``cost.backward()``.
 
+    pip install '.[train]'    # matplotlib, for the figures
     python examples/one_hidden_layer.py --out runs/one_hidden_layer
 """
 

@@ -4,6 +4,7 @@ Examples lie in columns: X is (2, m), Y is (1, m), a layer is W @ X + b.  The fo
 pass is the tutorial's NumPy, given Tensors; the gradients that the tutorial derives by
 hand stand beside it as comments, and ``cost.backward()`` computes them.
 
+    pip install '.[train]'    # matplotlib, for the figures
     python examples/planar_flower.py --out runs/planar_flower
 """
 

@@ -4,6 +4,7 @@ Examples lie in columns, parameters are a dictionary W1, b1, ..., WL, bL.  The f
 pass and the cost are the tutorial's lines, given Tensors; its caches and its chain of
 one_layer_backward calls are what ``cost.backward()`` does.
 
+    pip install '.[train]'    # matplotlib, for the figures
     python examples/sigmoid_network.py --out runs/sigmoid_network
 """
 

@@ -5,6 +5,7 @@ is a sigmoid.  The forward pass is the tutorial's NumPy, given Tensors, with the
 gradients it derives by hand as comments.  Then come its further improvements: L2,
 dropout, mini-batches, momentum, RMSProp, Adam, and other starts.
 
+    pip install '.[train]'    # matplotlib, for the figures
     python examples/weather_network.py --out runs/weather_network
 """
 

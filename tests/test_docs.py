@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn import algebra
 from tinygrad_nn.op import REGISTRY
 
 HOME = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def run(page, python):
     for block in python:
         if ">>>" not in block.text:
             code = compile("\n" * block.line + block.text, str(page), "exec")
-            exec(code, names)  # noqa: S102 (the page's own code)
+            exec(code, names)
             continue
         test = parser.get_doctest(block.text, names, page.name, str(page), block.line)
         test.globs = names
@@ -149,13 +150,13 @@ def rows(page):
 
 def slopes(expression, at):
     """Return the gradient of an expression by each variable of the point, in order."""
-    point = eval(f"dict({at})")  # noqa: S307 (the page's own words)
+    point = eval(f"dict({at})")
     variables = {
         name: tg.Tensor(value, requires_grad=True) for name, value in point.items()
     }
     with np.errstate(all="ignore"):  # NumPy warns of what is asked here on purpose
         known = {"np": np, "tg": tg, **variables}
-        out = eval(expression, known)  # noqa: S307 (the page's own words)
+        out = eval(expression, known)
         out.sum().backward()
     return [variable.grad.tolist() for variable in variables.values()]
 
@@ -171,11 +172,77 @@ def test_the_table_is_read():
     assert len(rows("kinks.md")) >= 30
 
 
+SPELLINGS = re.findall(
+    r"^\| `([^`]+)` \| `(tg\.[^`]+)` \|$",
+    (HOME / "docs" / "stability.md").read_text("utf-8"),
+    re.MULTILINE,
+)
+LOGITS = [-1000.0, -40.0, -0.5, 0.0, 2.0, 30.0, 745.0, 1000.0]
+
+
+def spelled(expression, start):
+    """Return value, slope, and slope of the slope, of an expression of ``z``."""
+    z = tg.Tensor(start, requires_grad=True)
+    with np.errstate(all="ignore"):  # the page says what NumPy remarks
+        value = eval(expression, {"np": np, "tg": tg, "z": z})
+        weight = np.linspace(1.0, 2.0, value.size).reshape(value.shape)
+        (slope,) = tg.gradients((value * weight).sum(), [z])
+        (second,) = tg.gradients((slope * slope).sum(), [z], unused="zero")
+    return value.numpy(), slope.numpy(), second.numpy()
+
+
+@pytest.mark.parametrize(("written", "known"), SPELLINGS)
+def test_a_recognised_spelling_is_the_op(written, known):
+    """Value and two slopes are those of the op in its row, for logits up to 1000."""
+    # One by one, and together, which are the sums' own rows.
+    for start in (*([x] for x in LOGITS), LOGITS):
+        # The slope of a slope is a difference; its last digit is the larger's.
+        for got, wanted, last in zip(
+            spelled(written, start),
+            spelled(known, start),
+            (1e-300, 1e-300, 1e-100),
+            strict=True,
+        ):
+            assert np.isfinite(got).all()
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=last)
+
+
+def test_every_rewriting_rule_is_on_the_page(monkeypatch):
+    """The rows of docs/stability.md use every rule that records a stabler op."""
+    rewrite = algebra._rewrite
+    used = set()
+
+    def noted(rule, *rest):
+        used.add(rule)
+        return rewrite(rule, *rest)
+
+    monkeypatch.setattr(algebra, "_rewrite", noted)
+    for written, _ in SPELLINGS:
+        spelled(written, LOGITS)
+    lacking = {rule for rule in algebra.RULES if rule.records is not None} - used
+    assert not lacking, "add a row to docs/stability.md"
+
+
 def test_the_word_list_is_the_registry():
     """Every public op stands in docs/ops.md as it is declared: docs/make_ops.py."""
     page = runpy.run_path(str(HOME / "docs/make_ops.py"))["page"]()
     kept = (HOME / "docs/ops.md").read_text("utf-8")
     assert page == kept, "run: python docs/make_ops.py"
+
+
+@pytest.mark.parametrize(
+    "example", sorted((HOME / "examples").glob("*.py")), ids=lambda path: path.stem
+)
+def test_an_example_says_what_to_install(example):
+    """Where an example imports matplotlib, its docstring names the extra that has it."""
+    tree = ast.parse(example.read_text("utf-8"))
+    imported = {
+        (node.module or "").partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    says = ast.get_docstring(tree) or ""
+    assert ("matplotlib" in imported) == ("pip install '.[train]'" in says)
 
 
 # --- the map ---------------------------------------------------------------------
