@@ -741,3 +741,8 @@ def test_what_a_refusal_of_labels_advises_is_accepted(loss):
     assert losses.cross_entropy(
         Z, np.unique(names, return_inverse=True)[1]
     ) == pytest.approx(math.log(2))
+
+
+def test_looking_around_finds_losses_alone():
+    """`dir` lists the public names, and no import."""
+    assert dir(losses) == sorted(losses.__all__)

@@ -47,6 +47,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """List the losses alone, for those who look around with tab."""
+    return __all__
+
+
 # --- two classes -----------------------------------------------------------------
 
 
