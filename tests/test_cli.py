@@ -560,15 +560,105 @@ def command(*words, variables=None, **settings):
     )
 
 
-def test_a_real_ctrl_c_ends_a_real_run():
-    """The signal ends training in the middle with one line, exit 130 and no file."""
-    process = command("train", "moons", "--epochs", "1000000")
+STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def stopped(monkeypatch, number, calls):
+    """Let a signal come while the loss is computed for the so-many-th time."""
+    import tinygrad_nn.cli.run as module
+
+    fit, left = module.fit, [calls]
+
+    def fit_with_a_signal(model, loss, *rest, **settings):
+        def counted(prediction, target):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), number)
+            return loss(prediction, target)
+
+        return fit(model, counted, *rest, **settings)
+
+    monkeypatch.setattr(module, "fit", fit_with_a_signal)
+
+
+@pytest.mark.usefixtures("pictureless")
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+@pytest.mark.parametrize("calls", [9, 10, 11, 12])
+def test_an_interrupted_run_goes_on_bit_for_bit(call, monkeypatch, number, calls):
+    """Within an epoch or its validation, the last whole epoch is what is kept."""
+    # An epoch of iris in batches of 50 computes the loss 3 times, and once to validate.
+    words = ("--dropout", "0.2", "--batch-size", "50", "--layers", "6", "--quiet")
+    call("train", "iris", *words, "--epochs", "6", "--out", "whole")
+    call("train", "iris", *words, "--epochs", "2", "--out", "two")
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stopped(patch, number, calls)
+        code, out, err = call("train", "iris", *words, "--epochs", "6", "--out", "run")
+    assert (code, out) == (STOPS[number], "")
+    assert err == (
+        "tinygrad-nn: interrupted after epoch 2; go on with --resume --out run\n"
+    )
+    assert signal.getsignal(number) is handler
+    assert {path.name for path in Path("run").iterdir()} == {
+        "model.npz",
+        "history.csv",
+    }
+    assert Path("run/history.csv").read_text() == Path("two/history.csv").read_text()
+    # Up to the epochs that were planned, without a word about them.
+    assert call("train", "iris", "--resume", "--quiet", "--out", "run") == (0, "", "")
+    assert tree_of("run") == tree_of("whole")
+
+
+@pytest.mark.usefixtures("pictureless")
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+def test_a_run_interrupted_in_its_first_epoch_leaves_nothing(call, monkeypatch, number):
+    """No whole epoch, no file and no directory; a resumed run stays what it was."""
+    stopped(monkeypatch, number, 2)
+    words = ("train", "iris", "--quiet", "--layers", "4", "--out", "run")
+    code, _, err = call(*words)
+    assert (code, err) == (STOPS[number], "tinygrad-nn: interrupted\n")
+    assert tree() == {}
+    monkeypatch.undo()
+    call(*words, "--epochs", "1")
+    before = tree()
+    stopped(monkeypatch, number, 2)
+    code, _, err = call("train", "iris", "--resume", "--epochs", "9", "--out", "run")
+    assert (code, err) == (STOPS[number], "tinygrad-nn: interrupted\n")
+    assert tree() == before
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_a_run_interrupted_while_drawing_has_its_model(call, monkeypatch):
+    """All epochs are kept, and the line says what is missing."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinygrad_nn.cli.report.draw", interrupted)
+    code, _, err = call("train", "iris", *QUICK, "--out", "run")
+    assert code == 130
+    assert err.startswith("tinygrad-nn: interrupted after epoch 2; the model is in run")
+    assert call("predict", "run", table("x.csv", [], ("a",)))[0] == 2
+    assert load("run/model.npz").step == 2
+    assert len(read("run/history.csv")) == 2
+
+
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+def test_a_real_signal_ends_a_real_run(number):
+    """Whenever it comes: one line, the exit code, and what the line says is there."""
+    words = ("--epochs", "1000000", "--layers", "4", "--out", "run")
+    process = command("train", "moons", *words)
     process.stdout.readline()
     process.stdout.readline()  # what is trained is said just before training
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "tinygrad-nn: interrupted\n")
-    assert tree() == {}
+    assert (process.returncode, out) == (STOPS[number], "")
+    if err == "tinygrad-nn: interrupted\n":
+        assert tree() == {}
+    else:
+        epoch = load("run/model.npz").step
+        assert err.startswith(f"tinygrad-nn: interrupted after epoch {epoch}; go on")
+        assert len(read("run/history.csv")) == epoch
 
 
 def test_nobody_reading_is_no_traceback(material):
@@ -607,7 +697,7 @@ def test_predictions_are_those_of_the_model_in_process(call):
 @pytest.mark.usefixtures("pictureless")
 def test_predictions_are_utf_8_whatever_the_terminal_speaks(call):
     """Greek class names reach a pipe of another encoding as they reach a file."""
-    rows = [[1, 2, "α"], [2, 1, "β"], [3, 5, "α"], [4, 4, "β"], [2, 2, "α"]]
+    rows = [[1, 2, "δ"], [2, 1, "β"], [3, 5, "δ"], [4, 4, "β"], [2, 2, "δ"]]
     table("gr-ε.csv", rows)
     for name, encoding in (("a", "ascii"), ("b", "cp1252")):
         code = {"PYTHONIOENCODING": encoding}
@@ -621,7 +711,7 @@ def test_predictions_are_utf_8_whatever_the_terminal_speaks(call):
         assert (process.returncode, err) == (0, "")
         call("predict", name, "gr-ε.csv", "--output", "p.csv")
         assert out == Path("p.csv").read_text(encoding="utf-8")
-        assert out.startswith("prediction,probability_α,probability_β\n")
+        assert out.startswith("prediction,probability_β,probability_δ\n")
 
 
 @pytest.mark.usefixtures("pictureless")

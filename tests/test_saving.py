@@ -454,6 +454,16 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
+def test_an_error_names_the_path_that_was_asked_for(tmp_path):
+    """The file that is filled first has a name that no user knows."""
+    for path in (tmp_path / "none" / "p.csv", "/proc/p.csv"):
+        with pytest.raises(OSError, match="No such file") as caught:  # noqa: SIM117
+            with complete_file(path):
+                pass
+        assert caught.value.filename == str(path)
+        assert isinstance(caught.value, FileNotFoundError)
+
+
 @pytest.mark.parametrize("name", ["m", "m.npz", "m.backup", ".hidden", "a b.npz"])
 def test_the_path_is_the_path(tmp_path, name):
     """No suffix is added, and no other file appears."""

@@ -156,7 +156,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add(
         "--resume",
         action="store_true",
-        help="go on with the run in --out, up to a larger --epochs; its settings stay",
+        help="go on with the run in --out, up to a larger --epochs; its settings stay. "
+        "An interrupted run has its last whole epoch to go on from, and goes up to "
+        "the --epochs it was to have",
     )
     add("--quiet", action="store_true", help="print nothing but errors")
     train.set_defaults(command=_train)

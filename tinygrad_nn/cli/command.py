@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 
 from tinygrad_nn.cli.arguments import parser
+from tinygrad_nn.cli.signals import exit_code, heard
 from tinygrad_nn.errors import DivergedError, TinygradError
 
 __all__ = ["main"]
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit code: 0; 1 when training diverged or nobody read the output; 2 for
-        bad input; 130 after Ctrl-C.
+        bad input; 130 after Ctrl-C, 143 after SIGTERM.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ...
     SystemExit: 2
     """
-    with _any_letter():
+    with _any_letter(), heard():
         return _run(arguments)
 
 
@@ -61,9 +62,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         options.command(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "interrupted")
+        return exit_code(stop)
     except DivergedError as error:
         _say(f"error: {error}")
         return 1

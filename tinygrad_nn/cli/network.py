@@ -152,13 +152,17 @@ class Network:
 @final
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run as its directory keeps it."""
+    """A run as its directory keeps it.
+
+    ``planned`` is the number of epochs that an interrupted run was to have.
+    """
 
     network: Network
     settings: Settings
     history: History
     fingerprint: str
     rng: np.random.Generator
+    planned: int | None = None
 
 
 def read_run(directory: str | os.PathLike[str], rng: np.random.Generator) -> Run:
@@ -200,6 +204,7 @@ def read_run(directory: str | os.PathLike[str], rng: np.random.Generator) -> Run
         History(described["history"]),
         described["fingerprint"],
         rng,
+        described.get("planned"),
     )
 
 

@@ -19,7 +19,7 @@ from tinygrad_nn.errors import DivergedError, MissingExtraError
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.training import accuracy, complete_file, r2
 
-__all__ = ["FILES", "Report", "Split"]
+__all__ = ["FILES", "HISTORY", "Report", "Split"]
 
 HISTORY, COST = "history.csv", "cost.png"
 DOT, SVG = "graph.dot", "graph.svg"

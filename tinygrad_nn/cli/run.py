@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
 from tinygrad_nn import losses
 from tinygrad_nn.cli.network import MODEL, Network, Run, read_run
-from tinygrad_nn.cli.report import FILES, Report, Split
+from tinygrad_nn.cli.report import FILES, HISTORY, Report, Split
 from tinygrad_nn.cli.settings import MAKERS, Settings, settle
+from tinygrad_nn.cli.signals import undisturbed
 from tinygrad_nn.cli.sources import examples
 from tinygrad_nn.data import Dataset, Standardizer, train_test_split
 from tinygrad_nn.data.dataset import Array
 from tinygrad_nn.errors import DataError, SaveError
-from tinygrad_nn.training import History, accuracy, fit, load, r2, save
+from tinygrad_nn.training import History, State, accuracy, fit, load, r2, save
 
 __all__ = ["split_of", "train"]
 
@@ -40,12 +44,16 @@ def train(options: Namespace) -> None:
         On bad input, before anything is trained or written.
     DivergedError
         When the loss is no longer finite; nothing is written.
+    KeyboardInterrupt
+        On Ctrl-C and the like, once the last whole epoch is kept: its text says so.
     """
     directory = _directory(options)
     earlier = None
     if options.resume:
         earlier = read_run(directory, np.random.default_rng(0))
-    settings = settle(options, earlier and earlier.settings)
+    settings = settle(
+        options, earlier and earlier.settings, earlier and earlier.planned
+    )
     dataset = examples(options.data, settings.target)
     fingerprint = _fingerprint(dataset)
     if earlier is not None and fingerprint != earlier.fingerprint:
@@ -59,15 +67,21 @@ def train(options: Namespace) -> None:
         network = _network(dataset, split, settings, rng)
         run = Run(network, settings, History(), fingerprint, rng)
     else:
-        run = Run(earlier.network, settings, earlier.history, fingerprint, earlier.rng)
+        run = replace(earlier, settings=settings, planned=None)
     before = Path(directory, MODEL) if options.resume else None
     report = Report(directory, quiet=options.quiet)
     with _made(directory):
         report.begin(dataset, split, run)
-        optimizer = _train(run, split, before, progress=not options.quiet)
-        report.measure(run, split)
-        _keep(directory, run, optimizer)
-        report.end(run, split)
+        optimizer = _optimizer(run, before)
+        whole = _WholeEpoch()
+        try:
+            _train(run, split, optimizer, whole, progress=not options.quiet)
+            report.measure(run, split)
+            _keep(directory, run, optimizer)
+            report.end(run, split)
+        except KeyboardInterrupt as stop:
+            _rescue(directory, run, optimizer, whole, stop)
+            raise
 
 
 def _directory(options: Namespace) -> Path:
@@ -155,14 +169,81 @@ def _network(
     )
 
 
-def _train(
-    run: Run, split: Split[Array], earlier: Path | None, *, progress: bool
-) -> Any:
-    """Train up to the epochs of the settings; return the optimiser."""
-    network, settings = run.network, run.settings
-    optimizer = MAKERS[settings.optimizer](network.model.parameters(), settings.lr)
+def _optimizer(run: Run, earlier: Path | None) -> Any:
+    """Make the optimiser, in the state in which an earlier file has it."""
+    settings, parameters = run.settings, run.network.model.parameters()
+    optimizer = MAKERS[settings.optimizer](parameters, settings.lr)
     if earlier is not None:
         load(earlier, optimizer=optimizer)
+    return optimizer
+
+
+@final
+class _WholeEpoch:
+    """Remembers the last whole epoch, to come back to: a callback of `fit`."""
+
+    def __init__(self) -> None:
+        self._state: tuple[int, Any, Any, Any] | None = None
+
+    def __call__(self, state: State) -> None:
+        if all(map(math.isfinite, state.row.values())):
+            # One assignment, before which or after which a signal may come.
+            self._state = (
+                state.epoch,
+                state.model.state(),
+                state.optimizer.state(),
+                deepcopy(state.rng.bit_generator.state),
+            )
+
+    def restored(self, run: Run, optimizer: Any) -> Run | None:
+        """Return the run as it was after that epoch, None when there was none."""
+        if self._state is None:
+            return None
+        epochs, model, steps, generator = self._state
+        run.network.model.load_state(model)
+        optimizer.load_state(steps)
+        run.rng.bit_generator.state = generator
+        return replace(
+            run,
+            settings=replace(run.settings, epochs=epochs),
+            history=History(run.history.rows[:epochs]),
+            planned=run.settings.epochs,
+        )
+
+
+def _rescue(
+    directory: Path,
+    run: Run,
+    optimizer: Any,
+    whole: _WholeEpoch,
+    stop: KeyboardInterrupt,
+) -> None:
+    """Keep the last whole epoch of an interrupted run, and say so in ``stop``."""
+    with undisturbed():
+        kept = whole.restored(run, optimizer)
+        if kept is None:
+            return
+        _keep(directory, kept, optimizer)
+        kept.history.to_csv(directory / HISTORY)
+    epochs = kept.settings.epochs
+    rest = (
+        f"go on with --resume --out {directory}"
+        if epochs < run.settings.epochs
+        else f"the model is in {directory}, not every picture"
+    )
+    stop.args = (f"interrupted after epoch {epochs}; {rest}",)
+
+
+def _train(
+    run: Run,
+    split: Split[Array],
+    optimizer: Any,
+    whole: _WholeEpoch,
+    *,
+    progress: bool,
+) -> None:
+    """Train up to the epochs of the settings."""
+    network, settings = run.network, run.settings
     X_train, X_test = map(network.inputs.transform, (split.X_train, split.X_test))
     y_train, y_test = map(network.targets, (split.y_train, split.y_test))
     # A loss that overflows is told in a line of ours, not in a warning of NumPy's.
@@ -181,8 +262,8 @@ def _train(
             if network.kind == "regression"
             else {"accuracy": _right},
             history=run.history,
+            callbacks=[whole],
         )
-    return optimizer
 
 
 def _right(prediction: Any, target: Any) -> float:
@@ -199,17 +280,20 @@ def _cost(network: Network, strength: float) -> Callable[[Any, Any], Any]:
 
 def _keep(directory: Path, run: Run, optimizer: Any) -> None:
     """Write the model, from which everything else can be had again."""
+    epochs = run.settings.epochs
+    interrupted = run.planned is not None and run.planned > epochs
     save(
         directory / MODEL,
         run.network.model,
         optimizer,
         run.rng,
-        step=run.settings.epochs,
+        step=epochs,
         extra={
             "program": "tinygrad-nn train",
             "settings": run.settings.to_json(),
             "history": run.history.rows,
             "fingerprint": run.fingerprint,
             **run.network.to_json(),
+            **({"planned": run.planned} if interrupted else {}),
         },
     )

@@ -91,8 +91,12 @@ def learning_rate(optimizer: str) -> float:
     return MAKERS[optimizer].lr
 
 
-def settle(options: Namespace, earlier: Settings | None = None) -> Settings:
+def settle(
+    options: Namespace, earlier: Settings | None = None, planned: int | None = None
+) -> Settings:
     """Complete what the user said by the defaults, or by the run to go on with.
+
+    An interrupted run goes on to the epochs that were planned, unless told otherwise.
 
     Raises
     ------
@@ -108,6 +112,8 @@ def settle(options: Namespace, earlier: Settings | None = None) -> Settings:
     if earlier is None:
         lr = learning_rate(said.get("optimizer", DEFAULTS["optimizer"]))
         return Settings(**{"target": None, "lr": lr, **DEFAULTS, **said})
+    if planned is not None:
+        said = {"epochs": planned, **said}
     kept = asdict(earlier)
     for name, value in said.items():
         if name != "epochs" and value != kept[name]:

@@ -2,8 +2,8 @@
 
 from tinygrad_nn.training.callbacks import Checkpoint, EarlyStopping
 from tinygrad_nn.training.files import complete_file
-from tinygrad_nn.training.loop import State, evaluate, fit
 from tinygrad_nn.training.history import History
+from tinygrad_nn.training.loop import State, evaluate, fit
 from tinygrad_nn.training.metrics import (
     accuracy,
     confusion_matrix,

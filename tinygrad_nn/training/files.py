@@ -55,16 +55,19 @@ def complete_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     part = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     # Made by hand and not by `tempfile`, whose files only their owner can read: the
     # permissions are those that the user's umask gives to any new file.
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield part
         _to_disk(part, os.O_RDWR)
         if permissions is not None:
             part.chmod(permissions)
         os.replace(part, target)  # noqa: PTH105 (as its documentation says: atomic)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
+        if isinstance(error, OSError) and error.filename == os.fspath(part):
+            # Nobody has heard of the other file: name the one that was asked for.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     # The file is complete by now; some systems cannot open or wait for a directory.
     with suppress(OSError):
