@@ -101,6 +101,15 @@ class Line:
         """Number of steps that gave finite values."""
         return len(self._central)
 
+    @property
+    def spread(self) -> float:
+        """How far the two one-sided slopes are apart at the largest step.
+
+        The size of slopes a little beside the point: what a slope that is zero at the
+        point itself, as at the bottom of a square, can be compared with.
+        """
+        return abs(self._jump[0][0]) if self._jump else 0.0
+
     def extend(self) -> bool:
         """Take the next smaller step; False where the function is not finite there."""
         h = _FIRST * 0.25**self._level

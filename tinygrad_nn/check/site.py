@@ -18,7 +18,7 @@ from tinygrad_nn.check.report import worst_verdict
 from tinygrad_nn.check.subject import Claim, Point, Subject
 from tinygrad_nn.check.verdict import NOT_A_MISTAKE, Outcome, judge
 
-__all__ = ["Element", "Finding", "Site", "sizes_of"]
+__all__ = ["Agreement", "Element", "Finding", "Site", "sizes_of"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _TINY = 1e-150
@@ -28,6 +28,7 @@ _SAMPLE = 48
 _NEAR = 2.0**-20
 _ENOUGH = 3  # wrong elements of a parameter, after which the others need no second look
 _WEAK = 1e-3
+_SHARP = 1e-2  # of what would be enough: the bound that is asked for first
 
 Direction = Mapping[int, np.ndarray]
 """By number of the parameter: how far each element moves in a step of 1."""
@@ -48,6 +49,19 @@ class Finding(NamedTuple):
     resolution: float
     elements: Mapping[int, Element]
     cause: str | None = None
+
+
+class Agreement(NamedTuple):
+    """How all parameters together compare with the numbers.
+
+    ``kind`` and ``beyond`` are those of the outcome; ``bound`` is of the slope in a
+    step of the elements' sizes, ``resolution`` relative to the smallest parameter.
+    """
+
+    kind: str
+    bound: float
+    resolution: float
+    beyond: bool = False
 
 
 def sizes_of(x: np.ndarray) -> np.ndarray:
@@ -101,7 +115,7 @@ class Site:
         self._noise = np.zeros(self.centre.shape)
         self._floor = 0.0
         self._confirmed = 0
-        self._rounding: list[np.ndarray] = []
+        self.rounding: list[np.ndarray] = []
         if self.open:
             self._measure(claim)
 
@@ -135,7 +149,7 @@ class Site:
                     change[jump | ~np.isfinite(change)] = 0.0
                     changes[p] = np.maximum(changes[p], change)
         size = float(np.abs(self._cotangent) @ np.abs(self.centre))
-        self._rounding = [
+        self.rounding = [
             4 * c * s
             + (8 * float(np.median(c * s)) if c.size else 0.0)
             + 4 * _EPS * np.abs(g * s)
@@ -165,19 +179,35 @@ class Site:
     def _along(self, direction: Direction, base: Point | None = None) -> _Path:
         return _Path(self._subject, base or self.point, direction)
 
-    def _judge(self, direction: Direction, target: float) -> Outcome:
-        claim = slack = share = 0.0
+    def _judge(
+        self,
+        direction: Direction,
+        target: float,
+        enough: float = 0.0,
+        *,
+        flat: bool = False,
+    ) -> Outcome:
+        claim = slack = share = terms = 0.0
         for p, step in direction.items():
-            claim += float(np.sum(self.gradients[p] * step))
-            part = self._rounding[p] * (step != 0)
+            parts = self.gradients[p] * step
+            claim += float(np.sum(parts))
+            terms += float(np.sum(np.abs(parts)))
+            part = self.rounding[p] * (step != 0)
             slack += float(np.sum(part * part))
-            share = max(share, float(np.linalg.norm(self.gradients[p] * step)))
+            share = max(share, float(np.linalg.norm(parts)))
         along = self._along(direction)
         scale = max(share, abs(claim))
 
         def judged(off: np.ndarray) -> Outcome:
             line = Line(along, self.centre, self._cotangent, off, scale)
-            return judge(line, claim, float(np.sqrt(slack)), target)
+            return judge(
+                line,
+                claim,
+                float(np.sqrt(slack)),
+                target,
+                enough=enough,
+                size=share if flat else np.inf,
+            )
 
         outcome = judged(self._noise)
         convicted = self._confirmed >= _ENOUGH
@@ -193,6 +223,9 @@ class Site:
                 if not self._steady(direction, outcome.value, off):
                     outcome = outcome._replace(kind="outside")
             self._confirmed += outcome.kind == "reject"
+        if outcome.kind == "reject":
+            surely = abs(claim - outcome.value) - outcome.bound - float(np.sqrt(slack))
+            outcome = outcome._replace(beyond=surely > NOT_A_MISTAKE * terms)
         if outcome.kind == "outside" and not self._same_signed(direction):
             return outcome._replace(kind="kink")
         return outcome
@@ -250,22 +283,25 @@ class Site:
 
     # --- judging, from the whole to the element ---
 
-    def agrees(self, directions: int) -> tuple[str, float]:
-        """Judge all parameters at once: the outcome's kind, and its resolution."""
+    def agrees(self, directions: int) -> Agreement:
+        """Judge all parameters at once."""
         seen = [g for p, g in enumerate(self.shares) if p in self.open]
         whole = float(np.linalg.norm(seen))
         counted = [share for share in seen if share > 100 * self._floor]
-        target = min(1e-8 * whole, NOT_A_MISTAKE * min(counted, default=whole))
+        enough = min(1e-8 * whole, NOT_A_MISTAKE * min(counted, default=whole))
         worst = 0.0
         for scale in range(directions):
-            outcome = self._judge(self._direction(self.open, scale % 2), target)
+            direction = self._direction(self.open, scale % 2)
+            outcome = self._judge(direction, _SHARP * enough, enough)
             if outcome.kind != "pass":
-                return outcome.kind, np.inf
+                return Agreement(outcome.kind, np.inf, np.inf, beyond=outcome.beyond)
             worst = max(worst, outcome.bound)
         smallest = min(counted, default=whole)
-        return "pass", worst / smallest if smallest else 0.0
+        return Agreement("pass", worst, worst / smallest if smallest else 0.0)
 
-    def examine(self, parameter: int, *, thorough: bool = True) -> Finding:
+    def examine(
+        self, parameter: int, *, thorough: bool = True, suspect: bool = False
+    ) -> Finding:
         """Judge one parameter.
 
         Parameters
@@ -274,14 +310,22 @@ class Site:
             Its number.
         thorough
             Look at elements also where directions give no reason to.
+        suspect
+            All parameters at once were rejected: then a direction in which no two
+            terms cancel is tried too, and nothing is ``ok`` on a blunt test.
         """
         size = self.gradients[parameter].size
         share = self.shares[parameter]
-        target = 1e-4 * share / np.sqrt(size)
+        enough = 1e-4 * share / np.sqrt(size)
+        target = _SHARP * NOT_A_MISTAKE * share / np.sqrt(size)
         resolution = 0.0
         limited = False
-        for scale in (0, 1):
-            outcome = self._judge(self._direction([parameter], scale), target)
+        for attempt in range(3 if suspect else 2):
+            direction = self._direction([parameter], attempt % 2)
+            if attempt == 2:
+                signs = np.where(self.gradients[parameter] < 0, -1.0, 1.0)
+                direction = {parameter: np.abs(direction[parameter]) * signs}
+            outcome = self._judge(direction, target, enough, flat=True)
             if outcome.kind == "limited":
                 limited = True
             elif outcome.kind != "pass":
@@ -290,11 +334,19 @@ class Site:
         else:
             relative = float(resolution * np.sqrt(size) / share) if share else 0.0
             vanishing = share <= 100 * self._floor
-            weak = limited and relative > _WEAK and not vanishing
+            blunt = relative > NOT_A_MISTAKE if suspect else relative > _WEAK
+            weak = (limited or suspect) and blunt and not vanishing
             return Finding("weak" if weak else "ok", 0.0 if vanishing else relative, {})
         if not thorough and outcome.kind not in ("reject", "outside"):
             return Finding("ok", 0.0, {})
         finding = self._look_closer(parameter, rejected=outcome.kind == "reject")
+        if finding.verdict == "ok" and (suspect or outcome.kind == "reject"):
+            # What was rejected as a whole cannot be right on blunter tests of its
+            # elements.
+            if outcome.beyond:
+                finding = finding._replace(verdict="wrong")
+            elif finding.resolution > NOT_A_MISTAKE:
+                finding = finding._replace(verdict="weak")
         if outcome.kind != "unclear" and finding.verdict == "kink":
             tied = outcome.kind == "outside" or self._ties_exceeded(parameter)
             if tied:
@@ -304,6 +356,11 @@ class Site:
                 )
                 return finding._replace(verdict="wrong", cause=cause)
         return finding
+
+    def convict(self, parameter: int) -> Finding:
+        """Call a parameter wrong, and look for the elements that are."""
+        finding = self._look_closer(parameter, rejected=True)
+        return finding._replace(verdict="wrong")
 
     def _ties_exceeded(self, parameter: int) -> bool:
         """Try more directions at a kink: each one alone sees only some of the ties.
@@ -375,8 +432,9 @@ class Site:
         for step in sorted(steps):
             direction = np.zeros(self.gradients[parameter].shape)
             direction.flat[i] = step
-            target = NOT_A_MISTAKE * largest
-            outcome = self._judge({parameter: direction}, target)
+            enough = NOT_A_MISTAKE * largest
+            target = _SHARP * NOT_A_MISTAKE * max(abs(gradient) * step, 1e-3 * mean)
+            outcome = self._judge({parameter: direction}, min(target, enough), enough)
             verdict = self._verdict(outcome, gradient * step, mean)
             element = Element(verdict, outcome.value / step, outcome.bound / step)
             if verdict == "ok":

@@ -15,6 +15,8 @@ NOT_A_MISTAKE = 1e-6
 
 _SURE = 5.0
 _KINK_LEVELS = 8
+_FLAT = 1e-8
+_PATIENCE = 2
 
 
 class Outcome(NamedTuple):
@@ -29,15 +31,27 @@ class Outcome(NamedTuple):
     * ``"kink"``: slopes differ on the two sides, and the claim lies between them;
     * ``"outside"``: slopes differ on the two sides, and the claim does not lie between;
     * ``"unclear"``: the numbers allow no statement as sharp as was asked for.
+
+    ``beyond`` is true of a rejection by more than `NOT_A_MISTAKE` of all that the claim
+    is summed from: then at least one element of the gradient is wrong by that much.
     """
 
     kind: str
     value: float
     bound: float
     jump: float = 0.0
+    beyond: bool = False
 
 
-def judge(line: Line, claim: float, slack: float, target: float) -> Outcome:
+def judge(
+    line: Line,
+    claim: float,
+    slack: float,
+    target: float,
+    *,
+    enough: float = 0.0,
+    size: float = np.inf,
+) -> Outcome:
     """Compare a claimed slope with estimates from ever smaller steps.
 
     Parameters
@@ -50,6 +64,13 @@ def judge(line: Line, claim: float, slack: float, target: float) -> Outcome:
         What the claim may be off by its own rounding.
     target
         The bound at which agreement is good enough to stop.
+    enough
+        The bound at which agreement is accepted where smaller steps, which were tried,
+        make it no smaller: what is off by less than this is still found where the
+        function is sharp.
+    size
+        Of the claimed gradient. Where it is nothing beside the slopes a little further
+        on, as at an optimum, a bound that is nothing beside them will do.
 
     Examples
     --------
@@ -66,16 +87,26 @@ def judge(line: Line, claim: float, slack: float, target: float) -> Outcome:
         agrees = abs(claim - newest.value) <= newest.bound + slack
         if agrees and newest.bound <= target:
             return Outcome("pass", newest.value, newest.bound)
-        if agrees and line.levels <= 4 and newest.bound <= 2 * line.errors[-1]:
+        best = line.best() or newest
+        if agrees and max(newest.bound, size) <= _FLAT * line.spread:
+            return Outcome("pass", newest.value, newest.bound)
+        noisy = newest.bound <= 2 * line.errors[-1]
+        spent = noisy or newest.last - best.last >= _PATIENCE
+        if agrees and spent and _accepted(best, claim, slack, enough):
+            return Outcome("pass", best.value, best.bound)
+        if agrees and noisy and line.levels <= 4:
             return Outcome("limited", newest.value, newest.bound)
         if _rejected(line, claim, slack):
-            best = line.best() or newest
             return Outcome("reject", best.value, best.bound)
         if line.levels >= _KINK_LEVELS and line.kinked():
             between = _between(line, claim, slack)
             if between is not None and (between.kind == "kink" or line.exhausted):
                 return between
-    return _undecided(line, claim, slack)
+    return _undecided(line, claim, slack, enough)
+
+
+def _accepted(best: Estimate, claim: float, slack: float, enough: float) -> bool:
+    return best.bound <= enough and abs(claim - best.value) <= best.bound + slack
 
 
 def _rejected(line: Line, claim: float, slack: float) -> bool:
@@ -127,7 +158,7 @@ def _between(line: Line, claim: float, slack: float) -> Outcome | None:
     return Outcome(kind, middle, 0.5 * abs(jump) + bound, jump)
 
 
-def _undecided(line: Line, claim: float, slack: float) -> Outcome:
+def _undecided(line: Line, claim: float, slack: float, enough: float) -> Outcome:
     best = line.best()
     if best is None:
         return Outcome("unclear", np.nan, np.inf)
@@ -135,7 +166,8 @@ def _undecided(line: Line, claim: float, slack: float) -> Outcome:
         between = _between(line, claim, slack)
         if between is not None:
             return between
-    return Outcome("unclear", best.value, best.bound)
+    kind = "pass" if _accepted(best, claim, slack, enough) else "unclear"
+    return Outcome(kind, best.value, best.bound)
 
 
 def _by_bound(estimate: Estimate) -> float:
