@@ -563,7 +563,7 @@ def test_faults_of_the_engine_are_noticed(monkeypatch, record_property):
             node._grad = aliased.latest
 
     def in_place(node, g, old):
-        g = np.array(np.broadcast_to(g, node._data.shape))
+        g = np.array(np.broadcast_to(g, node._value.shape))
         if old is None:
             node._grad = g
         else:
@@ -571,7 +571,7 @@ def test_faults_of_the_engine_are_noticed(monkeypatch, record_property):
             node._grad = old
 
     def forgetful(node, g, old):
-        node._grad = np.array(np.broadcast_to(g, node._data.shape))
+        node._grad = np.array(np.broadcast_to(g, node._value.shape))
 
     for fault in (aliased, in_place, forgetful):
         with monkeypatch.context() as patch:

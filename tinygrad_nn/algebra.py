@@ -21,13 +21,14 @@ operand and so nothing older.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn import ops
+from tinygrad_nn import graph, ops, shapes
 from tinygrad_nn.op import (
     Form,
     Node,
@@ -91,6 +92,7 @@ RULES = (
     Rule("subtract", ("0", ANY), "-x"),
     Rule("exp", (ANY,), "exp(x)"),
     Rule("exp", ("-x",), "exp(-x)"),
+    Rule("power", ("e", ANY), "exp(x)"),
     Rule("add", ("1", "exp(x)"), "1+exp(x)"),
     Rule("add", ("exp(x)", "1"), "1+exp(x)"),
     Rule("add", ("1", "exp(-x)"), "1+exp(-x)"),
@@ -153,7 +155,7 @@ RULES = (
 )
 
 Table = dict[tuple[str, ...], Rule]
-_NUMBERS: dict[float, str] = {1: "1", 0: "0", -1: "-1"}
+_NUMBERS: dict[float, str] = {1: "1", 0: "0", -1: "-1", math.e: "e"}
 _Form = partial(tuple.__new__, Form)  # a third of the time of Form(...)
 _Written = partial(tuple.__new__, Written)
 _SIGMOID = op_of(ops.sigmoid)
@@ -162,11 +164,16 @@ _LONGEST = 5
 """Ops in the longest pattern, below the op that asks: 1 - 1 / (1 + exp(-z))."""
 
 
-def _number(x: Any) -> str:
-    """Name a constant operand by the number that it is, or as anything."""
+def _number(x: Any, y: Node) -> str:
+    """Name a constant operand by the number that it is, or as anything.
+
+    A NumPy scalar of a wider dtype than the other operand's is more than its number.
+    """
     if x.__class__ in (int, float, bool):
         return _NUMBERS.get(x, ANY)
-    return ANY if np.ndim(x) else _NUMBERS.get(data_of(x).item(), ANY)
+    if np.ndim(x) or np.result_type(x, y._value) != y._value.dtype:
+        return ANY
+    return _NUMBERS.get(x.item(), ANY)
 
 
 def form_of(node: Node, depth: int = _LONGEST) -> Form | None:
@@ -189,9 +196,15 @@ def form_of(node: Node, depth: int = _LONGEST) -> Form | None:
             return None
         if depth == _LONGEST:
             node._form = form
-    if form.kind is NONE or form.operand._order > node._order:
+    if form.kind is NONE or _changed_since(form.operand, node._order):
         return None
     return form
+
+
+def _changed_since(x: Node, order: int) -> bool:
+    if x._op is not None and x._op.kind in ("movement", "indexing"):
+        x = graph.owner(x)
+    return x._order > order
 
 
 def _unary_form(table: Table) -> Callable[..., Any]:
@@ -228,7 +241,7 @@ def _binary_form(table: Table) -> Callable[..., Any]:
         if of_any:
             first = isinstance(x, Node)
             if not (first and isinstance(y, Node)):
-                number = _number(y if first else x)
+                number = _number(y, x) if first else _number(x, y)
                 found = table.get((ANY, number) if first else (number, ANY))
                 if found is not None:
                     return _Form((found.form, x if first else y, None, None))
@@ -253,7 +266,7 @@ def _match(
             return None, None
         return table.get((left.kind, form.kind)), form
     first = isinstance(x, Node)
-    number = _number(y if first else x)
+    number = _number(y, x) if first else _number(x, y)
     if number is ANY:
         return None, None
     form = form_of(x if first else y, depth)
@@ -288,7 +301,8 @@ def _rewrite(rule: Rule, op: Op, inputs: tuple[Any, ...], form: Any) -> Node | N
     z = form.operand
     options = form.settings
     if options and rule.op == "divide":
-        if not options["keepdims"] and options["axis"] is not None:
+        gone = shapes.reduced_axes(z._value.ndim, options["axis"])
+        if not options["keepdims"] and gone != tuple(range(len(gone))):
             return None  # e / e.sum(axis) broadcasts along another axis than it sums
         options = {"axis": options["axis"]}
     records = rule.records
@@ -314,7 +328,7 @@ def _bare(x: Node) -> Node:
     if current().records or (x._op is None and x._form is None):
         return x
     copy = type(x).__new__(type(x))
-    copy._data = x._data
+    copy._value = x._value
     copy._op = copy._form = copy._code = None
     copy._lasti = -1
     copy._order = x._order

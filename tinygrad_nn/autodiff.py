@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph, recording
-from tinygrad_nn.errors import GradientError, MutationError, NoPathError, ShapeError
+from tinygrad_nn.errors import DtypeError, GradientError, MutationError, NoPathError, ShapeError
 from tinygrad_nn.op import MANY, Array, Node, Op, checksums, data_of, inputs_of
 from tinygrad_nn.ops import (
     add,
@@ -73,7 +73,7 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
 
 
 def _deposit(node: Node, g: Array, old: Array | None) -> None:
-    value = node._data
+    value = node._value
     if value.dtype.kind != "f":
         raise GradientError(
             f"backward: only real floating values have a gradient; got {value.dtype}"
@@ -139,7 +139,7 @@ def _pull_arrays(
         if g is None:
             continue
         op: Op = node._op  # type: ignore[assignment]
-        out = node._data
+        out = node._value
         if retain:
             inner[node] = g
         if not op.pointwise and g.shape != out.shape:
@@ -147,7 +147,7 @@ def _pull_arrays(
         arity = op.arity
         if arity == 1:
             x = node._x
-            a = x._data
+            a = x._value
             if op.defaults:
                 if op.kind == "indexing" and np.not_equal(a, a).any():
                     raise _PoisonedError  # the nan may be among what was not picked
@@ -168,8 +168,8 @@ def _pull_arrays(
             x = node._x
             y = node._y
             leads = node._leads
-            a = x._data if leads & 1 or isinstance(x, Node) else x
-            b = y._data if leads & 2 or isinstance(y, Node) else y
+            a = x._value if leads & 1 or isinstance(x, Node) else x
+            b = y._value if leads & 2 or isinstance(y, Node) else y
             if g.shape != out.shape and not _fills(a, b, leads, out.shape):
                 g = np.broadcast_to(g, out.shape)
             if leads & 1:
@@ -222,7 +222,7 @@ def _fills(a: Array, b: Array, leads: int, shape: Shape) -> bool:
 def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     """Pull through an op of three operands or more."""
     inputs = node._x
-    out = node._data
+    out = node._value
     values = [data_of(x) for x in inputs]
     if op.paths is not None:
         for value in values:
@@ -250,10 +250,8 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
 
 def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
     """Undo the broadcasting of an operand, and give its gradient its dtype."""
-    if (
-        share.__class__ is value.dtype.type
-        and (op.pointwise or op.kind == "reduction")
-        and (out.shape == value.shape or not op.pointwise)
+    if share.__class__ is value.dtype.type and (
+        out.shape == value.shape if op.pointwise else _summed_up(op, out)
     ):
         return share  # one number for all
     if not hasattr(share, "dtype"):
@@ -268,13 +266,17 @@ def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
         # one operand only: it stands for an array of the result's shape too.
         share = _repeated(share, shape, out.shape, op)
     if share.shape != shape and not (
-        share.ndim == 0
-        and (op.pointwise or (op.kind == "reduction" and out.ndim == 0))
+        share.ndim == 0 and (op.pointwise or _summed_up(op, out))
     ):
         share = _unbroadcast(share, shape, op)
     if share.dtype != value.dtype:
         share = share.astype(value.dtype)
     return share
+
+
+def _summed_up(op: Op, out: Array) -> bool:
+    """Whether everything was reduced to one number, so that its g fits them all."""
+    return op.kind == "reduction" and out.ndim == 0
 
 
 @lru_cache(4096)
@@ -344,12 +346,13 @@ def _hidden_gradients(
     if not hidden:
         return {}
     with recording.no_grad(), np.errstate(all="ignore"):
-        return _values(pull(root, _plain(root, seed), hidden, how=graph.written))
+        seed = _plain(root, seed)
+        return _values(pull(root, seed, hidden, careful=True, how=graph.written))
 
 
 def _plain(root: Node, seed: Array) -> Node:
     node = type(root).__new__(type(root))
-    node._data = seed
+    node._value = seed
     node._op = node._form = node._code = None
     node._lasti = -1
     node._order = recording.tick()
@@ -392,7 +395,7 @@ def pull(
     for node in order:
         if (
             node not in leads
-            and node._data.dtype.kind == "f"  # integers are flat: no gradient passes
+            and node._value.dtype.kind == "f"  # integers are flat: no gradient passes
             and any(isinstance(x, Node) and x in leads for x in how(node)[1])
         ):
             leads.add(node)
@@ -476,9 +479,9 @@ def _path(
         moved = where(live, ones, 0.0) if live is not None else ones
         values = [data_of(x) for x in inputs]
         back = (
-            op.rules(moved, node._data, *values, **settings)[i]
+            op.rules(moved, node._value, *values, **settings)[i]
             if op.variadic
-            else op.rules[i](moved, node._data, *values, **settings)
+            else op.rules[i](moved, node._value, *values, **settings)
         )
         return not_equal(back, 0)
     if op.kind == "reduction" and "keepdims" in settings:
@@ -487,8 +490,13 @@ def _path(
         if live is None:
             return here
         shape = np.shape(data_of(inputs[i]))
-        spread_out = spread(live, shape, settings["axis"], settings["keepdims"])
+        axis = settings.get("axis")
+        spread_out = spread(live, shape, axis, settings["keepdims"])
         return spread_out if here is None else logical_and(spread_out, here)
+    if op.kind == "reduction" and live is not None and "axis" in settings:
+        # As in a softmax: every element of a row reaches all of its row, and no other.
+        row = sum(live, settings["axis"], True)
+        return broadcast_to(not_equal(row, 0), size)
     return None
 
 
@@ -496,14 +504,14 @@ def _fit_recorded(
     share: Any, mask: Any, x: Node, node: Node, op: Op
 ) -> tuple[Any, Any]:
     """Undo broadcasting and keep the dtype, as recorded ops."""
-    value = x._data
+    value = x._value
     shape = np.shape(value)
     have = np.shape(data_of(share))
     if have != shape:
         if len(have) < len(shape):
             if have and not op.pointwise:
                 raise _misshapen(have, shape, op)
-            have = np.shape(node._data)
+            have = np.shape(node._value)
             share = add(share, np.zeros(have, np.asarray(value).dtype))
         axes = _folded_axes(have, shape, op)
         share = reshape(sum(share, axes), shape)
@@ -528,19 +536,19 @@ def gradients(
     seed = grad_output
     if not isinstance(seed, Node):
         seed = _plain(output, _seed(output, grad_output))
-    elif seed._data.shape != output._data.shape:
+    elif seed._value.shape != output._value.shape:
         raise ShapeError(
             f"gradients: expected grad_output of the output's shape "
-            f"{output._data.shape}; got {seed._data.shape}"
+            f"{output._value.shape}; got {seed._value.shape}"
         )
     for x in inputs:
-        if x._data.dtype.kind != "f":
+        if x._value.dtype.kind != "f":
             raise GradientError(
                 f"gradients: only real floating inputs have a gradient; "
-                f"got {x._data.dtype}{_title(x)}"
+                f"got {x._value.dtype}{_title(x)}"
             )
-    if seed._data.dtype != output._data.dtype:
-        seed = astype(seed, output._data.dtype)
+    if seed._value.dtype != output._value.dtype:
+        seed = astype(seed, output._value.dtype)
     order = graph.ancestors([output])
     _refuse_changed([node for node in order if node._op is not None])
     hidden = graph.bypassed(order)
@@ -554,13 +562,13 @@ def gradients(
             found = pull(output, seed, stable, careful=True)
     if plain:
         with np.errstate(all="ignore"):
-            found.update(pull(output, seed, plain, how=graph.written))
+            found.update(pull(output, seed, plain, careful=True, how=graph.written))
     results = []
     for position, x in enumerate(inputs):
         if x in found:
             results.append(found[x])
         elif unused == "zero":
-            results.append(_plain(output, np.zeros(np.shape(x._data), x._data.dtype)))
+            results.append(_plain(output, np.zeros(np.shape(x._value), x._value.dtype)))
         else:
             raise NoPathError(
                 f"gradients: the output does not depend on input {position}"
@@ -574,7 +582,7 @@ def gradients(
 
 def _seed(root: Node, grad_output: Array | None) -> Array:
     """Cotangent to start from: given, or 1 for an output of one element."""
-    value = root._data
+    value = root._value
     if value.dtype.kind != "f":
         raise GradientError(
             f"backward: only real floating outputs have a gradient; got {value.dtype}"
@@ -587,7 +595,13 @@ def _seed(root: Node, grad_output: Array | None) -> Array:
             )
         one = value.dtype.type(1)
         return np.full(value.shape, one) if value.ndim else one
-    seed = np.array(data_of(grad_output), value.dtype)
+    try:
+        seed = np.array(data_of(grad_output), value.dtype)
+    except (TypeError, ValueError):
+        raise DtypeError(
+            "backward: expected grad_output of real numbers; got "
+            f"{type(grad_output).__name__}"
+        ) from None
     if seed.shape != value.shape:
         raise ShapeError(
             f"backward: expected grad_output of the output's shape {value.shape}; "
@@ -600,11 +614,14 @@ def _refuse_changed(nodes: Sequence[Node]) -> None:
     """Raise where a saved value changed after the op had used it."""
     if not nodes:
         return
-    if recording.latest_change > nodes[-1]._order or recording.latest_change > nodes[0]._order:
+    if recording.latest_change > min(nodes[0]._order, nodes[-1]._order):
         for node in nodes:
             op: Op = node._op  # type: ignore[assignment]
-            for i, x in enumerate(inputs_of(node)):
-                if isinstance(x, Node) and x._order > node._order and i in op.saved:
+            for i, operand in enumerate(inputs_of(node)):
+                if i not in op.saved or not isinstance(operand, Node):
+                    continue
+                x = graph.owner(operand)
+                if x._order > node._order:
                     raise MutationError(
                         f"backward: {op.name} at {graph.line(node)} had saved the value "
                         f"of its operand{_title(x)}, which was changed at "
@@ -615,7 +632,7 @@ def _refuse_changed(nodes: Sequence[Node]) -> None:
         for node in nodes:
             sums = getattr(node, "_sums", None)
             if sums is not None and sums != checksums(
-                node._op, inputs_of(node), node._data  # type: ignore[arg-type]
+                node._op, inputs_of(node), node._value  # type: ignore[arg-type]
             ):
                 raise MutationError(
                     f"backward: {node._op.name} at {graph.line(node)} had saved a "  # type: ignore[union-attr]

@@ -88,8 +88,8 @@ def dot(x: Array, y: Array) -> Array:
     >>> dot(-1, np.array([1.0, 2.0]))
     array([-1., -2.])
     """
-    left = x._data.ndim if isinstance(x, Node) else np.ndim(x)
-    right = y._data.ndim if isinstance(y, Node) else np.ndim(y)
+    left = x._value.ndim if isinstance(x, Node) else np.ndim(x)
+    right = y._value.ndim if isinstance(y, Node) else np.ndim(y)
     if left == 0 or right == 0:
         return ops.multiply(x, y)
     if right <= 2:

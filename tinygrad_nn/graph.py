@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of
 from tinygrad_nn.recording import Line, line_of
 
@@ -15,6 +17,7 @@ __all__ = [
     "line",
     "name",
     "nodes",
+    "owner",
     "scope",
     "source",
     "written",
@@ -91,6 +94,18 @@ def name(node: Node) -> str | None:
 def scope(node: Node) -> str | None:
     """Return the path of the layer in which a node was recorded, or None."""
     return getattr(node, "_scope", None)
+
+
+def owner(x: Node) -> Node:
+    """Return the node whose memory a node shows: itself, or what it is a view of."""
+    while (
+        x._op is not None
+        and x._op.kind in ("movement", "indexing")
+        and isinstance(x._x, Node)
+        and np.may_share_memory(x._value, x._x._value)
+    ):
+        x = x._x
+    return x
 
 
 def line(node: Node) -> Line | None:

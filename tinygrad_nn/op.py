@@ -82,11 +82,11 @@ class Node:
     __slots__ = (
         "__weakref__",
         "_code",  # the user's line: code object and instruction
-        "_data",  # the value: an ndarray, or a NumPy scalar for 0-d results
+        "_value",  # the value: an ndarray, or a NumPy scalar for 0-d results
         "_form",  # what the value is known to equal (a Form), or None
         "_grad",
         "_lasti",
-        "_leads",  # bits: operand 0, 1 require a gradient (1 for any of three and more)
+        "_leads",  # a bit for each operand that requires a gradient
         "_name",
         "_op",  # the op that made it; None for a leaf
         "_order",  # time of recording; for a leaf, of its latest change
@@ -100,7 +100,7 @@ class Node:
     )
 
     _code: CodeType | None
-    _data: Any
+    _value: Any
     _form: Form | None
     _grad: Any
     _lasti: int
@@ -263,7 +263,7 @@ class Op:
             return UnsupportedError(f"{title}: {wrong}; got {got}")
         if isinstance(error, TypeError):
             return UnsupportedError(f"{title}: {error}; got {got}")
-        return ShapeError(f"{title}: {error}; got {got}")
+        return OpError(f"{title}: {error}; got {got}")
 
     def _names(self, inputs: Sequence[Any]) -> Sequence[str]:
         if len(self.operands) == len(inputs):
@@ -305,7 +305,7 @@ def op_of(function: Callable[..., Any]) -> Op:
 
 def data_of(value: Any) -> Any:
     """Return the plain value of an operand: a node's data, or the constant itself."""
-    return value._data if isinstance(value, Node) else value
+    return value._value if isinstance(value, Node) else value
 
 
 def inputs_of(node: Node) -> tuple[Any, ...]:
@@ -425,6 +425,9 @@ def _declare(function: Callable[P, R], **facts: Any) -> Callable[P, R]:
     call.__wrapped__ = function  # type: ignore[attr-defined]
     call.op = op  # type: ignore[attr-defined]
     op.call = call
+    known = REGISTRY.get(op.name)
+    if known is not None and known.function.__module__.startswith("tinygrad_nn.ops."):
+        raise OpError(f"{op.name}: there is an op of this name. Give yours another")
     REGISTRY[op.name] = op
     return call
 
@@ -561,7 +564,7 @@ def record(
 ) -> Node:
     """Make the node of an op of any arity; the quick recorders do the same inline."""
     node = _new(_result)
-    node._data = value
+    node._value = value
     node._form = form
     node._order = _tick()
     mode = _current()
@@ -636,13 +639,13 @@ def _unary(op: Op) -> Callable[..., Any]:
             if stable is not None:
                 return stable
         try:
-            value = body(x._data)
+            value = body(x._value)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), _NO_SETTINGS) from None
         if _current() is not _PLAIN:
             return record(op, value, (x,), _NO_SETTINGS)
         node = _new(_result)
-        node._data = value
+        node._value = value
         node._op = op
         node._x = x
         node._form = None
@@ -666,17 +669,17 @@ def _binary(op: Op) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         if isinstance(x, Node):
-            left = x._data
+            left = x._value
             leads: int = x.requires_grad
             if isinstance(y, Node):
-                right = y._data
+                right = y._value
                 if y.requires_grad:
                     leads += 2
             else:
                 right = y = _constant(y, op)
         elif isinstance(y, Node):
             left = x = _constant(x, op)
-            right = y._data
+            right = y._value
             leads = y.requires_grad + y.requires_grad
         else:
             if isinstance(x, _SEQUENCES) or isinstance(y, _SEQUENCES):
@@ -693,7 +696,7 @@ def _binary(op: Op) -> Callable[..., Any]:
         if _current() is not _PLAIN:
             return record(op, value, (x, y), _NO_SETTINGS)
         node = _new(_result)
-        node._data = value
+        node._value = value
         node._op = op
         node._x = x
         node._y = y
@@ -723,13 +726,13 @@ def _unary_with_settings(op: Op) -> Callable[..., Any]:
         if not isinstance(x, Node):
             return body(x, **settings)
         try:
-            value = body(x._data, **settings)
+            value = body(x._value, **settings)
         except (TypeError, ValueError, IndexError) as error:
             raise op.explain(error, (x,), settings) from None
         if _current() is not _PLAIN:
             return record(op, value, (x,), settings)
         node = _new(_result)
-        node._data = value
+        node._value = value
         node._op = op
         node._x = x
         node._settings = settings

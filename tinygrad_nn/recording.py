@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import count
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+
+from tinygrad_nn.errors import UnsupportedError
 
 __all__ = [
     "OURS",
@@ -113,6 +116,9 @@ def line_of(code: CodeType | None, instruction: int) -> Line | None:
     return Line(code.co_filename, number, code.co_name)
 
 
+_IN_PIECES = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
+
 class _Switch(ContextDecorator):
     """A change of mode: ``with`` it, or decorate a function with it."""
 
@@ -120,6 +126,15 @@ class _Switch(ContextDecorator):
 
     def __init__(self, change: Callable[[Mode], Mode]) -> None:
         self._change = change
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function; a generator or coroutine runs in pieces, and cannot be."""
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & _IN_PIECES:
+            raise UnsupportedError(
+                "no_grad: a generator or coroutine is not decorated. Write `with` inside"
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         """Switch the mode of this context."""

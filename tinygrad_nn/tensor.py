@@ -31,7 +31,7 @@ del algebra  # imported for what it registers
 def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
     """Return data as a real array, sharing memory where NumPy can."""
     if isinstance(data, Node):
-        data = data._data
+        data = data._value
     if hasattr(data, "mask"):  # np.ma itself would be a slow import
         raise DtypeError(
             "Tensor: expected an array of numbers; got a masked array. Fill the gaps "
@@ -119,7 +119,7 @@ class Tensor(Node):
     ) -> None:
         if isinstance(data, Tensor):
             data._refuse_leaving(type(self).__name__, ".detach()")
-        self._data = _read(data, dtype, requires_grad=requires_grad)
+        self._value = _read(data, dtype, requires_grad=requires_grad)
         self.requires_grad = requires_grad
         self._op = None
         self._form = None
@@ -136,9 +136,9 @@ class Tensor(Node):
     @property
     def data(self) -> np.ndarray:
         """The value, an ndarray; assign to it to change a leaf."""
-        value = self._data
+        value = self._value
         if value.__class__ is not np.ndarray:
-            value = self._data = np.asarray(value)
+            value = self._value = np.asarray(value)
         return value  # type: ignore[no-any-return]
 
     @data.setter
@@ -149,14 +149,14 @@ class Tensor(Node):
                 f"(recorded at {graph.line(self)}). Assign to a leaf and compute again"
             )
         new = _read(value, None, requires_grad=self.requires_grad)
-        if new.shape != self._data.shape:
+        if new.shape != self._value.shape:
             raise ShapeError(
-                f"data: expected shape {self._data.shape}{self._title()}; "
+                f"data: expected shape {self._value.shape}{self._title()}; "
                 f"got {new.shape}. Make a new Tensor for another shape"
             )
-        if new.dtype != self._data.dtype:
-            new = new.astype(self._data.dtype)
-        self._data = new
+        if new.dtype != self._value.dtype:
+            new = new.astype(self._value.dtype)
+        self._value = new
         self._form = None
         self._mark_changed()
 
@@ -172,10 +172,10 @@ class Tensor(Node):
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None:
-            value = np.array(value, self._data.dtype)
-            if value.shape != self._data.shape:
+            value = np.array(value, self._value.dtype)
+            if value.shape != self._value.shape:
                 raise ShapeError(
-                    f"grad: expected shape {self._data.shape}{self._title()}; "
+                    f"grad: expected shape {self._value.shape}{self._title()}; "
                     f"got {value.shape}"
                 )
         self._grad = value
@@ -213,25 +213,25 @@ class Tensor(Node):
     @property
     def shape(self) -> Shape:
         """Sizes of the axes."""
-        shape: Shape = self._data.shape
+        shape: Shape = self._value.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the elements."""
-        dtype: np.dtype[Any] = self._data.dtype
+        dtype: np.dtype[Any] = self._value.dtype
         return dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        ndim: int = self._data.ndim
+        ndim: int = self._value.ndim
         return ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        size: int = self._data.size
+        size: int = self._value.size
         return size
 
     @property
@@ -266,10 +266,10 @@ class Tensor(Node):
         backward after that replaces them, so ``zero_grad`` cannot be forgotten.
         """
         if not self.requires_grad:
-            if self._data.dtype.kind != "f":
+            if self._value.dtype.kind != "f":
                 raise GradientError(
                     "backward: only what is floating requires a gradient; got "
-                    f"{self._data.dtype}{self._title()}"
+                    f"{self._value.dtype}{self._title()}"
                 )
             raise GradientError(
                 f"backward: nothing here requires a gradient{self._title()}. "
@@ -283,8 +283,12 @@ class Tensor(Node):
         self._grad = None
 
     def detach(self) -> Tensor:
-        """Return the same value as a leaf without a gradient; memory is shared."""
-        return Tensor(self.data, name=graph.name(self))
+        """Return a copy of the value as a leaf without a gradient.
+
+        A copy, because an optimiser changes parameters in place: what was computed
+        from the detached value keeps it.
+        """
+        return Tensor(self.data.copy(), name=graph.name(self))
 
     # --- leaving the graph ---
 
@@ -294,11 +298,11 @@ class Tensor(Node):
 
     def item(self) -> Any:
         """Return the value of a single element as a Python number."""
-        return self._data.item()
+        return self._value.item()
 
     def tolist(self) -> Any:
         """Return the value as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._value.tolist()
 
     def copy(self) -> Tensor:
         """Return a copy of the value, recorded."""
@@ -320,35 +324,35 @@ class Tensor(Node):
     def __float__(self) -> float:
         """Refuse to drop a gradient silently."""
         self._refuse_leaving("float", ".item()")
-        return float(self._data)
+        return float(self._value)
 
     def __int__(self) -> int:
         """Refuse to drop a gradient silently."""
         self._refuse_leaving("int", ".item()")
-        return int(self._data)
+        return int(self._value)
 
     def __index__(self) -> int:
         """Return an integer that is a constant."""
         self._refuse_leaving("index", ".item()")
-        return self._data.__index__()  # type: ignore[no-any-return]
+        return self._value.__index__()  # type: ignore[no-any-return]
 
     def __bool__(self) -> bool:
         """Return the truth of a single element; control flow is not recorded."""
-        return bool(self._data)
+        return bool(self._value)
 
     def __len__(self) -> int:
         """Return the size of the first axis."""
-        return len(self._data)
+        return len(self._value)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Walk along the first axis, recording each pick."""
-        if self._data.ndim == 0:
+        if self._value.ndim == 0:
             raise UnsupportedError("iteration: expected at least one axis; got shape ()")
-        return (self[i] for i in range(len(self._data)))
+        return (self[i] for i in range(len(self._value)))
 
     def __contains__(self, value: Any) -> bool:
         """Return whether any element equals a value."""
-        return bool(np.any(np.equal(self._data, data_of(value))))
+        return bool(np.any(np.equal(self._value, data_of(value))))
 
     # --- how it looks ---
 
@@ -359,11 +363,11 @@ class Tensor(Node):
     def __repr__(self) -> str:
         """Show value, name and origin."""
         text = np.array2string(
-            np.asarray(self._data), prefix=f"{type(self).__name__}(", separator=", "
+            np.asarray(self._value), prefix=f"{type(self).__name__}(", separator=", "
         )
         parts = [text]
-        if self._data.dtype not in (np.float64, np.int64, np.bool_):
-            parts.append(f"dtype={self._data.dtype}")
+        if self._value.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self._value.dtype}")
         name = graph.name(self)
         if name is not None:
             parts.append(f"name={name!r}")
@@ -375,7 +379,7 @@ class Tensor(Node):
 
     def __format__(self, spec: str) -> str:
         """Format a single element as a number."""
-        return format(self._data.item(), spec) if spec else repr(self)
+        return format(self._value.item(), spec) if spec else repr(self)
 
     # --- operators ---
 
@@ -434,19 +438,25 @@ class Tensor(Node):
             raise MutationError(
                 f"{sign}: a leaf that requires a gradient changes only outside of the "
                 f"graph{self._title()}. Write `with tg.no_grad(): …`, use an optimiser, "
-                "or make a new Tensor: w = w - step"
+                "or make a new leaf: w = tg.Parameter(w.numpy() - step)"
             )
         value = data_of(other)
-        if not self._data.flags.writeable:
+        array = self.data
+        if not array.flags.writeable:
             raise MutationError(
                 f"{sign}: the array behind this leaf is read-only{self._title()}. "
                 "Copy it first: tg.Parameter(array.copy())"
             )
         try:
-            _ASSIGN[sign](self._data, value, out=self._data, casting="same_kind")
+            _ASSIGN[sign](array, value, out=array, casting="same_kind")
+        except TypeError:
+            raise DtypeError(
+                f"{sign}: expected real numbers that {array.dtype} can hold"
+                f"{self._title()}; got {getattr(value, 'dtype', type(value).__name__)}"
+            ) from None
         except ValueError as error:
             raise ShapeError(
-                f"{sign}: {error}; got {self._data.shape}{self._title()} and "
+                f"{sign}: {error}; got {self._value.shape}{self._title()} and "
                 f"{np.shape(value)}"
             ) from None
         self._mark_changed()
@@ -493,23 +503,23 @@ class Tensor(Node):
 
     # --- NumPy's methods ---
 
-    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Sum along ``axis``."""
         return ops.sum(self, axis, keepdims)  # type: ignore[no-any-return]
 
-    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Mean along ``axis``."""
         return ops.mean(self, axis, keepdims)  # type: ignore[no-any-return]
 
-    def max(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Largest element along ``axis``; ties share the gradient."""
         return ops.max(self, axis, keepdims)  # type: ignore[no-any-return]
 
-    def min(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Smallest element along ``axis``; ties share the gradient."""
         return ops.min(self, axis, keepdims)  # type: ignore[no-any-return]
 
-    def prod(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
         """Product along ``axis``."""
         return ops.prod(self, axis, keepdims)  # type: ignore[no-any-return]
 
@@ -518,13 +528,13 @@ class Tensor(Node):
         return ops.cumsum(self, axis)  # type: ignore[no-any-return]
 
     def var(
-        self, axis: Axes = None, ddof: float = 0, keepdims: bool = False
+        self, axis: Axes = None, *, ddof: float = 0, keepdims: bool = False
     ) -> Tensor:
         """Variance along ``axis``."""
         return functional.var(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
 
     def std(
-        self, axis: Axes = None, ddof: float = 0, keepdims: bool = False
+        self, axis: Axes = None, *, ddof: float = 0, keepdims: bool = False
     ) -> Tensor:
         """Standard deviation along ``axis``."""
         return functional.std(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
@@ -569,19 +579,19 @@ class Tensor(Node):
 
     def argmax(self, axis: int | None = None) -> Any:
         """Place of the largest element: a plain array, for it has no gradient."""
-        return self._data.argmax(axis)
+        return self._value.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Place of the smallest element: a plain array, for it has no gradient."""
-        return self._data.argmin(axis)
+        return self._value.argmin(axis)
 
     def any(self, axis: Axes = None) -> Any:
         """Whether any element is true: plain, for it has no gradient."""
-        return np.any(self._data, axis)  # type: ignore[arg-type]
+        return np.any(self._value, axis)  # type: ignore[arg-type]
 
     def all(self, axis: Axes = None) -> Any:
         """Whether all elements are true: plain, for it has no gradient."""
-        return np.all(self._data, axis)  # type: ignore[arg-type]
+        return np.all(self._value, axis)  # type: ignore[arg-type]
 
     # --- NumPy's functions ---
 
@@ -660,17 +670,19 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Node):
-        if index._data.dtype.kind not in "iub":
+        if index._value.dtype.kind not in "iub":
             raise OpError(
                 "t[i]: expected integers or booleans to index with; "
-                f"got dtype {index._data.dtype}"
+                f"got dtype {index._value.dtype}"
             )
-        return index._data
-    return np.asarray(index) if isinstance(index, list) else index
+        index = index._value
+    # A copy: the backward picks the same elements, whatever becomes of the index.
+    return np.array(index) if isinstance(index, (list, np.ndarray)) else index
 
 
 def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
-    title = f"np.{ufunc.__name__}"
+    name = ufunc.__name__
+    title = f"np.{name}" if hasattr(np, name) else f"the ufunc {name}"
     if "out" in options:
         return UnsupportedError(
             f"{title}: a Tensor cannot be written into an ndarray (out=, or an in-place "
@@ -695,6 +707,11 @@ def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
 def _numpys_name(function: Any) -> str:
     """Name a function of NumPy as users write it: ``np.linalg.norm``."""
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+
+
+def _fabs(x: Any) -> Any:
+    _refuse_kinds("np.fabs", x, "iub")
+    return ops.abs(x)
 
 
 def _square(x: Any) -> Any:
@@ -734,7 +751,7 @@ _UFUNCS: dict[Any, Callable[..., Any]] = {
     np.equal: ops.equal,
     np.exp: ops.exp,
     np.expm1: ops.expm1,
-    np.fabs: ops.abs,
+    np.fabs: _fabs,
     np.greater: ops.greater,
     np.greater_equal: ops.greater_equal,
     np.invert: Tensor.__invert__,

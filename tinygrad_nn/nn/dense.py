@@ -105,7 +105,7 @@ class Dense(Module):
 
     def forward(self, x: Any) -> Any:
         """Return the outputs: ``(…, n_in) -> (…, n_out)``."""
-        shape: Shape = x._data.shape if isinstance(x, Node) else np.shape(x)  # noqa: SLF001 (no call)
+        shape: Shape = x._value.shape if isinstance(x, Node) else np.shape(x)  # noqa: SLF001 (no call)
         if not shape or shape[-1] != self.n_in:
             raise self._refusal(shape)
         y = ops.matmul(x, ops.transpose(self.weight))

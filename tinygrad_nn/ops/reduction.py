@@ -160,7 +160,12 @@ def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     size = np.size(x) if axis is None else count(np.shape(x), axis)
     if size == 0:
         raise ValueError("expected at least one element along the reduced axes")
+    if getattr(x, "dtype", None) is _HALF:
+        return np.mean(x, axis, keepdims=keepdims)  # adds up in single precision
     return np.add.reduce(x, axis, None, None, keepdims) / size
+
+
+_HALF = np.dtype(np.float16)
 
 
 def _hits(x: Array, out: Array, axis: Axes, keepdims: bool) -> Array:
@@ -294,7 +299,7 @@ def _cumsum_back(g: Array, _out: Array, _x: Array, axis: int | None) -> Array:
 
 
 @primitive(
-    kind="reduction",
+    kind="movement",  # for paths: each share is a plain sum of some of g's elements
     formula=r"\mathrm{cumsum}($x)",
     shape=_cumulated,
     vjp=_cumsum_back,
@@ -337,8 +342,9 @@ def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> logsumexp(np.array([1000.0, 1000.0]))
     np.float64(1000.6931471805599)
     """
-    top, _, rest = _tail(x, axis)
-    total = np.log1p(rest) + top
+    infinite = np.equal(np.maximum.reduce(x, axis, None, None, True), np.inf)
+    top, _, rest = _tail(np.where(infinite, 0.0, x) if infinite.any() else x, axis)
+    total = np.where(infinite, np.inf, np.log1p(rest) + top).astype(top.dtype)
     return total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
 
 

@@ -1,4 +1,4 @@
-"""Choosing between two operands: the only op whose zero gradient means "no path"."""
+"""Choosing between two operands by a condition."""
 
 from __future__ import annotations
 

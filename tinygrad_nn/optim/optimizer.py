@@ -116,7 +116,7 @@ class Optimizer(ABC):
             gradient = parameter._grad
             if gradient is None or parameter._spent:
                 continue
-            update(i, parameter._data, gradient, lr)
+            update(i, parameter._value, gradient, lr)
             parameter._spent = True
             # Graphs that saved the value notice the change, and blame this line.
             parameter._form = None
