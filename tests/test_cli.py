@@ -255,12 +255,108 @@ def test_a_run_needs_no_matplotlib(call, monkeypatch):
 
 
 def test_a_run_needs_no_dot(call, monkeypatch):
-    """Without Graphviz's program there is the text of the graph, and no error."""
+    """Without Graphviz's program there is the text of the graph, and a line says so."""
     monkeypatch.setenv("PATH", "")
-    code, _, err = call("train", "moons", *QUICK, "--out", "run")
+    code, out, err = call("train", "moons", *QUICK, "--out", "run")
     assert (code, err) == (0, "")
+    assert "no graph.svg: it needs the program dot of Graphviz" in out
     assert Path("run/graph.dot").exists()
     assert not Path("run/graph.svg").exists()
+
+
+def rooms(path="rooms.csv", n=160, values=16):
+    """Two numbers, and a whole number that follows from them."""
+    rng = np.random.default_rng(0)
+    rows = [
+        [rng.normal(), i % values + 0.1 * rng.normal(), i % values] for i in range(n)
+    ]
+    return table(path, rows, ("a", "b", "rooms"))
+
+
+@pytest.mark.usefixtures("pictureless")
+@pytest.mark.parametrize(
+    ("task", "values", "first", "kind"),
+    [
+        (
+            (),
+            16,
+            "16 classes (whole numbers with few values; --task regression predicts numbers)",
+            "multiclass",
+        ),
+        (("--task", "auto"), 16, "16 classes (whole numbers", "multiclass"),
+        (("--task", "classes"), 16, "16 classes;", "multiclass"),
+        (("--task", "regression"), 16, "regression;", "regression"),
+        (
+            (),
+            40,
+            "regression (whole numbers with many values; --task classes",
+            "regression",
+        ),
+        (("--task", "classes"), 40, "40 classes;", "multiclass"),
+    ],
+)
+def test_what_a_column_is_taken_for_can_be_said(call, task, values, first, kind):
+    """A guess is told with the option that overrules it, and a resumed run keeps it."""
+    words = ("train", rooms(values=values), "--target", "rooms", *task)
+    code, out, err = call(*words, *QUICK, "--out", "run")
+    assert (code, err) == (0, "")
+    assert f"rooms.csv: 160 examples, 2 features, {first}" in out.splitlines()[0]
+    assert read_run("run", np.random.default_rng(0)).network.kind == kind
+    again = ("train", "rooms.csv", "--resume", "--epochs", "3", "--out", "run")
+    assert call(*again)[0] == 0
+    run = read_run("run", np.random.default_rng(0))
+    assert run.network.kind == kind
+    code, _, err = call(
+        *again[:-4], "--epochs", "4", "--task", "nothing", "--out", "run"
+    )
+    assert_refused(code, err, "unknown task 'nothing'")
+    other = "classes" if kind == "regression" else "regression"
+    code, _, err = call(*again[:-4], "--epochs", "4", "--task", other, "--out", "run")
+    assert_refused(code, err, f"--task {other}", "where it has")
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_text_and_fractions_are_not_explained(call):
+    """Where nothing was guessed, nothing is said about it."""
+    plants()
+    _, out, _ = call("train", "plants.csv", "--target", "kind", *QUICK)
+    assert "3 classes; 3" in out.splitlines()[0]
+    _, out, _ = call("train", houses(), "--target", "price", *QUICK)
+    assert "regression; 32 to train on" in out.splitlines()[0]
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_a_share_of_no_variance_is_undefined(call):
+    """One test example, or equal ones, have no R2, and the line says so."""
+    words = ("--target", "price", *QUICK, "--test-size", "0.01", "--out", "run")
+    code, out, err = call("train", houses(n=20), *words)
+    assert (code, err) == (0, "")
+    assert "\ntest  R2 undefined (all targets equal), root mean squared error" in out
+    assert "\ntrain R2 -" in out or "\ntrain R2 0." in out
+
+
+@pytest.mark.parametrize("values", [2, 9, 10, 16, 36, 80])
+def test_the_picture_of_many_classes_has_a_key(call, values):
+    """Every class has its entry in the legend, or the colours have a bar."""
+    from tinygrad_nn.cli import pictures
+
+    words = ("--target", "rooms", "--task", "classes", *QUICK, "--quiet")
+    call("train", rooms(values=values), *words, "--out", "run")
+    run = read_run("run", np.random.default_rng(0))
+    dataset = examples("rooms.csv", "rooms", "classes")
+    figure = pictures.boundary(run.network, split_of(dataset, run.settings))
+    legend = figure.axes[0].get_legend()
+    if values == 80:
+        labels = [text.get_text() for text in figure.axes[1].get_yticklabels()]
+        assert labels[0] == "0"
+        assert labels[-1] == "79"
+        return
+    texts = [text.get_text().partition(",")[0] for text in legend.get_texts()]
+    assert set(texts) == {str(i) for i in range(values)}
+    figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0
 
 
 # --- going on ---
@@ -342,6 +438,11 @@ FILES = {
     "long.csv": [*GOOD[:3], [1, 2, "x", 9], *GOOD[3:]],
     "one-class.csv": [[*row[:2], "x"] for row in GOOD],
     "one-row.csv": GOOD[:1],
+    "two-rows.csv": GOOD[:2],
+    "singles.csv": [[1, 2, "x"], [2, 1, "y"], [3, 5, "z"]],
+    "huge-target.csv": [[i, 1e200 * (i + 0.5), i] for i in range(6)],
+    "huge-feature.csv": changed(4, 0, 1e200),
+    "numbers.csv": [[i, i + 0.5, i] for i in range(6)],
     "no-rows.csv": [],
 }
 CSV = ("--target", "kind")
@@ -383,6 +484,29 @@ BAD_TRAINING = {
     "negative l2": (["moons", "--l2", "-0.1"], ["--l2", "at least 0"]),
     "all dropped": (["moons", "--dropout", "1"], ["--dropout", "below 1"]),
     "seed": (["moons", "--seed", "-1"], ["--seed", "at least 0"]),
+    "task": (["good.csv", *CSV, "--task", "class"], ["'class'", "did you mean"]),
+    "task of a data set": (["iris", "--task", "regression"], ["--task", "iris"]),
+    "text as numbers": (
+        ["good.csv", *CSV, "--task", "regression"],
+        ["good.csv, row 2, column 'kind'", "'x'"],
+    ),
+    "two rows": (["two-rows.csv", *CSV], ["two-rows.csv", "three rows", "got 2"]),
+    "single classes": (
+        ["singles.csv", *CSV],
+        ["singles.csv, column 'kind'", "3 classes of one example each", "--target"],
+    ),
+    "huge target": (
+        ["huge-target.csv", "--target", "b"],
+        ["huge-target.csv, column 'b'", "e+200"],
+    ),
+    "huge feature": (
+        ["huge-feature.csv", *CSV],
+        ["huge-feature.csv, column 'a'", "1e+200"],
+    ),
+    "nearly all tested": (
+        ["numbers.csv", "--target", "b", "--test-size", "0.999"],
+        ["--test-size", "0.999", "leaves 1 of 6"],
+    ),
     "no test part": (["moons", "--test-size", "0"], ["--test-size", "above 0"]),
     "all tested": (["moons", "--test-size", "1"], ["--test-size", "below 1"]),
     "unknown option": (["moons", "--epoch", "5"], ["--epoch"]),
@@ -476,7 +600,7 @@ BAD_PREDICTION = {
     "text": (["csv-run", "text.csv"], ["row 4", "column 'b'"]),
     "ragged": (["csv-run", "ragged.csv"], ["row 5"]),
     "no header": (["csv-run", "headless.csv"], ["headless.csv", "'1', '2'"]),
-    "huge": (["csv-run", "huge.csv"], ["too large", "example"]),
+    "huge": (["csv-run", "huge.csv"], ["huge.csv: ", "too large", "example"]),
     "no folder": (
         ["csv-run", "good.csv", "--output", "none/p.csv"],
         ["none", "No such file"],
@@ -522,7 +646,9 @@ def test_diverged_training_is_one_line_and_exit_1(call, words):
     """A loss that is not finite ends the run without a warning and without a file."""
     more = ("--optimizer", "sgd", "--epochs", "30", "--activation", "identity")
     code, _, err = call("train", "moons", *words, *more)
-    assert_refused(code, err, "finite", expected=1)
+    assert_refused(code, err, "train: ", "finite", "epoch ", "Lower --lr", expected=1)
+    assert "fit" not in err
+    assert "max_norm" not in err
     assert tree() == {}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import NoReturn, TypeVar
 
-from tinygrad_nn.cli.settings import DEFAULTS, MAKERS, ONES, learning_rate
+from tinygrad_nn.cli.settings import DEFAULTS, MAKERS, ONES, TASKS, learning_rate
 from tinygrad_nn.cli.sources import NAMED
 
 __all__ = ["parser"]
@@ -20,8 +20,10 @@ Trains a network on DATA and leaves in a directory: the model (model.npz), the
 history (history.csv), and pictures of the cost (cost.png), of the computation graph
 (graph.dot, graph.svg) and of the result: the decision boundary (boundary.png) of two
 features, else the confusion matrix (confusion.png), or predictions against targets
-(predictions.png) where numbers are predicted. A part of DATA is kept for testing; it
-is the "validation" of the history and has no influence on the model."""
+(predictions.png) where numbers are predicted: the loss is then that of targets with
+mean 0 and standard deviation 1, and the error printed is in their own units. A part
+of DATA is kept for testing; it is the "validation" of the history and has no
+influence on the model."""
 
 TRAIN_EXAMPLES = """\
 examples:
@@ -90,6 +92,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     add = train.add_argument
     add("data", metavar="DATA", help=f"{', '.join(NAMED)}, or a CSV file with a header")
     add("--target", metavar="COLUMN", help="what to predict from the other columns")
+    add(
+        "--task",
+        metavar="NAME",
+        type=_one_of("task", TASKS),
+        help="classes or regression: what the target is; auto takes text, and whole "
+        f"numbers with few values, for classes ({_shown('task')})",
+    )
     add(
         "--layers",
         metavar="N,N,…",

@@ -24,6 +24,9 @@ __all__ = ["boundary", "confusion", "numbers"]
 
 GRID = 300
 MARGIN = 0.08
+LEGEND_ROWS = 18
+MOST_IN_A_LEGEND = 2 * LEGEND_ROWS
+BOTH_MARKERS = 9
 TABLEAU = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray")
 """Colours that have a softer twin in matplotlib."""
 
@@ -56,8 +59,7 @@ def boundary(network: Network, split: Split[Array]) -> Figure:
     axes.set_xlabel(network.feature_names[0])
     axes.set_ylabel(network.feature_names[1])
     axes.set_title("Classes predicted")
-    if len(colours) <= 10:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    _key(figure, axes, network.class_names, colours)
     return figure
 
 
@@ -115,6 +117,37 @@ def _panel() -> tuple[Figure, Any]:
         ) from error
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     return figure, figure.subplots()
+
+
+def _key(figure: Figure, axes: Any, names: Sequence[str], colours: list[Any]) -> None:
+    """Say which colour is which class, however many there are."""
+    from matplotlib.cm import ScalarMappable  # noqa: PLC0415 (optional: extra train)
+    from matplotlib.colors import BoundaryNorm, ListedColormap  # noqa: PLC0415
+
+    n = len(names)
+    if n > MOST_IN_A_LEGEND:
+        edges = np.arange(n + 1) - 0.5
+        shades = ScalarMappable(BoundaryNorm(edges, n), ListedColormap(colours))
+        ticks = np.unique(np.linspace(0, n - 1, LEGEND_ROWS).round().astype(int))
+        bar = figure.colorbar(shades, ax=axes, ticks=ticks)
+        bar.set_ticklabels([_cut(names[tick]) for tick in ticks])
+        return
+    handles, labels = axes.get_legend_handles_labels()
+    if n > BOTH_MARKERS:  # not both markers of every class
+        handles, labels = handles[:n], [*map(_cut, names)]
+    axes.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+        frameon=False,
+        ncols=-(-len(labels) // LEGEND_ROWS),
+        title="o train, △ test" if n > BOTH_MARKERS else None,
+    )
+
+
+def _cut(name: str, limit: int = 16) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
 def _colours(names: Sequence[str]) -> list[Any]:

@@ -41,7 +41,11 @@ def predict(directory: str, file: str, output: str | None = None) -> None:
         One line that names the file, row and column.
     """
     network = read_run(directory, np.random.default_rng(0)).network
-    text = _table(network, read_features(file, network.feature_names))
+    X = read_features(file, network.feature_names)
+    try:
+        text = _table(network, X)
+    except DataError as error:
+        raise DataError(f"{file}: {str(error).removeprefix('predict: ')}") from error
     if output is None:
         _say(text)
         return

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_nn.cli import pictures
 from tinygrad_nn.cli.network import MODEL, Network, Run
+from tinygrad_nn.cli.settings import Settings
 from tinygrad_nn.data import Dataset
 from tinygrad_nn.data.dataset import Array
 from tinygrad_nn.drawing import draw
@@ -19,7 +20,7 @@ from tinygrad_nn.errors import DivergedError, MissingExtraError
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.training import accuracy, complete_file, r2
 
-__all__ = ["FILES", "HISTORY", "Report", "Split"]
+__all__ = ["FILES", "HISTORY", "Report", "Split", "lower"]
 
 HISTORY, COST = "history.csv", "cost.png"
 DOT, SVG = "graph.dot", "graph.svg"
@@ -51,8 +52,7 @@ class Report:
     def begin(self, dataset: Dataset, split: Split[Array], run: Run) -> None:
         """Say what is trained on what."""
         n, width = dataset.X.shape
-        classes = len(dataset.target_names)
-        kind = f"{classes} classes" if classes else "regression"
+        kind = _task(dataset, run)
         self._say(
             f"{dataset.name}: {n} examples, {width} {_plural('feature', width)}, "
             f"{kind}; {len(split.y_train)} to train on, {len(split.y_test)} to test on"
@@ -75,9 +75,11 @@ class Report:
             When the very last steps left the finite numbers.
         """
         if not all(map(math.isfinite, run.history.rows[-1].values())):
+            row = run.history.rows[-1]
+            wrong = [f"{k} {v}" for k, v in row.items() if not math.isfinite(v)]
             raise DivergedError(
-                f"train: expected finite results; got {run.history.rows[-1]}. Use a "
-                "smaller --lr"
+                f"train: expected finite results; got {', '.join(wrong)} in epoch "
+                f"{row['epoch']}. {lower(run.settings)}"
             )
         for part, X, y in (
             ("train", split.X_train, split.y_train),
@@ -90,7 +92,12 @@ class Report:
         written = [MODEL]
         run.history.to_csv(self._directory / HISTORY)
         written.append(HISTORY)
-        written += _graph(self._directory, run.network, split)
+        drawn = _graph(self._directory, run.network, split)
+        written += drawn
+        if SVG not in drawn:
+            self._say(
+                f"no {SVG}: it needs the program dot of Graphviz (https://graphviz.org)"
+            )
         try:
             run.history.plot(self._directory / COST)
             written.append(COST)
@@ -108,6 +115,34 @@ class Report:
             sys.stdout.flush()
 
 
+def lower(settings: Settings) -> str:
+    """Advise what to do when training left the finite numbers."""
+    return f"Lower --lr (it is {settings.lr:g})"
+
+
+def _task(dataset: Dataset, run: Run) -> str:
+    """Say what is predicted, and how to have it otherwise where that was guessed."""
+    names = dataset.target_names
+    task = f"{len(names)} classes" if names else "regression"
+    if run.settings.target is None or run.settings.task != "auto":
+        return task
+    few, other = "many", "classes tells them apart"
+    # A column of numbers only is numeric, so classes called by numbers were guessed.
+    if names and all(map(_is_number, names)):
+        few, other = "few", "regression predicts numbers"
+    elif names or (dataset.y % 1).any():
+        return task
+    return f"{task} (whole numbers with {few} values; --task {other})"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _plural(noun: str, n: int) -> str:
     return noun if n == 1 else f"{noun}s"
 
@@ -116,7 +151,11 @@ def _quality(network: Network, X: Array, y: Array) -> str:
     if network.kind == "regression":
         numbers = network.numbers(X)
         error = math.sqrt(float(np.mean((numbers - y) ** 2)))
-        return f"R2 {r2(numbers, y):.4f}, root mean squared error {error:.6g}"
+        # Without a variance there is no share of it that is explained.
+        share = "undefined (all targets equal)"
+        if (y != y[0]).any():
+            share = f"{r2(numbers, y):.4f}"
+        return f"R2 {share}, root mean squared error {error:.6g}"
     return f"accuracy {accuracy(network.classes(X), y):.4f}"
 
 

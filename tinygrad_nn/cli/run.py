@@ -18,13 +18,13 @@ import numpy as np
 
 from tinygrad_nn import losses
 from tinygrad_nn.cli.network import MODEL, Network, Run, read_run
-from tinygrad_nn.cli.report import FILES, HISTORY, Report, Split
+from tinygrad_nn.cli.report import FILES, HISTORY, Report, Split, lower
 from tinygrad_nn.cli.settings import MAKERS, Settings, settle
 from tinygrad_nn.cli.signals import undisturbed
 from tinygrad_nn.cli.sources import examples
 from tinygrad_nn.data import Dataset, Standardizer, train_test_split
 from tinygrad_nn.data.dataset import Array
-from tinygrad_nn.errors import DataError, SaveError
+from tinygrad_nn.errors import DataError, DivergedError, SaveError
 from tinygrad_nn.training import History, State, accuracy, fit, load, r2, save
 
 __all__ = ["split_of", "train"]
@@ -54,13 +54,14 @@ def train(options: Namespace) -> None:
     settings = settle(
         options, earlier and earlier.settings, earlier and earlier.planned
     )
-    dataset = examples(options.data, settings.target)
+    dataset = examples(options.data, settings.target, settings.task)
     fingerprint = _fingerprint(dataset)
     if earlier is not None and fingerprint != earlier.fingerprint:
         raise DataError(
             f"--resume: expected the data of the run in {directory}; got other numbers "
             f"from {options.data}. Train anew elsewhere"
         )
+    _check_sizes(dataset, settings)
     split = split_of(dataset, settings)
     if earlier is None:
         rng = _generators(settings.seed)[1]
@@ -147,11 +148,63 @@ def _generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
 
 
 def split_of(dataset: Dataset, settings: Settings) -> Split[Array]:
-    """Split as a run with these settings does: classes in equal proportion."""
+    """Split as a run with these settings does: classes in equal proportion.
+
+    Raises
+    ------
+    DataError
+        When there are too few examples, or `--test-size` leaves too few.
+    """
+    regression = dataset.kind == "regression"
+    n = len(dataset.y)
+    if n < 3:
+        raise DataError(
+            f"{dataset.name}: expected at least three rows, two to train on and one to "
+            f"test on; got {n}. Add examples"
+        )
+    counts = np.unique(dataset.y, return_counts=True)[1]
+    if not regression and counts.max() == 1:
+        raise DataError(
+            f"{_place(dataset, settings)}: expected a class with two or more examples, "
+            f"to train and to test on; got {len(counts)} classes of one example each. "
+            "Add examples, or choose another --target"
+        )
     rng = _generators(settings.seed)[0]
-    classes = None if dataset.kind == "regression" else dataset.y
+    classes = None if regression else dataset.y
     parts = train_test_split(dataset.X, dataset.y, settings.test_size, rng, classes)
-    return Split(*parts)
+    split = Split(*parts)
+    if len(split.y_train) < 2:
+        raise DataError(
+            "--test-size: expected at least two examples to train on; got "
+            f"{settings.test_size:g}, which leaves {len(split.y_train)} of {n}. Lower "
+            "it"
+        )
+    return split
+
+
+def _place(dataset: Dataset, settings: Settings) -> str:
+    """Name the column of targets in a message."""
+    if settings.target is None:
+        return dataset.name
+    return f"{dataset.name}, column {settings.target!r}"
+
+
+def _check_sizes(dataset: Dataset, settings: Settings) -> None:
+    """Refuse numbers too large for a standard deviation, by file and column."""
+    columns = {
+        f"{dataset.name}, column {name!r}": dataset.X[:, i]
+        for i, name in enumerate(dataset.feature_names)
+    }
+    if dataset.kind == "regression":
+        columns[_place(dataset, settings)] = dataset.y
+    for place, column in columns.items():
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = column.std()
+        if not np.isfinite(deviation):
+            raise DataError(
+                f"{place}: expected numbers whose squares can be summed; got numbers "
+                f"up to {np.abs(column).max():g}. Give the column in a larger unit"
+            )
 
 
 def _network(
@@ -247,7 +300,7 @@ def _train(
     X_train, X_test = map(network.inputs.transform, (split.X_train, split.X_test))
     y_train, y_test = map(network.targets, (split.y_train, split.y_test))
     # A loss that overflows is told in a line of ours, not in a warning of NumPy's.
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), _advised(settings):
         fit(
             network.model,
             _cost(network, settings.l2),
@@ -264,6 +317,16 @@ def _train(
             history=run.history,
             callbacks=[whole],
         )
+
+
+@contextmanager
+def _advised(settings: Settings) -> Iterator[None]:
+    """Advise an option of the command, not an argument of a function."""
+    try:
+        yield
+    except DivergedError as error:
+        law = str(error).partition(". ")[0].removeprefix("fit: ")
+        raise DivergedError(f"train: {law}. {lower(settings)}") from error
 
 
 def _right(prediction: Any, target: Any) -> float:

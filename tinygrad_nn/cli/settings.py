@@ -5,11 +5,24 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
 from tinygrad_nn.errors import DataError
 
-__all__ = ["DEFAULTS", "MAKERS", "ONES", "Settings", "learning_rate", "settle"]
+__all__ = [
+    "DEFAULTS",
+    "MAKERS",
+    "ONES",
+    "TASKS",
+    "Settings",
+    "Task",
+    "learning_rate",
+    "settle",
+]
+
+Task = Literal["auto", "classes", "regression"]
+TASKS: tuple[Task, ...] = get_args(Task)
+"""What a target column may be taken for; ``auto`` looks at it."""
 
 ONES = ("relu", "tanh", "sigmoid", "softplus", "identity")
 """Activations of hidden layers."""
@@ -48,6 +61,7 @@ class Settings:
     """All that decides a run, but for the numbers of the data."""
 
     target: str | None
+    task: Task
     layers: tuple[int, ...]
     activation: str
     optimizer: str
@@ -66,10 +80,13 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """Return what `to_json` was called on."""
+        # Runs of earlier versions have no task.
+        values = {"task": "auto", **values}
         return cls(**{**values, "layers": tuple(values["layers"])})
 
 
 DEFAULTS: dict[str, Any] = {
+    "task": "auto",
     "layers": (64, 32),
     "activation": "relu",
     "optimizer": "adam",

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tinygrad_nn import data
+from tinygrad_nn.cli.settings import Task
 from tinygrad_nn.data import Dataset
 from tinygrad_nn.errors import DataError
 
@@ -14,7 +15,7 @@ __all__ = ["NAMED", "examples"]
 NAMED = ("flower", "moons", "digits", "breast-cancer", "iris", "wine", "diabetes")
 
 
-def examples(source: str, target: str | None) -> Dataset:
+def examples(source: str, target: str | None, task: Task = "auto") -> Dataset:
     """Load a named data set, or a CSV file with its target column.
 
     A name is a name before it is a file: for a file called ``digits`` write
@@ -36,6 +37,11 @@ def examples(source: str, target: str | None) -> Dataset:
                 f"--target: expected none for {source}, whose target is known; got "
                 f"{target!r}. Leave it out"
             )
+        if task != "auto":
+            raise DataError(
+                f"--task: expected auto for {source}, whose task is known; got {task}. "
+                "Leave it out"
+            )
         load = getattr(data, source.replace("-", "_"))
         dataset: Dataset = load()
         return dataset
@@ -52,4 +58,4 @@ def examples(source: str, target: str | None) -> Dataset:
             f"{source}: expected --target with a CSV file; got none. It is one of the "
             f"columns {', '.join(map(repr, columns[:12]))}{', …' * (len(columns) > 12)}"
         )
-    return data.features_and_target(source, target)
+    return data.features_and_target(source, target, task)
