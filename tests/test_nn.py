@@ -65,7 +65,9 @@ def sigmoid(z):
 MEMBERS = {
     "Dense": Member(lambda dtype: nn.Dense(N_IN, 2, rng=0, dtype=dtype), dense_row),
     "Dense, no bias": Member(
-        lambda dtype: nn.Dense(N_IN, 2, bias=False, activation=np.tanh, rng=0, dtype=dtype),
+        lambda dtype: nn.Dense(
+            N_IN, 2, bias=False, activation=np.tanh, rng=0, dtype=dtype
+        ),
         lambda p, row: dense_row(p, row, math.tanh),
     ),
     "Dense, relu": Member(
@@ -79,17 +81,25 @@ MEMBERS = {
     "ReLU": Member(lambda dtype: nn.ReLU(), each(lambda x: max(x, 0.0))),
     "Sequential": Member(
         lambda dtype: nn.Sequential(
-            nn.Dense(N_IN, 4, rng=0, dtype=dtype), tg.tanh, nn.Dense(4, 2, rng=1, dtype=dtype)
+            nn.Dense(N_IN, 4, rng=0, dtype=dtype),
+            tg.tanh,
+            nn.Dense(4, 2, rng=1, dtype=dtype),
         ),
         two_layers_row,
     ),
     "Sigmoid": Member(lambda dtype: nn.Sigmoid(), each(sigmoid)),
     "Softmax": Member(lambda dtype: nn.Softmax(), softmax_row),
-    "Softplus": Member(lambda dtype: nn.Softplus(), each(lambda x: math.log1p(math.exp(x)))),
+    "Softplus": Member(
+        lambda dtype: nn.Softplus(), each(lambda x: math.log1p(math.exp(x)))
+    ),
     "Tanh": Member(lambda dtype: nn.Tanh(), each(math.tanh)),
 }
 ALL = [pytest.param(member, id=name) for name, member in MEMBERS.items()]
-CERTAIN = [pytest.param(member, id=name) for name, member in MEMBERS.items() if name != "Dropout"]
+CERTAIN = [
+    pytest.param(member, id=name)
+    for name, member in MEMBERS.items()
+    if name != "Dropout"
+]
 
 
 def inputs(dtype=np.float64):
@@ -178,7 +188,7 @@ def law_of_arrays(member):
 def law_of_copies(member):
     """Deep copies and pickles compute the same, and share nothing."""
     layer = shaken(member.make(np.float64))
-    twins = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]  # noqa: S301 (our own)
+    twins = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
     wanted = layer(tg.Tensor(inputs())).data
     for twin in twins:
         assert np.array_equal(twin(tg.Tensor(inputs())).data, wanted)
@@ -213,7 +223,9 @@ def test_every_layer_is_a_member():
     found = {
         name
         for name, value in vars(nn).items()
-        if inspect.isclass(value) and issubclass(value, nn.Module) and value is not nn.Module
+        if inspect.isclass(value)
+        and issubclass(value, nn.Module)
+        and value is not nn.Module
     }
     assert {name.split(",")[0] for name in MEMBERS} == found
     assert found <= set(nn.__all__)
@@ -375,8 +387,10 @@ def test_shared_layers_share():
     net(x).sum().backward()
     W = layer.weight.data
     ones = np.ones((1, 2))
-    np.testing.assert_allclose(layer.weight.grad, ones.T @ (x @ W.T) + (ones @ W).T @ x, rtol=1e-14)
-    twin = pickle.loads(pickle.dumps(net))  # noqa: S301 (our own)
+    np.testing.assert_allclose(
+        layer.weight.grad, ones.T @ (x @ W.T) + (ones @ W).T @ x, rtol=1e-14
+    )
+    twin = pickle.loads(pickle.dumps(net))
     assert twin[0] is twin[1]
 
 
@@ -430,7 +444,12 @@ def test_state_is_copied_and_restored_with_its_generators():
     net, x = Net(), np.ones((N, N_IN))
     net(x)
     saved = net.state()
-    assert list(saved) == ["block.hidden.weight", "block.hidden.bias", "block.drop.rng", *NAMES[2:]]
+    assert list(saved) == [
+        "block.hidden.weight",
+        "block.hidden.bias",
+        "block.drop.rng",
+        *NAMES[2:],
+    ]
     wanted = [net(x).data, net(x).data]
     other = Net()
     for parameter in other.parameters():
@@ -442,7 +461,10 @@ def test_state_is_copied_and_restored_with_its_generators():
 @pytest.mark.parametrize("kind", [np.random.MT19937, np.random.Philox, np.random.SFC64])
 def test_any_generator_can_be_restored(kind):
     """The state of every bit generator of NumPy survives as an array."""
-    first, second = nn.Dropout(0.5, np.random.Generator(kind(1))), nn.Dropout(0.5, np.random.Generator(kind(2)))
+    first, second = (
+        nn.Dropout(0.5, np.random.Generator(kind(1))),
+        nn.Dropout(0.5, np.random.Generator(kind(2))),
+    )
     first(np.ones(7))
     second.load_state(first.state())
     assert np.array_equal(first(np.ones(50)), second(np.ones(50)))
@@ -452,7 +474,9 @@ def test_any_generator_can_be_restored(kind):
 
 def test_loading_a_state_that_does_not_fit_changes_nothing():
     """All faults are named in one error, and the model stays as it was."""
-    net = nn.Sequential(nn.Dense(2, 3, rng=0), nn.Dropout(0.5, rng=0), nn.Dense(3, 1, rng=1), name="net")
+    net = nn.Sequential(
+        nn.Dense(2, 3, rng=0), nn.Dropout(0.5, rng=0), nn.Dense(3, 1, rng=1), name="net"
+    )
     before = net.state()
     wrong = {
         "layers.0.weight": np.zeros((3, 2)),
@@ -484,7 +508,9 @@ def test_loading_forgets_gradients_and_keeps_the_dtype():
 
 def test_repr_shows_the_tree():
     """One line a layer, with its settings; what is shared says so."""
-    assert repr(Net()) == """\
+    assert (
+        repr(Net())
+        == """\
 Net
   block: Block
     hidden: Dense(3 -> 4, activation=relu)
@@ -493,6 +519,7 @@ Net
   heads.0: Dense(4 -> 1)
   heads.1: Dense(4 -> 1)
   again: Dense(3 -> 4, activation=relu) (shared: block.hidden)"""
+    )
     layer = nn.Dense(2, 1, bias=False, dtype=np.float32, name="out")
     assert repr(layer) == "Dense(2 -> 1, bias=False, dtype=float32, name='out')"
     assert repr(nn.Sequential(nn.Softmax(axis=0), nn.LogSoftmax(axis=1), abs)) == (
@@ -503,7 +530,11 @@ Net
 def test_summary_counts_parameters_and_shows_shapes():
     """Counts add up, shared ones once; a run on zeros leaves no trace."""
     net = nn.Sequential(
-        nn.Flatten(), nn.Dense(64, 16, rng=0), tg.relu, nn.Dropout(0.5, rng=0), nn.Dense(16, 10, rng=1)
+        nn.Flatten(),
+        nn.Dense(64, 16, rng=0),
+        tg.relu,
+        nn.Dropout(0.5, rng=0),
+        nn.Dense(16, 10, rng=1),
     )
     before = net.state()
     summary = net.summary((7, 8, 8))
@@ -518,7 +549,9 @@ def test_summary_counts_parameters_and_shows_shapes():
     ]
     assert str(summary).splitlines()[-1].split() == ["total", "1,210"]
     assert net.training
-    assert all(np.array_equal(value, before[name]) for name, value in net.state().items())
+    assert all(
+        np.array_equal(value, before[name]) for name, value in net.state().items()
+    )
     assert [row.output for row in net.summary().rows] == [None] * 6
     assert "output" not in str(net.summary())
     shared = nn.Dense(2, 2)
@@ -554,7 +587,9 @@ def test_layers_of_one_generator_differ():
     rng = np.random.default_rng(0)
     first, second = nn.Dense(4, 4, rng=rng), nn.Dense(4, 4, rng=rng)
     assert not np.any(first.weight.data == second.weight.data)
-    assert np.array_equal(nn.Dense(4, 4, rng=7).weight.data, nn.Dense(4, 4, rng=7).weight.data)
+    assert np.array_equal(
+        nn.Dense(4, 4, rng=7).weight.data, nn.Dense(4, 4, rng=7).weight.data
+    )
     assert not np.any(nn.Dense(4, 4).weight.data == nn.Dense(4, 4).weight.data)
 
 
@@ -590,40 +625,91 @@ def test_an_initialiser_keeps_its_array():
             ShapeError,
             r"^Dense 'hidden2' \(128 -> 10\): expected x\(n, 128\); got x\(32, 64\)\. Make this layer Dense\(64, 10\), or the one before it end in 128$",
         ),
-        (lambda: nn.Dense(3, 1)(np.ones((3, 9))), ShapeError, r"Dense \(3 -> 1\): .*pass x\.T"),
-        (lambda: nn.Dense(64, 1)(np.ones((2, 8, 8))), ShapeError, r"got x\(2, 8, 8\).*nn\.Flatten"),
-        (lambda: nn.Dense(3, 1)(2.0), ShapeError, r"got x\(\)\. Give every example 3 numbers"),
+        (
+            lambda: nn.Dense(3, 1)(np.ones((3, 9))),
+            ShapeError,
+            r"Dense \(3 -> 1\): .*pass x\.T",
+        ),
+        (
+            lambda: nn.Dense(64, 1)(np.ones((2, 8, 8))),
+            ShapeError,
+            r"got x\(2, 8, 8\).*nn\.Flatten",
+        ),
+        (
+            lambda: nn.Dense(3, 1)(2.0),
+            ShapeError,
+            r"got x\(\)\. Give every example 3 numbers",
+        ),
         (
             lambda: nn.Sequential(nn.Dense(2, 3), abs, nn.Dense(4, 1))(np.ones((5, 2))),
             ShapeError,
             r"Dense 'layers\.2' \(4 -> 1\): expected x\(n, 4\); got x\(5, 3\)",
         ),
-        (lambda: nn.Dense(0, 1), ModelError, "Dense: n_in is an integer of at least 1; got 0"),
+        (
+            lambda: nn.Dense(0, 1),
+            ModelError,
+            "Dense: n_in is an integer of at least 1; got 0",
+        ),
         (lambda: nn.Dense(1, 2.5), ModelError, "n_out .*got 2.5"),
         (lambda: nn.Dense(1, True), ModelError, "n_out .*got True"),
-        (lambda: nn.Dense(1, 1, activation="rleu"), ModelError, "got 'rleu'. Did you mean 'relu'"),
-        (lambda: nn.Dense(1, 1, activation=nn.ReLU), ModelError, r"got the class ReLU.*ReLU\(\)"),
+        (
+            lambda: nn.Dense(1, 1, activation="rleu"),
+            ModelError,
+            "got 'rleu'. Did you mean 'relu'",
+        ),
+        (
+            lambda: nn.Dense(1, 1, activation=nn.ReLU),
+            ModelError,
+            r"got the class ReLU.*ReLU\(\)",
+        ),
         (lambda: nn.Dense(1, 1, activation=3), ModelError, "activation: .*got int"),
-        (lambda: nn.Dense(1, 1, init="he_norml"), ModelError, "init: .*Did you mean 'he_normal'"),
-        (lambda: nn.Dense(1, 1, init=0.1), ModelError, r"init: .*got float.*constant\(0\.1\)"),
-        (lambda: nn.Dense(2, 1, init=lambda s, r: np.ones(3)), ModelError, r"\(1, 2\); got \(3,\)"),
+        (
+            lambda: nn.Dense(1, 1, init="he_norml"),
+            ModelError,
+            "init: .*Did you mean 'he_normal'",
+        ),
+        (
+            lambda: nn.Dense(1, 1, init=0.1),
+            ModelError,
+            r"init: .*got float.*constant\(0\.1\)",
+        ),
+        (
+            lambda: nn.Dense(2, 1, init=lambda s, r: np.ones(3)),
+            ModelError,
+            r"\(1, 2\); got \(3,\)",
+        ),
         (lambda: nn.Dense(1, 1, rng="seed"), ModelError, "rng: .*got 'seed'"),
         (lambda: nn.Dense(1, 1, rng=-1), ModelError, "rng: .*got -1"),
         (lambda: nn.Dense(1, 1, dtype=int), DtypeError, "dtype=int64"),
         (lambda: nn.Dropout(1.0), ModelError, "Dropout: rate .*0 <= rate < 1; got 1.0"),
         (lambda: nn.Dropout(-0.1), ModelError, "got -0.1"),
-        (lambda: nn.Dropout(0.5, np.random.RandomState(0)), ModelError, "got RandomState"),
+        (
+            lambda: nn.Dropout(0.5, np.random.RandomState(0)),
+            ModelError,
+            "got RandomState",
+        ),
         (lambda: nn.Flatten()(1.0), ShapeError, "Flatten: expected x"),
-        (lambda: nn.Sequential([nn.ReLU()]), ModelError, r"layer 0 .*got list\. Write Sequential\(\*layers\)"),
+        (
+            lambda: nn.Sequential([nn.ReLU()]),
+            ModelError,
+            r"layer 0 .*got list\. Write Sequential\(\*layers\)",
+        ),
         (lambda: nn.Sequential(nn.ReLU(), 3), ModelError, "layer 1 .*got int"),
         (lambda: nn.Sequential(nn.ReLU), ModelError, "layer 0 .*got the class ReLU"),
         (
-            lambda: nn.Sequential(nn.Dense(2, 3, name="in"), tg.relu, nn.Dropout(0.5), nn.Dense(4, 1, name="out")),
+            lambda: nn.Sequential(
+                nn.Dense(2, 3, name="in"),
+                tg.relu,
+                nn.Dropout(0.5),
+                nn.Dense(4, 1, name="out"),
+            ),
             ModelError,
             r"layer 0: Dense\(2 -> 3, name='in'\) before layer 3: Dense\(4 -> 1, name='out'\)",
         ),
         (
-            lambda: nn.Sequential(nn.Sequential(nn.Dense(2, 3)), tg.softmax, nn.Sequential(nn.Dense(4, 1))),
+            lambda: nn.Sequential(
+                nn.Sequential(nn.Dense(2, 3)), tg.softmax, nn.Sequential(nn.Dense(4, 1))
+            ),
             ModelError,
             r"layer 0\.0: Dense\(2 -> 3\) before layer 2\.0: Dense\(4 -> 1\)",
         ),
@@ -657,7 +743,9 @@ def test_sequential_is_a_sequence():
 
 def test_an_unknown_function_between_layers_may_change_sizes():
     """Only what is known to keep the size is held to it."""
-    net = nn.Sequential(nn.Dense(2, 3, rng=0), lambda x: x[:, :2], nn.Dense(2, 1, rng=1))
+    net = nn.Sequential(
+        nn.Dense(2, 3, rng=0), lambda x: x[:, :2], nn.Dense(2, 1, rng=1)
+    )
     assert net(np.ones((4, 2))).shape == (4, 1)
 
 
@@ -728,7 +816,9 @@ def law_of_spread(initialiser, variance, *, bounded):
     assert draws.dtype == np.float64
     assert abs(draws.mean()) < 5 * math.sqrt(variance / 30_000)
     # Variance of a squared draw: 2 v**2 for a normal, 0.8 v**2 for a uniform.
-    assert abs(draws.var() / variance - 1) < 5 * math.sqrt((0.8 if bounded else 2) / 30_000)
+    assert abs(draws.var() / variance - 1) < 5 * math.sqrt(
+        (0.8 if bounded else 2) / 30_000
+    )
     assert (np.abs(draws).max() <= math.sqrt(3 * variance)) == bounded
     assert np.array_equal(draws, initialiser((100, 300), np.random.default_rng(0)))
 
@@ -783,7 +873,9 @@ def test_the_initialiser_suits_the_activation():
     }
     for activation, (rule, gain) in cases.items():
         weight = nn.Dense(30, 10, activation=activation, rng=0).weight.data
-        assert np.array_equal(weight, getattr(init, rule)((10, 30), 0, **gain)), activation
+        assert np.array_equal(weight, getattr(init, rule)((10, 30), 0, **gain)), (
+            activation
+        )
     by_module = nn.Dense(30, 10, activation=nn.ReLU(), rng=0).weight.data
     by_function = nn.Dense(30, 10, activation=tg.relu, rng=0).weight.data
     assert np.array_equal(by_module, by_function)
@@ -810,7 +902,9 @@ def test_gains_keep_a_signal_alive():
 
 def test_scaled_initialisers_need_two_axes():
     """A bias has no fan-in: the error names the rule and the shape."""
-    with pytest.raises(ShapeError, match=r"he_normal: expected shape \(n_out, n_in\); got \(3,\)"):
+    with pytest.raises(
+        ShapeError, match=r"he_normal: expected shape \(n_out, n_in\); got \(3,\)"
+    ):
         init.he_normal((3,), 0)
 
 
@@ -824,7 +918,9 @@ def test_a_network_learns_and_resumes_bit_for_bit():
     def build(seed):
         rng = np.random.default_rng(seed)
         net = nn.Sequential(
-            nn.Dense(2, 16, activation="tanh", rng=rng), nn.Dropout(0.1, rng=rng), nn.Dense(16, 1, rng=rng)
+            nn.Dense(2, 16, activation="tanh", rng=rng),
+            nn.Dropout(0.1, rng=rng),
+            nn.Dense(16, 1, rng=rng),
         )
         return net, tg.optim.Adam(net, lr=0.05)
 

@@ -57,7 +57,9 @@ def by_hand_adagrad(lr, eps=1e-10, weight_decay=0.0):
     return walk
 
 
-def by_hand_adam(lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+def by_hand_adam(
+    lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False
+):
     def walk(w, gradients):
         m = v = 0.0
         for t, slope in enumerate(gradients):
@@ -89,13 +91,19 @@ BY_HAND = {
             {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1},
         ),
     ),
-    optim.RMSProp: (by_hand_rmsprop, ({}, {"decay": 0.5, "eps": 1e-3}, {"weight_decay": 0.1})),
+    optim.RMSProp: (
+        by_hand_rmsprop,
+        ({}, {"decay": 0.5, "eps": 1e-3}, {"weight_decay": 0.1}),
+    ),
     optim.AdaGrad: (by_hand_adagrad, ({}, {"eps": 1e-3}, {"weight_decay": 0.1})),
     optim.Adam: (
         by_hand_adam,
         ({}, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3}, {"weight_decay": 0.1}),
     ),
-    optim.AdamW: (by_hand_adamw, ({}, {"weight_decay": 0.3}, {"beta1": 0.0, "eps": 1e-3})),
+    optim.AdamW: (
+        by_hand_adamw,
+        ({}, {"weight_decay": 0.3}, {"beta1": 0.0, "eps": 1e-3}),
+    ),
 }
 MEMBERS = [
     pytest.param(kind, settings, id=f"{kind.__name__}-{settings}")
@@ -116,13 +124,18 @@ def made(dtype=np.float64):
 
 def drawn(steps=STEPS, dtype=np.float64):
     rng = np.random.default_rng(4)
-    return [[np.asarray(rng.normal(size=s), dtype) for s in SHAPES] for _ in range(steps)]
+    return [
+        [np.asarray(rng.normal(size=s), dtype) for s in SHAPES] for _ in range(steps)
+    ]
 
 
 def give(parameters, gradients):
     """Deposit gradients the way a user does: through backward."""
     total = sum(
-        (((parameter * gradient).sum()) for parameter, gradient in zip(parameters, gradients, strict=True)),
+        (
+            ((parameter * gradient).sum())
+            for parameter, gradient in zip(parameters, gradients, strict=True)
+        ),
         start=0.0,
     )
     total.backward()
@@ -162,8 +175,11 @@ def law_of_float32(kind, settings):
                 assert value.dtype == np.float32
                 assert value.shape == SHAPES[i]
     new, _ = optimizer.rule(
-        np.ones(2, np.float32), np.ones(2, np.float32), optimizer.fresh(np.ones(2, np.float32)),
-        lr=0.05, **optimizer.hyperparameters,
+        np.ones(2, np.float32),
+        np.ones(2, np.float32),
+        optimizer.fresh(np.ones(2, np.float32)),
+        lr=0.05,
+        **optimizer.hyperparameters,
     )
     assert new.dtype == np.float32
 
@@ -242,7 +258,9 @@ def test_every_optimiser_is_a_member():
     found = {
         value
         for name, value in vars(optim).items()
-        if inspect.isclass(value) and issubclass(value, Optimizer) and value is not Optimizer
+        if inspect.isclass(value)
+        and issubclass(value, Optimizer)
+        and value is not Optimizer
     }
     assert found == set(BY_HAND)
     assert {kind.__name__ for kind in found} <= set(optim.__all__)
@@ -313,7 +331,11 @@ def adagrad_that_forgets(w, g, state, **settings):
     [
         (adam_with_wrong_correction, optim.Adam, {}),
         (adamw_with_decay_in_the_gradient, optim.AdamW, {}),
-        (sgd_with_velocity_from_the_first_gradient, optim.SGD, {"momentum": 0.9, "dampening": 0.1}),
+        (
+            sgd_with_velocity_from_the_first_gradient,
+            optim.SGD,
+            {"momentum": 0.9, "dampening": 0.1},
+        ),
         (rmsprop_with_eps_inside, optim.RMSProp, {}),
         (adagrad_that_forgets, optim.AdaGrad, {}),
     ],
@@ -322,7 +344,9 @@ def adagrad_that_forgets(w, g, state, **settings):
 def test_the_paper_law_has_teeth(rule, kind, settings):
     """A slip in a rule is refuted."""
     with pytest.raises(AssertionError):
-        law_of_the_paper(mutant(rule, kind, **settings), settings, 0.05, BY_HAND[kind][0])
+        law_of_the_paper(
+            mutant(rule, kind, **settings), settings, 0.05, BY_HAND[kind][0]
+        )
 
 
 @pytest.mark.parametrize(("kind", "settings"), MEMBERS)
@@ -407,7 +431,9 @@ def test_a_second_step_without_backward_is_refused(kind):
     optimizer.step()
     after = [parameter.data.copy() for parameter in parameters]
     assert all(parameter.grad is not None for parameter in parameters)
-    with pytest.raises(GradientError, match=f"{kind.__name__}: .*second step.*backward"):
+    with pytest.raises(
+        GradientError, match=f"{kind.__name__}: .*second step.*backward"
+    ):
         optimizer.step()
     assert optimizer.steps == 1
     for parameter, value in zip(parameters, after, strict=True):
@@ -517,7 +543,12 @@ def test_a_model_a_dict_and_a_list_are_ways_to_give_parameters():
     net = tg.nn.Dense(2, 1, rng=0)
     lists = [
         optim.SGD(given, 0.1).parameters
-        for given in (net, net.parameters(), iter(net.parameters()), dict(net.named_parameters()))
+        for given in (
+            net,
+            net.parameters(),
+            iter(net.parameters()),
+            dict(net.named_parameters()),
+        )
     ]
     for found in lists:
         assert [id(p) for p in found] == [id(net.weight), id(net.bias)]
@@ -613,7 +644,10 @@ SCHEDULES = {
         schedules.cosine(0.3, steps=20, final=0.1),
         lambda t: 0.2 + 0.1 * math.cos(math.pi * t / 20) if t < 20 else 0.1,
     ),
-    "exponential": (schedules.exponential(0.3, 0.5, every=4), lambda t: 0.3 * 2 ** (-t / 4)),
+    "exponential": (
+        schedules.exponential(0.3, 0.5, every=4),
+        lambda t: 0.3 * 2 ** (-t / 4),
+    ),
     "inverse_time": (
         schedules.inverse_time(0.3, 0.25, every=5),
         lambda t: 0.3 / (1 + 0.25 * math.floor(t / 5)),
@@ -630,7 +664,10 @@ SCHEDULES = {
             else 0.15 * (1 + math.cos(math.pi * min((t - 10) / 30, 1)))
         ),
     ),
-    "step": (schedules.step(0.3, every=10, factor=0.5), lambda t: 0.3 / 2 ** len(range(10, t + 1, 10))),
+    "step": (
+        schedules.step(0.3, every=10, factor=0.5),
+        lambda t: 0.3 / 2 ** len(range(10, t + 1, 10)),
+    ),
     "warm_up": (
         schedules.warm_up(schedules.linear(0.3, steps=10), steps=5),
         lambda t: 0.06 * (t + 1) if t < 5 else max(0.0, 0.3 * (15 - t) / 10),
@@ -649,7 +686,7 @@ def test_a_schedule_equals_its_formula(name):
     """Every schedule of the module, at 60 steps; it pickles, and is never negative."""
     schedule, formula = SCHEDULES[name]
     law_of_schedule(schedule, formula)
-    copy = pickle.loads(pickle.dumps(schedule))  # noqa: S301 (our own)
+    copy = pickle.loads(pickle.dumps(schedule))
     law_of_schedule(copy, formula)
 
 
@@ -665,7 +702,10 @@ def test_the_schedule_law_has_teeth(name):
     ("make", "message"),
     [
         (lambda: schedules.constant(-1), "constant: expected 0 <= lr; got -1"),
-        (lambda: schedules.step(0.1, every=0), "step: every is a number of steps, at least 1; got 0"),
+        (
+            lambda: schedules.step(0.1, every=0),
+            "step: every is a number of steps, at least 1; got 0",
+        ),
         (lambda: schedules.cosine(0.1, steps=2.5), "cosine: steps .*got 2.5"),
         (lambda: schedules.one_cycle(0.1, 10, rise=1), "0 <= rise < 1"),
     ],

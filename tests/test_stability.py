@@ -717,7 +717,10 @@ def test_numpys_warning_about_what_was_written_stays(spelling):
     data = rows(np.float64) if spelling in EVERY_OF_ROWS else FEW
     z = tg.Tensor(data, requires_grad=True)
     out, messages = _warned(lambda: expression(z))
-    assert set(messages) <= {"overflow encountered in exp", "overflow encountered in power"}
+    assert set(messages) <= {
+        "overflow encountered in exp",
+        "overflow encountered in power",
+    }
     writes_exp = any(way in spelling for way in ("exp", "e^", "e/", "np.e"))
     assert bool(messages) == (writes_exp and "tg.logsumexp" not in spelling) or (
         "written out" in spelling

@@ -143,6 +143,7 @@ def __dir__() -> list[str]:
     """List the public names, opened or not."""
     return __all__
 
+
 __all__ = [
     "Checkpoint",
     "Drawing",

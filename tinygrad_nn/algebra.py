@@ -104,9 +104,7 @@ RULES = (
     # sigmoid and softmax, by name and spelled out
     Rule("sigmoid", (ANY,), "sigmoid(x)"),
     Rule("softmax", (ANY,), "softmax(x)"),
-    Rule(
-        "divide", ("1", "1+exp(-x)"), "sigmoid(x)", ops.sigmoid, True, _OVERFLOW
-    ),
+    Rule("divide", ("1", "1+exp(-x)"), "sigmoid(x)", ops.sigmoid, True, _OVERFLOW),
     Rule("reciprocal", ("1+exp(-x)",), "sigmoid(x)", ops.sigmoid, True, _OVERFLOW),
     Rule("power", ("1+exp(-x)", "-1"), "sigmoid(x)", ops.sigmoid, True, _OVERFLOW),
     Rule(
@@ -117,9 +115,7 @@ RULES = (
         True,
         _OVERFLOW,
     ),
-    Rule(
-        "divide", ("exp(x)", "1+exp(x)"), "sigmoid(x)", ops.sigmoid, False, _OVERFLOW
-    ),
+    Rule("divide", ("exp(x)", "1+exp(x)"), "sigmoid(x)", ops.sigmoid, False, _OVERFLOW),
     Rule(
         "divide",
         ("exp(x)-exp(-x)", "exp(x)+exp(-x)"),
@@ -258,11 +254,7 @@ def _match(
         form = form_of(y, depth)
         left = None if form is None else form_of(x, depth)
         # Under no_grad each form has a copy of its operand; they share the time.
-        if (
-            form is None
-            or left is None
-            or left.operand._order != form.operand._order
-        ):
+        if form is None or left is None or left.operand._order != form.operand._order:
             return None, None
         return table.get((left.kind, form.kind)), form
     first = isinstance(x, Node)

@@ -21,7 +21,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph, recording
-from tinygrad_nn.errors import DtypeError, GradientError, MutationError, NoPathError, ShapeError
+from tinygrad_nn.errors import (
+    DtypeError,
+    GradientError,
+    MutationError,
+    NoPathError,
+    ShapeError,
+)
 from tinygrad_nn.op import MANY, Array, Node, Op, checksums, data_of, inputs_of
 from tinygrad_nn.ops import (
     add,
@@ -234,9 +240,7 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     for i, x in enumerate(inputs):
         if not isinstance(x, Node) or not x.requires_grad:
             continue
-        share = (
-            shares[i] if op.variadic else op.rules[i](g, out, *values, **settings)
-        )
+        share = shares[i] if op.variadic else op.rules[i](g, out, *values, **settings)
         if share is None:
             continue
         share = _fit(share, values[i], out, op)
@@ -257,11 +261,7 @@ def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
     if not hasattr(share, "dtype"):
         share = np.asarray(share)
     shape = value.shape
-    if (
-        op.pointwise
-        and share.shape != out.shape
-        and (share.ndim or shape != out.shape)
-    ):
+    if op.pointwise and share.shape != out.shape and (share.ndim or shape != out.shape):
         # Where g is a number that stands for an array, the share may have the shape of
         # one operand only: it stands for an array of the result's shape too.
         share = _repeated(share, shape, out.shape, op)
@@ -623,19 +623,18 @@ def _refuse_changed(nodes: Sequence[Node]) -> None:
                 x = graph.owner(operand)
                 if x._order > node._order:
                     raise MutationError(
-                        f"backward: {op.name} at {graph.line(node)} had saved the value "
-                        f"of its operand{_title(x)}, which was changed at "
+                        f"backward: {op.name} at {graph.line(node)} had saved the "
+                        f"value of its operand{_title(x)}, which was changed at "
                         f"{graph.line(x)}. Run backward before the change, or compute "
                         "the output again after it"
                     )
     if recording.checks_sums:
         for node in nodes:
+            op = node._op  # type: ignore[assignment]
             sums = getattr(node, "_sums", None)
-            if sums is not None and sums != checksums(
-                node._op, inputs_of(node), node._value  # type: ignore[arg-type]
-            ):
+            if sums is not None and sums != checksums(op, inputs_of(node), node._value):
                 raise MutationError(
-                    f"backward: {node._op.name} at {graph.line(node)} had saved a "  # type: ignore[union-attr]
+                    f"backward: {op.name} at {graph.line(node)} had saved a "
                     "value that was since written to in place. Copy the array before "
                     "changing it"
                 )

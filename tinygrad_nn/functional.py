@@ -265,9 +265,7 @@ def std(x: Array, axis: Axes = None, ddof: float = 0, keepdims: bool = False) ->
     return ops.sqrt(var(x, axis, ddof, keepdims))
 
 
-def norm(
-    x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False
-) -> Array:
+def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Array:
     """Vector norm along ``axis``; of all elements by default.
 
     ``ord`` is 2 (default, also ``"fro"``), 1, ``inf``, ``-inf`` or another number.

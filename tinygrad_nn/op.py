@@ -82,7 +82,6 @@ class Node:
     __slots__ = (
         "__weakref__",
         "_code",  # the user's line: code object and instruction
-        "_value",  # the value: an ndarray, or a NumPy scalar for 0-d results
         "_form",  # what the value is known to equal (a Form), or None
         "_grad",
         "_lasti",
@@ -94,6 +93,7 @@ class Node:
         "_settings",
         "_spent",  # leaf: its gradient was consumed by an optimiser's step
         "_sums",  # debug mode: checksums of the saved values
+        "_value",  # the value: an ndarray, or a NumPy scalar for 0-d results
         "_x",  # first operand; all of them, in a tuple, where there are three or more
         "_y",  # second operand
         "requires_grad",
@@ -474,7 +474,7 @@ def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
 
 
 def _checked(name: str, rules: Any) -> Any:
-    """Make rules from outside the house say what they returned, where it is no array."""
+    """Make rules from outside the house say what they returned, if it is no array."""
     if rules is None:
         return None
     if not callable(rules):
@@ -793,9 +793,7 @@ def _nary(op: Op) -> Callable[..., Any]:
                 break
         else:
             return body(*inputs, **settings)
-        inputs = tuple(
-            x if isinstance(x, Node) else _constant(x, op) for x in inputs
-        )
+        inputs = tuple(x if isinstance(x, Node) else _constant(x, op) for x in inputs)
         try:
             value = body(*[data_of(x) for x in inputs], **settings)
         except (TypeError, ValueError, IndexError) as error:

@@ -128,11 +128,11 @@ class _Switch(ContextDecorator):
         self._change = change
 
     def __call__(self, function: Any) -> Any:
-        """Decorate a function; a generator or coroutine runs in pieces, and cannot be."""
+        """Decorate a function; one that runs in pieces, a generator, is refused."""
         code = getattr(function, "__code__", None)
         if code is not None and code.co_flags & _IN_PIECES:
             raise UnsupportedError(
-                "no_grad: a generator or coroutine is not decorated. Write `with` inside"
+                "no_grad: decorates no generator or coroutine. Write `with` inside it"
             )
         return super().__call__(function)
 

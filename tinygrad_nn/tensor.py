@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -66,7 +65,7 @@ def _of_truths(logical: Callable[..., Any], sign: str) -> Callable[..., Any]:
             dtype = np.asarray(data_of(x)).dtype
             if dtype != np.bool_:
                 raise UnsupportedError(
-                    f"{sign}: expected booleans; got dtype {dtype}. Compare first, as in "
+                    f"{sign}: expected booleans; got dtype {dtype}. Compare first: "
                     "(x > 0) & (x < 1), or leave the graph with .numpy()"
                 )
         return logical(*operands)
@@ -241,9 +240,7 @@ class Tensor(Node):
 
     # --- gradients ---
 
-    def backward(
-        self, grad_output: Any = None, *, retain_grads: bool = False
-    ) -> None:
+    def backward(self, grad_output: Any = None, *, retain_grads: bool = False) -> None:
         """Add the gradients of this Tensor to ``.grad`` of the leaves that need one.
 
         Parameters
@@ -347,7 +344,9 @@ class Tensor(Node):
     def __iter__(self) -> Iterator[Tensor]:
         """Walk along the first axis, recording each pick."""
         if self._value.ndim == 0:
-            raise UnsupportedError("iteration: expected at least one axis; got shape ()")
+            raise UnsupportedError(
+                "iteration: expected at least one axis; got shape ()"
+            )
         return (self[i] for i in range(len(self._value)))
 
     def __contains__(self, value: Any) -> bool:
@@ -437,7 +436,7 @@ class Tensor(Node):
         if recording.current().records:
             raise MutationError(
                 f"{sign}: a leaf that requires a gradient changes only outside of the "
-                f"graph{self._title()}. Write `with tg.no_grad(): …`, use an optimiser, "
+                f"graph{self._title()}. Use `with tg.no_grad(): …`, an optimiser, "
                 "or make a new leaf: w = tg.Parameter(w.numpy() - step)"
             )
         value = data_of(other)
@@ -651,7 +650,9 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, name: str | None = None, *, dtype: Any = None) -> None:
+    def __init__(
+        self, data: Any, name: str | None = None, *, dtype: Any = None
+    ) -> None:
         super().__init__(data, requires_grad=True, name=name, dtype=dtype)
 
 
@@ -685,12 +686,12 @@ def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
     title = f"np.{name}" if hasattr(np, name) else f"the ufunc {name}"
     if "out" in options:
         return UnsupportedError(
-            f"{title}: a Tensor cannot be written into an ndarray (out=, or an in-place "
+            f"{title}: a Tensor cannot be written into an ndarray (out=, an in-place "
             "operator such as Z += t), which would lose its gradient. Write Z = Z + t"
         )
     if method != "__call__":
         return UnsupportedError(
-            f"{title}.{method}: ufunc methods are not recorded. Use the function itself, "
+            f"{title}.{method}: ufunc methods are not recorded. Use the function, "
             "or np.sum, np.prod, np.max, np.cumsum"
         )
     if options:
@@ -727,7 +728,7 @@ def _reciprocal(x: Any) -> Any:
 def _refuse_kinds(title: str, x: Tensor, kinds: str) -> None:
     if x.dtype.kind in kinds:
         raise UnsupportedError(
-            f"{title}: of dtype {x.dtype} gives integers in NumPy, and is not recorded. "
+            f"{title}: of {x.dtype} gives integers in NumPy, and is not recorded. "
             "Convert first: x.astype(float)"
         )
 
@@ -797,7 +798,11 @@ def _refuse_out_and_dtype(out: Any, dtype: Any = None) -> None:
 
 def _summing(call: Callable[..., Any]) -> Callable[..., Any]:
     def handler(
-        a: Any, axis: Axes = None, dtype: Any = None, out: Any = None, keepdims: Any = False
+        a: Any,
+        axis: Axes = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
     ) -> Any:
         _refuse_out_and_dtype(out, dtype)
         return call(a, axis, keepdims)
@@ -806,7 +811,9 @@ def _summing(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _choosing(call: Callable[..., Any]) -> Callable[..., Any]:
-    def handler(a: Any, axis: Axes = None, out: Any = None, keepdims: Any = False) -> Any:
+    def handler(
+        a: Any, axis: Axes = None, out: Any = None, keepdims: Any = False
+    ) -> Any:
         _refuse_out_and_dtype(out)
         return call(a, axis, keepdims)
 
@@ -844,15 +851,13 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.any: lambda x, axis=None: x.any(axis),
     np.argmax: lambda x, axis=None: x.argmax(axis),
     np.argmin: lambda x, axis=None: x.argmin(axis),
-    np.array_equal: lambda x, y: np.array_equal(
-        data_of(x), data_of(y)
-    ),
+    np.array_equal: lambda x, y: np.array_equal(data_of(x), data_of(y)),
     np.broadcast_to: ops.broadcast_to,
     np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: functional.clip(
         a, a_min if min is None else min, a_max if max is None else max
     ),
     np.concatenate: functional.concatenate,
-    np.copy: lambda x: ops.astype(x),
+    np.copy: lambda x: ops.astype(x),  # noqa: PLW0108 (NumPy passes order=)
     np.cumsum: _cumsum,
     np.dot: functional.dot,
     np.einsum: functional.einsum,
@@ -933,5 +938,3 @@ def gradients(
     if unused not in ("raise", "zero"):
         raise OpError(f"gradients: unused is 'raise' or 'zero'; got {unused!r}")
     return autodiff.gradients(output, nodes, grad_output, unused)
-
-

@@ -71,7 +71,11 @@ def imports(module):
     """Milliseconds to import a module in a fresh interpreter, best of many."""
     code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
     times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, check=True, text=True
+            ).stdout
+        )
         for _ in range(15)
     ]
     return statistics.median(times) * 1e3
@@ -83,9 +87,13 @@ def main():
         times = [chain(length) for _ in range(repeats)]
         print(f"{length:>9} nodes: {statistics.median(times) * 1e6:.2f} us a node")
     first, last = memory()
-    print(f"memory: {first} bytes after 1,000 steps, {last} after 20,000 (collector off)")
+    print(
+        f"memory: {first} bytes after 1,000 steps, {last} after 20,000 (collector off)"
+    )
     alone, both = imports("numpy"), imports("numpy, tinygrad_nn")
-    print(f"import: numpy {alone:.1f} ms, with tinygrad_nn {both:.1f} ms: + {both - alone:.1f}")
+    print(
+        f"import: numpy {alone:.1f} ms, with tinygrad_nn {both:.1f} ms: + {both - alone:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ import time
 from itertools import pairwise
 
 if __name__ == "__main__" and (
-    any(name.startswith("OPENBLAS") for name in os.environ if name != "OPENBLAS_NUM_THREADS")
+    any(
+        name.startswith("OPENBLAS")
+        for name in os.environ
+        if name != "OPENBLAS_NUM_THREADS"
+    )
     or os.environ.get("OPENBLAS_NUM_THREADS") != "1"
 ):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS")}
@@ -270,7 +274,9 @@ def measure(steps, rounds):
         seconds.append(times[names[0]])
         for name in names:
             ratios[name].append(times[name] / times[names[0]])
-    return {n: statistics.median(r) for n, r in ratios.items()}, statistics.median(seconds)
+    return {n: statistics.median(r) for n, r in ratios.items()}, statistics.median(
+        seconds
+    )
 
 
 def calibration():

@@ -114,9 +114,7 @@ class Module(ABC):
             If two get the same name, or a set holds some: it has no order.
         """
         self._settle()
-        return [
-            (path, held) for path, held in self._held() if isinstance(held, Tensor)
-        ]
+        return [(path, held) for path, held in self._held() if isinstance(held, Tensor)]
 
     def parameters(self) -> list[Tensor]:
         """Return every parameter once, in the order of the attributes."""

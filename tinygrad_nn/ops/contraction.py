@@ -81,7 +81,11 @@ def _swapped(x: Array) -> Array:
         ((0, 2, 3), (3,)),
     ),
     refuses=cases(
-        ((4, 3), (2, 5)), ((3,), (4,)), ((4, 3), (4,)), ((), (3,)), ((2, 2, 3), (3, 3, 1))
+        ((4, 3), (2, 5)),
+        ((3,), (4,)),
+        ((4, 3), (4,)),
+        ((), (3,)),
+        ((2, 2, 3), (3, 3, 1)),
     ),
 )
 def matmul(x: Array, y: Array) -> Array:
@@ -137,8 +141,6 @@ def _explicit(subscripts: str, ranks: tuple[int, ...]) -> tuple[list[str], str]:
     return full, output
 
 
-
-
 def _sizes(terms: list[str], sizes: tuple[Shape, ...]) -> dict[str, int]:
     known: dict[str, int] = {}
     for term, size in zip(terms, sizes, strict=True):
@@ -176,9 +178,12 @@ def _einsum_back(
         parts += [(terms[j], operands[j]) for j in range(len(terms)) if j != i]
         wanted = ""
         present = _sizes(
-            [letters for letters, _ in parts], tuple(np.shape(array) for _, array in parts)
+            [letters for letters, _ in parts],
+            tuple(np.shape(array) for _, array in parts),
         )
-        spare = iter(c for c in string.ascii_letters if c not in "".join(terms) + output)
+        spare = iter(
+            c for c in string.ascii_letters if c not in "".join(terms) + output
+        )
         for letter in term:
             if letter in wanted:
                 # A diagonal: the second axis of the pair is tied to the first.
@@ -235,5 +240,3 @@ def einsum(*operands: Array, subscripts: str = "") -> Array:
     array([1., 2.])
     """
     return np.einsum(subscripts, *operands)
-
-

@@ -297,7 +297,9 @@ def _largest_exponent(x: Array) -> float:
     return _LARGEST.get(x.dtype, np.inf)
 
 
-_LARGEST: dict[Any, float] = {np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"}
+_LARGEST: dict[Any, float] = {
+    np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"
+}
 
 
 @elementwise(

@@ -177,8 +177,9 @@ def _joined(*sizes: Shape, axis: int | None = 0) -> Shape:
     return (*first[:place], total, *first[place + 1 :])
 
 
-
-def _split(g: Array, _out: Array, *_parts: Array, axis: int | None) -> tuple[Array, ...]:
+def _split(
+    g: Array, _out: Array, *_parts: Array, axis: int | None
+) -> tuple[Array, ...]:
     shares = []
     start = 0
     for part in _parts:

@@ -94,7 +94,10 @@ def _spread_shape(
     refuses=cases(((3,), {"shape": (2, 4), "axis": 0})),
 )
 def spread(
-    x: Array, shape: Any = (), axis: Axes = None, keepdims: bool = False
+    x: Array,
+    shape: Any = (),
+    axis: Axes = None,
+    keepdims: bool = False,  # noqa: ARG001 (for the shape rule and the gradient)
 ) -> Array:
     """Undo a reduction: repeat what it left along the axes that it removed.
 
@@ -345,7 +348,9 @@ def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     infinite = np.equal(np.maximum.reduce(x, axis, None, None, True), np.inf)
     top, _, rest = _tail(np.where(infinite, 0.0, x) if infinite.any() else x, axis)
     total = np.where(infinite, np.inf, np.log1p(rest) + top).astype(top.dtype)
-    return total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
+    return (
+        total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
+    )
 
 
 def _tail(x: Array, axis: Axes) -> tuple[Array, Array, Array]:
@@ -421,4 +426,3 @@ def log_softmax(x: Array, axis: Axes = -1) -> Array:
     """
     _, distance, rest = _tail(x, axis)
     return distance - np.log1p(rest)
-

@@ -11,7 +11,9 @@ from tinygrad_nn.ops.samples import reals
 __all__ = ["where"]
 
 
-def _no_gradient(_g: Array, _out: Array, _condition: Array, _x: Array, _y: Array) -> None:
+def _no_gradient(
+    _g: Array, _out: Array, _condition: Array, _x: Array, _y: Array
+) -> None:
     """A condition is constant."""
 
 

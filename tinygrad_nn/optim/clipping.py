@@ -1,7 +1,5 @@
 """Clipping: gradients kept from growing beyond a bound, between backward and step."""
 
-
-
 from __future__ import annotations
 
 import math
