@@ -454,6 +454,21 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
+def test_what_was_loaded_shows_itself_in_a_line(tmp_path):
+    """The record names its parts and counts its arrays, but prints none of them."""
+    path = tmp_path / "m.npz"
+    save(path, nn.Dense(500, 1, rng=0))
+    assert repr(load(path)) == f"Saved({str(path)!r}, 2 arrays, step=None)"
+    trained(path)
+    saved = load(path)
+    n = sum(
+        np.ndim(item) > 0 for item in (*saved.model.values(), *saved.optimizer.values())
+    )
+    assert (
+        str(saved) == f"Saved({str(path)!r}, {n} arrays, optimizer, rng, extra, step=3)"
+    )
+
+
 def test_an_error_names_the_path_that_was_asked_for(tmp_path):
     """The file that is filled first has a name that no user knows."""
     for path in (tmp_path / "none" / "p.csv", "/proc/p.csv"):

@@ -17,6 +17,7 @@ from tinygrad_nn.errors import (
     DataError,
     DivergedError,
     MissingExtraError,
+    ModelError,
     ShapeError,
 )
 from tinygrad_nn.losses import binary_cross_entropy_with_logits, cross_entropy, mse
@@ -355,6 +356,46 @@ def test_epochs_that_are_done_are_not_done_again():
     assert fit(model, mse, adam(model), (X, Y), epochs=3, history=history) is history
     assert len(history) == 3
     assert np.array_equal(before["layers.0.weight"], model[0].weight.data)
+
+
+@pytest.mark.parametrize(
+    ("change", "law"),
+    [
+        ({"loss": "mse"}, r"as loss; got 'mse'\. Pass tg\.losses\.mse$"),
+        ({"loss": "l7"}, r"as loss; got 'l7'\. Pass one of tg\.losses"),
+        ({"loss": None}, r"as loss; got an object of NoneType"),
+        ({"optimizer": "adam"}, r"got 'adam'\. Pass tg\.optim\.Adam\(model"),
+        ({"optimizer": "sgd"}, r"got 'sgd'\. Pass tg\.optim\.SGD\(model"),
+        ({"optimizer": optim.Adam}, r"got the class Adam\. Make one: Adam\(model"),
+        ({"optimizer": mse}, r"got the function mse\. The order is"),
+        ({"loss": adam, "optimizer": mse}, r"as loss; got the optimiser Adam"),
+        ({"model": "net"}, r"as model; got 'net'"),
+        ({"model": nn.Dense}, r"got the class Dense\. Make one of that class"),
+        ({"metrics": ["accuracy"]}, r"in metrics; got 'accuracy'"),
+        ({"metrics": "accuracy"}, r"in metrics; got 'accuracy'"),
+        ({"metrics": {"a": 3}}, r"in metrics; got an object of int"),
+        ({"callbacks": [EarlyStopping]}, r"in callbacks; got the class EarlyStopping"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused_before_anything_runs(change, law):
+    """The line says what was expected, what came, and what to pass."""
+    model = Witness()
+    given = {"model": model, "loss": mse, "optimizer": adam(model), **change}
+    if given["loss"] is adam:
+        given["loss"] = adam(model)
+    names = ("model", "loss", "optimizer")
+    first = [given.pop(name) for name in names]
+    with pytest.raises(ModelError, match=f"^fit: expected .*{law}"):
+        fit(*first, (X, Y), epochs=1, **given)
+    assert model.seen == []
+
+
+def test_one_metric_needs_no_list():
+    """A single function of metrics is taken for a list of one."""
+    model = Witness()
+    assert "r2" in fit(model, mse, adam(model), (X, Y), epochs=1, metrics=r2)
+    with pytest.raises(ModelError, match=r"^evaluate: expected .* loss; got 'mse'"):
+        evaluate(model, "mse", (X, Y))
 
 
 # --- callbacks ---

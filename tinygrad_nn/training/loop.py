@@ -10,8 +10,9 @@ from typing import Any, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
+from tinygrad_nn import losses, optim
 from tinygrad_nn.data import Dataset, batches
-from tinygrad_nn.errors import DataError, DivergedError, ShapeError
+from tinygrad_nn.errors import DataError, DivergedError, ModelError, ShapeError
 from tinygrad_nn.optim import clip_by_norm
 from tinygrad_nn.recording import no_grad
 from tinygrad_nn.tensor import Tensor
@@ -23,7 +24,7 @@ __all__ = ["State", "evaluate", "fit"]
 
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Any, Any], float]
-Metrics = Mapping[str, Metric] | Sequence[Metric]
+Metrics = Mapping[str, Metric] | Sequence[Metric] | Metric
 LEAST_EVALUATED = 1024
 
 
@@ -116,7 +117,7 @@ def fit(
         notebook, and with tqdm installed.
     rng : int, numpy.random.Generator or None
         Seed or generator of the shuffle.
-    metrics : functions (prediction, target) -> float, or a dict of them, optional
+    metrics : function (prediction, target) -> float, a list or a dict of them, optional
         Measured each epoch on the arrays of all its predictions; those of the training
         part are made while it learns, with dropout.
     max_norm : float, optional
@@ -139,6 +140,9 @@ def fit(
         When the data has no batch.
     ShapeError
         When the loss is not one number.
+    ModelError
+        When model, loss, optimizer, a metric or a callback is something else, before
+        anything runs.
 
     Notes
     -----
@@ -164,14 +168,19 @@ def fit(
     >>> len(history), bool(history["loss"][-1] < 0.3)
     (20, True)
     """
+    _check_function("fit", "model", model)
+    _check_loss("fit", loss)
+    _check_optimizer(optimizer)
+    listeners = list(callbacks)
+    for listener in listeners:
+        _check_function("fit", "callbacks", listener)
     generator = np.random.default_rng(rng)
     train = _epochs_of(data, batch_size, generator, "data")
     held_out = _validation(validation_data, batch_size)
-    measures = _named(metrics)
+    measures = _named("fit", metrics)
     state = State(
         model, optimizer, generator, History() if history is None else history
     )
-    listeners = list(callbacks)
     modules = _modules(model)
     with (
         _modes_kept(model),
@@ -228,8 +237,10 @@ def evaluate(
     >>> evaluate(lambda x: 2 * x, tg.losses.mse, ([[1.0], [2.0]], [[2.0], [5.0]]))
     {'loss': 0.5}
     """
+    _check_function("evaluate", "model", model)
+    _check_loss("evaluate", loss)
     parts = _validation(data, batch_size)
-    tally = _Tally(_named(metrics))
+    tally = _Tally(_named("evaluate", metrics))
     with no_grad(), _modes_kept(model):
         for module in _modules(model):
             module.training = False
@@ -342,10 +353,83 @@ def _validation(data: Any, batch_size: int | None) -> Any:
     return _epochs_of(data, None, np.random.default_rng(0), "validation_data")
 
 
-def _named(metrics: Metrics) -> dict[str, Metric]:
-    if isinstance(metrics, Mapping):
-        return dict(metrics)
-    return {getattr(item, "__name__", type(item).__name__): item for item in metrics}
+def _named(where: str, metrics: Metrics) -> dict[str, Metric]:
+    # A text is a sequence, too: of letters.
+    items = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
+    for item in items.values() if isinstance(items, Mapping) else items:
+        _check_function(where, "metrics", item)
+    if isinstance(items, Mapping):
+        return dict(items)
+    return {getattr(item, "__name__", type(item).__name__): item for item in items}
+
+
+def _check_function(where: str, name: str, given: Any) -> None:
+    """Refuse what cannot be called, or is a class where an object is needed."""
+    kind = "functions in" if name in ("metrics", "callbacks") else "a function as"
+    if not callable(given):
+        advice = _advice(name, given)
+    elif isinstance(given, type):
+        advice = f"Make one of that class: {given.__name__}(…)"
+    else:
+        return
+    raise ModelError(f"{where}: expected {kind} {name}; got {_told(given)}. {advice}")
+
+
+def _check_loss(where: str, loss: Any) -> None:
+    if _is_optimizer(loss) and not callable(loss):
+        raise ModelError(
+            f"{where}: expected a function (prediction, target) as loss; got the "
+            f"optimiser {type(loss).__name__}. The order is fit(model, loss, "
+            "optimizer, data)"
+        )
+    _check_function(where, "loss", loss)
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if _is_optimizer(optimizer):
+        return
+    if isinstance(optimizer, type):
+        advice = f"Make one: {optimizer.__name__}(model.parameters(), lr=…)"
+    elif callable(optimizer):
+        advice = "The order is fit(model, loss, optimizer, data)"
+    else:
+        advice = _advice("optimizer", optimizer)
+    raise ModelError(
+        "fit: expected an optimiser, something with step(), as optimizer; got "
+        f"{_told(optimizer)}. {advice}"
+    )
+
+
+def _is_optimizer(given: Any) -> bool:
+    return not isinstance(given, type) and callable(getattr(given, "step", None))
+
+
+def _advice(name: str, given: Any) -> str:
+    """Say what to pass; of what is known by the name that was given, how it is had."""
+    if isinstance(given, str):
+        if name == "loss" and given in losses.__all__:
+            return f"Pass tg.losses.{given}"
+        if name == "optimizer":
+            known = {item.lower(): item for item in optim.__all__ if item[0].isupper()}
+            item = known.get(given.lower(), "Adam")
+            return f"Pass tg.optim.{item}(model.parameters(), lr=…)"
+    return {
+        "model": "Pass a Module, or a function of the inputs",
+        "loss": "Pass one of tg.losses, such as tg.losses.mse",
+        "optimizer": "Pass tg.optim.Adam(model.parameters(), lr=…)",
+        "metrics": "Pass functions (prediction, target), such as tg.training.accuracy",
+        "callbacks": "Pass functions of a State, such as tg.training.EarlyStopping()",
+    }[name]
+
+
+def _told(given: Any) -> str:
+    """What was given, in a message's words."""
+    if isinstance(given, str):
+        return repr(given)
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    name = getattr(given, "__name__", None)
+    return f"the function {name}" if name else f"an object of {type(given).__name__}"
 
 
 def _count(parts: Any) -> int | None:

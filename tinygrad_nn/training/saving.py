@@ -79,6 +79,17 @@ class Saved(NamedTuple):
     step: int | None
     extra: Any
 
+    def __repr__(self) -> str:
+        """Count the arrays instead of printing them."""
+        n = sum(
+            isinstance(item, np.ndarray)
+            for state in (self.model, self.optimizer)
+            for item in (state or {}).values()
+        )
+        held = [f"{n} array{'' if n == 1 else 's'}"]
+        held += [name for name in ("optimizer", "rng", "extra") if getattr(self, name)]
+        return f"Saved({self.path!r}, {', '.join(held)}, step={self.step})"
+
 
 def save(
     path: str | os.PathLike[str],
