@@ -23,6 +23,7 @@ order; one without is constant. `help(tg.softmax)` says more, and so for each.
 FAMILIES = {
     "elementwise": "Elementwise",
     "reduction": "Reductions",
+    "accumulation": "Running sums",
     "contraction": "Contractions",
     "movement": "Movement",
     "indexing": "Indexing",

@@ -472,8 +472,9 @@ def _path(
         if np.shape(data_of(reached)) != size:
             reached = broadcast_to(reached, size)
         return reached if live is None else logical_and(live, reached)
-    if op.kind in ("movement", "indexing"):
-        if live is None and op.kind == "movement" and not op.variadic:
+    if op.kind in ("movement", "indexing", "accumulation"):
+        # Each share is a sum of some of g's elements: g = mask tells which arrive.
+        if live is None and op.kind != "indexing" and not op.variadic:
             return None
         ones = np.ones(size)
         moved = where(live, ones, 0.0) if live is not None else ones

@@ -388,7 +388,8 @@ def primitive(
     Parameters
     ----------
     kind
-        ``"movement"``, ``"indexing"``, ``"reduction"`` or ``"contraction"``.
+        ``"movement"``, ``"indexing"``, ``"accumulation"`` (running sums),
+        ``"reduction"`` or ``"contraction"``: how a missing path passes it.
     formula, vjp, samples, paths
         As for `elementwise`. An op with ``*operands`` has one rule that returns a
         tuple, a share for each operand.

@@ -302,7 +302,7 @@ def _cumsum_back(g: Array, _out: Array, _x: Array, axis: int | None) -> Array:
 
 
 @primitive(
-    kind="movement",  # for paths: each share is a plain sum of some of g's elements
+    kind="accumulation",
     formula=r"\mathrm{cumsum}($x)",
     shape=_cumulated,
     vjp=_cumsum_back,
