@@ -709,11 +709,15 @@ def stopped(monkeypatch, number, calls):
 
 @pytest.mark.usefixtures("pictureless")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
-@pytest.mark.parametrize("calls", [9, 10, 11, 12])
-def test_an_interrupted_run_goes_on_bit_for_bit(call, monkeypatch, number, calls):
+@pytest.mark.parametrize(
+    ("calls", "dropout"), [(9, "0.2"), (10, "0"), (11, "0.2"), (12, "0")]
+)
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    call, monkeypatch, number, calls, dropout
+):
     """Within an epoch or its validation, the last whole epoch is what is kept."""
     # An epoch of iris in batches of 50 computes the loss 3 times, and once to validate.
-    words = ("--dropout", "0.2", "--batch-size", "50", "--layers", "6", "--quiet")
+    words = ("--dropout", dropout, "--batch-size", "50", "--layers", "6", "--quiet")
     call("train", "iris", *words, "--epochs", "6", "--out", "whole")
     call("train", "iris", *words, "--epochs", "2", "--out", "two")
     handler = signal.getsignal(number)
@@ -751,6 +755,32 @@ def test_a_run_interrupted_in_its_first_epoch_leaves_nothing(call, monkeypatch, 
     code, _, err = call("train", "iris", "--resume", "--epochs", "9", "--out", "run")
     assert (code, err) == (STOPS[number], "tinygrad-nn: interrupted\n")
     assert tree() == before
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_the_history_kept_is_that_of_the_model_kept(call, monkeypatch):
+    """An epoch that is in the history, but of which no state is had, goes again."""
+
+    def tell(self, epoch, row):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinygrad_nn.training.loop.Progress.tell", tell)
+        code, _, err = call("train", "iris", "--layers", "4", "--out", "run")
+    assert (code, "after epoch 2;" in err) == (130, True)
+    assert len(read("run/history.csv")) == load("run/model.npz").step == 2
+    assert len(read_run("run", np.random.default_rng(0)).history) == 2
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_a_run_of_before_there_were_tasks_goes_on(call):
+    """Settings without a task mean that the target was looked at."""
+    call("train", rooms(), "--target", "rooms", *QUICK, "--quiet", "--out", "run")
+    run = read_run("run", np.random.default_rng(0))
+    values = run.settings.to_json()
+    assert values.pop("task") == "auto"
+    assert type(run.settings).from_json(values) == run.settings
 
 
 @pytest.mark.usefixtures("pictureless")
