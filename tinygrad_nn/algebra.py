@@ -177,7 +177,7 @@ def form_of(node: Node, depth: int = _LONGEST) -> Form | None:
 
     Under `no_grad` there are no operands to ask, so forms are kept from the start.
     Asking goes no deeper than the longest pattern. A form of a leaf that has changed
-    since holds no longer.
+    since, or of a view of one, holds no longer.
     """
     form = node._form
     if form is None:
@@ -192,15 +192,13 @@ def form_of(node: Node, depth: int = _LONGEST) -> Form | None:
             return None
         if depth == _LONGEST:
             node._form = form
-    if form.kind is NONE or _changed_since(form.operand, node._order):
+    operand = form.operand
+    if form.kind is NONE or operand._order > node._order:
         return None
-    return form
-
-
-def _changed_since(x: Node, order: int) -> bool:
-    if x._op is not None and x._op.kind in ("movement", "indexing"):
-        x = graph.owner(x)
-    return x._order > order
+    op = operand._op
+    if op is None or op.pointwise or graph.owner(operand)._order <= node._order:
+        return form
+    return None
 
 
 def _unary_form(table: Table) -> Callable[..., Any]:

@@ -73,8 +73,11 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
         for node, g in inner.items():
             _deposit(node, np.array(g), getattr(node, "_grad", None))
     for leaf, g in leaves.items():
-        spent = getattr(leaf, "_spent", False)  # unset on a result of no_grad
-        _deposit(leaf, g, None if spent else getattr(leaf, "_grad", None))
+        try:
+            old = None if leaf._spent else leaf._grad
+        except AttributeError:  # a result of no_grad that was made a leaf
+            old = None
+        _deposit(leaf, g, old)
         leaf._spent = False
 
 
@@ -219,7 +222,8 @@ def _fills(a: Array, b: Array, leads: int, shape: Shape) -> bool:
     It may where both operands have the shape, or are numbers that need no gradient:
     otherwise a share has to be repeated, or summed, before it fits its operand.
     """
-    left, right = np.shape(a), np.shape(b)
+    left = a.shape if a.__class__ is np.ndarray else np.shape(a)
+    right = b.shape if b.__class__ is np.ndarray else np.shape(b)
     return (left == shape or (not left and not leads & 1)) and (
         right == shape or (not right and not leads & 2)
     )

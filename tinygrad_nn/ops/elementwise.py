@@ -35,10 +35,8 @@ __all__ = [
 
 def signed(x: Array) -> Array:
     """Return the operand such that it can be negated: unsigned integers wrap."""
-    return x * 1.0 if getattr(x, "dtype", None) in _UNSIGNED else x
-
-
-_UNSIGNED = {np.dtype(code) for code in "BHILQ?"}
+    is_array = x.__class__ is np.ndarray or isinstance(x, np.generic)
+    return x * 1.0 if is_array and x.dtype.kind in "ub" else x
 
 
 @elementwise(
@@ -294,11 +292,11 @@ def logistic_residual(x: Array, y: Array) -> Array:
 
 def _largest_exponent(x: Array) -> float:
     """Return the largest whole number whose exponential is finite in this dtype."""
-    return _LARGEST.get(x.dtype, np.inf)
+    return _LARGEST.get(x.dtype.char, np.inf)
 
 
-_LARGEST: dict[Any, float] = {
-    np.dtype(d): np.floor(np.log(np.finfo(d).max)).item() for d in "efd"
+_LARGEST: dict[str, float] = {
+    char: np.floor(np.log(np.finfo(char).max)).item() for char in "efd"
 }
 
 
