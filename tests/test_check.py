@@ -681,6 +681,197 @@ def test_a_wrong_formula_is_refuted(case):
         assert (report.verdict, report.blame) == ("wrong", ("formula",)), str(report)
 
 
+def product_with_sine(rng):
+    return (
+        lambda x: np.sum(np.sin(x) * x),
+        (rng.standard_normal((1, 2)),),
+        lambda x: (np.sin(x) + x * np.cos(x),),
+    )
+
+
+def logarithms(rng):
+    weights = rng.uniform(0.5, 2, 3) * rng.choice([-1, 1], 3)
+    return (
+        lambda x: np.sum(np.log(x) * weights),
+        (rng.uniform(0.5, 3, 3),),
+        lambda x: (weights / x,),
+    )
+
+
+def small_layer(rng):
+    X, Y = rng.standard_normal((6, 4)), rng.standard_normal((6, 3))
+
+    def formula(W, b):
+        A = np.tanh(X @ W + b)
+        dZ = 2 * (A - Y) * (1 - A**2) / A.size
+        return X.T @ dZ, dZ.sum(axis=0)
+
+    return (
+        lambda W, b: np.mean((np.tanh(X @ W + b) - Y) ** 2),
+        (rng.standard_normal((4, 3)), rng.standard_normal(3)),
+        formula,
+    )
+
+
+def wide_layer(rng):
+    X = rng.standard_normal((5, 40))
+    return (
+        lambda W: np.sum(np.tanh(X @ W)),
+        (rng.standard_normal((40, 30)) / 6,),
+        lambda W: (X.T @ (1 - np.tanh(X @ W) ** 2),),
+    )
+
+
+def no_tensors(f):
+    """Let only the numbers judge: f in code that no Tensor can run."""
+
+    def plain(*arrays):
+        if any(isinstance(x, tg.Tensor) for x in arrays):
+            raise TypeError("arrays only")
+        return f(*arrays)
+
+    return plain
+
+
+def spoilt(right, factors):
+    """Multiply each of the right gradients by a factor."""
+
+    def formula(*arrays):
+        return tuple(g * k for g, k in zip(right(*arrays), factors, strict=True))
+
+    return formula
+
+
+def in_float32(right, *arrays):
+    return tuple(g.astype(np.float32).astype(float) for g in right(*arrays))
+
+
+SMOOTH = [product_with_sine, logarithms, small_layer, wide_layer]
+
+
+@pytest.mark.parametrize("tensors", [True, False], ids=["tensors", "arrays"])
+@pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.__name__)
+def test_a_small_relative_error_is_refuted(case, tensors):
+    """A parameter, or its main element, off by 3e-6 or more is wrong at every seed."""
+    for seed in range(20):
+        f, arrays, right = case(np.random.default_rng(seed))
+        f = f if tensors else no_tensors(f)
+        last = len(arrays) - 1
+        largest = np.argmax(np.abs(right(*arrays)[last] * arrays[last]))
+        for error in (1e-3, 1e-4, 1e-5, 3e-6):
+            for one in (False, True):
+                mask = np.ones(arrays[last].size, bool)
+                if one:
+                    mask = np.arange(mask.size) == largest
+                factors = [1.0] * last + [1 + error * mask.reshape(arrays[last].shape)]
+                formula = spoilt(right, factors)
+                report = check_gradients(f, *arrays, formula=formula, seed=seed)
+                assert report.blame == ("formula",), f"{seed} {error} {one}\n{report}"
+
+
+@pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.__name__)
+def test_a_smooth_formula_that_is_right_is_ok_at_little_cost(case):
+    """Right to rounding is ``ok`` in 60 evaluations; right to 1e-7 is ``ok`` too."""
+    for seed in range(20):
+        f, arrays, right = case(np.random.default_rng(seed))
+        report = check_gradients(f, *arrays, formula=right, seed=seed, strict=True)
+        assert report.verdict == "ok", str(report)
+        assert report.evaluations <= 60
+        assert report.resolution < 1e-6
+        nearly = spoilt(right, [1 + 1e-7] * len(arrays))
+        assert check_gradients(f, *arrays, formula=nearly, seed=seed).verdict == "ok"
+
+
+def test_a_small_element_is_compared_with_a_confirmed_autograd():
+    """A thousandth of the others in size, and off by 1e-5 of itself: still wrong."""
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        weights, x = rng.uniform(0.5, 2, 200), rng.uniform(0.5, 2, 200)
+        weights[7] = 1e-3
+        for error in (1e-3, 1e-4, 1e-5):
+            off = 1 + error * (np.arange(200) == 7)
+            report = check_gradients(
+                lambda x, weights=weights: np.sum(np.log(x) * weights),
+                x,
+                formula=lambda x, weights=weights, off=off: weights / x * off,
+                seed=seed,
+            )
+            assert report.blame == ("formula",), str(report)
+            assert report.parameters["x"].worst.index == (7,)
+
+
+def test_a_formula_in_float32_is_right():
+    """Rounding a gradient to float32, 6e-8 relative, makes it nobody's mistake."""
+    for seed in SEEDS:
+        f, arrays, right = small_layer(np.random.default_rng(seed))
+        for function in (f, no_tensors(f)):
+            coarse = partial(in_float32, right)
+            report = check_gradients(function, *arrays, formula=coarse, seed=seed)
+            assert report.verdict == "ok", str(report)
+
+
+def test_a_difference_that_is_no_kink_is_told_in_numbers():
+    """The note names kinks only where there are some; else how far and where."""
+    x = np.array([0.3, -0.7])
+    report = check_gradients(
+        lambda x: np.sum(np.sin(x) * x),
+        x,
+        formula=lambda x: (np.sin(x) + x * np.cos(x)) * np.array([1, 1 + 5e-7]),
+    )
+    assert report.verdict == "ok"
+    assert report.notes == ("formula and autograd differ by 5.0e-07 relative, at x[1]",)
+    report = check_gradients(
+        lambda x: np.sum(np.abs(x)),
+        np.array([0.0, 1.0]),
+        formula=lambda x: np.where(x < 0, -1.0, 1.0),
+    )
+    assert report.verdict == "kink"
+    assert "at kinks" in str(report)
+
+
+def test_the_cause_of_a_small_error_is_readable():
+    """A factor close to one is told by what it adds, and nothing else is guessed."""
+    x = np.array([1.0, 2.0, 3.0])
+    report = check_gradients(
+        lambda x: np.sum(x**3), x, formula=lambda x: 3 * x**2 * (1 - 4e-6)
+    )
+    assert report.parameters["x"].cause == "a factor 1 - 4e-06"
+    report = check_gradients(
+        lambda x: np.sum(np.log(x + 1e-5)), x, formula=lambda x: 1 / x, strict=True
+    )
+    assert not report.ok
+    assert "a factor" not in (report.parameters["x"].cause or "")
+
+
+def test_a_gradient_of_zero_at_an_optimum_is_ok():
+    """Zero is confirmed there by the slopes beside it; a slope of 1e-5 is not zero."""
+    for seed in SEEDS:
+        f, (best,) = at_the_optimum(np.random.default_rng(seed))
+        assert check_gradients(f, best, seed=seed).verdict == "ok"
+    best = np.array([1.0, -2.0, 3.0])
+
+    def square(w):
+        return np.sum((w - best) ** 2)
+
+    for wrong in (
+        lambda w: 2 * (w - best) + 1e-5,
+        lambda w: 2 * (w - best) * (1 + 1e-5),
+        lambda w: w - best,
+        np.zeros_like,
+    ):
+        report = check_gradients(square, best, formula=wrong)
+        assert report.blame == ("formula",), str(report)
+        right = check_gradients(no_tensors(square), best, formula=wrong)
+        assert right.blame == ("formula",), str(right)
+
+    def nearly(w):
+        return 2 * (w - best) * (1 + 1e-9)
+
+    for shift in (0.0, 0.02):
+        report = check_gradients(no_tensors(square), best + shift, formula=nearly)
+        assert report.verdict == "ok", str(report)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1000, 1050))
 def test_verdicts_hold_at_more_seeds(seed):

@@ -53,7 +53,10 @@ def _equal(evidence: Evidence, guess: np.ndarray) -> bool:
     known = evidence.known
     numeric, bound = evidence.numeric[known], evidence.bound[known]
     size = np.abs(numeric).max(initial=0.0)
-    allowed = 3 * bound + 1e-5 * np.abs(numeric) + 1e-9 * size
+    # A guess explains nothing if what it corrects was already as close.
+    off = float(np.abs(evidence.claimed[known] - numeric).max(initial=0.0))
+    vague = np.minimum(1e-5 * np.abs(numeric), 0.1 * off)
+    allowed = 3 * bound + vague + 1e-9 * size
     return bool(np.all(np.abs(guess[known] - numeric) <= allowed))
 
 
@@ -96,6 +99,8 @@ def _factor(evidence: Evidence) -> str | None:
                 f"a factor {sign}{over}{abs(whole)}, a whole number: the number of "
                 "examples?"
             )
+    if abs(factor - 1) < 1e-3:
+        return f"a factor 1 {'-' if factor < 1 else '+'} {abs(factor - 1):.2g}"
     return f"a factor {factor:.6g}"
 
 

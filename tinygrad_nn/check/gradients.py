@@ -201,7 +201,9 @@ def _refuse_confused(
 def _remarks(subject: Subject, claims: dict[str, Claim]) -> list[str]:
     found = []
     if not any(np.any(g) for claim in claims.values() for g in claim(subject.point)):
-        found.append("the gradient is zero here: a wrong scale would not be seen")
+        found.append(
+            "the gradient is zero here: its scale can only be judged at a point beside"
+        )
     if subject.on_tensors:
         found.append(f"f was evaluated on Tensors: {subject.on_tensors_because}")
     return found
@@ -276,9 +278,7 @@ def _refuted_by(
         if not mask.any():
             continue
         known = np.ones(x.shape, bool)
-        evidence = Evidence(
-            x, y, unsure / scale, known, mask, recorded.point[p], sizes
-        )
+        evidence = Evidence(x, y, unsure / scale, known, mask, recorded.point[p], sizes)
         found[name] = ParameterReport(
             name,
             x.shape,

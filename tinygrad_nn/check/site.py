@@ -26,6 +26,7 @@ _MANY = 600
 _BUDGET = 3000
 _SAMPLE = 48
 _NEAR = 2.0**-20
+_BENT = 2.0**-9  # of the slopes' spread over a large step: as much within `_NEAR`
 _ENOUGH = 3  # wrong elements of a parameter, after which the others need no second look
 _WEAK = 1e-3
 _SHARP = 1e-2  # of what would be enough: the bound that is asked for first
@@ -198,18 +199,14 @@ class Site:
         along = self._along(direction)
         scale = max(share, abs(claim))
 
-        def judged(off: np.ndarray) -> Outcome:
+        def judged(off: np.ndarray) -> tuple[Outcome, float]:
             line = Line(along, self.centre, self._cotangent, off, scale)
-            return judge(
-                line,
-                claim,
-                float(np.sqrt(slack)),
-                target,
-                enough=enough,
-                size=share if flat else np.inf,
-            )
+            size = share if flat else np.inf
+            rounding = float(np.sqrt(slack))
+            found = judge(line, claim, rounding, target, enough=enough, size=size)
+            return found, line.spread
 
-        outcome = judged(self._noise)
+        outcome, spread = judged(self._noise)
         convicted = self._confirmed >= _ENOUGH
         if outcome.kind in ("reject", "outside") and not convicted:
             # Before an accusation: is the function noisier along just this line?
@@ -217,9 +214,11 @@ class Site:
                 noise.measure(along, self.centre), noise.stairs(along, self.centre)
             )
             if np.any(np.abs(self._cotangent) * here > 3 * self._floor):
-                outcome = judged(np.maximum(here, self._noise))
-            if outcome.kind == "reject":
-                off = max(0.1 * abs(claim - outcome.value), 1e-3 * scale)
+                outcome, spread = judged(np.maximum(here, self._noise))
+            missed = abs(claim - outcome.value)
+            # A difference that accuses nobody needs no defence either.
+            if outcome.kind == "reject" and missed > NOT_A_MISTAKE * terms:
+                off = max(0.1 * missed, 1e-3 * scale) + _BENT * spread
                 if not self._steady(direction, outcome.value, off):
                     outcome = outcome._replace(kind="outside")
             self._confirmed += outcome.kind == "reject"
@@ -238,8 +237,8 @@ class Site:
         """
         step = 2.0**-26
         off += 8 * self._floor / step
-        for _ in range(6):
-            along = self._along(direction, self._neighbour())
+        for attempt in range(6):
+            along = self._along(direction, self._neighbour(attempt % 2))
             plus, minus = along(step), along(-step)
             if plus is None or minus is None:
                 continue
@@ -248,9 +247,9 @@ class Site:
                 return False
         return True
 
-    def _neighbour(self) -> Point:
+    def _neighbour(self, scale: int) -> Point:
         """Move the point a very little, where coinciding kinks part."""
-        steps = self._direction(range(len(self.point))).values()
+        steps = self._direction(range(len(self.point)), scale).values()
         return [
             np.asarray(x + _NEAR * step * 8.0 ** self._rng.uniform(-1, 1, x.shape))
             for x, step in zip(self.point, steps, strict=True)
@@ -268,8 +267,8 @@ class Site:
         grid = np.concatenate([-steps[::-1], steps])
         widths = np.diff(grid)
         off = 8 * self._floor * (1 / widths[1:] + 1 / widths[:-1])
-        for _ in range(8):
-            along = self._along(direction, self._neighbour())
+        for attempt in range(8):
+            along = self._along(direction, self._neighbour(attempt % 2))
             values = [v for t in grid if (v := along(float(t))) is not None]
             if len(values) < len(grid):
                 return False
@@ -341,12 +340,7 @@ class Site:
             return Finding("ok", 0.0, {})
         finding = self._look_closer(parameter, rejected=outcome.kind == "reject")
         if finding.verdict == "ok" and (suspect or outcome.kind == "reject"):
-            # What was rejected as a whole cannot be right on blunter tests of its
-            # elements.
-            if outcome.beyond:
-                finding = finding._replace(verdict="wrong")
-            elif finding.resolution > NOT_A_MISTAKE:
-                finding = finding._replace(verdict="weak")
+            return self._doubted(finding, size, beyond=outcome.beyond)
         if outcome.kind != "unclear" and finding.verdict == "kink":
             tied = outcome.kind == "outside" or self._ties_exceeded(parameter)
             if tied:
@@ -358,9 +352,25 @@ class Site:
         return finding
 
     def convict(self, parameter: int) -> Finding:
-        """Call a parameter wrong, and look for the elements that are."""
+        """Look for wrong elements where all parameters at once were surely wrong."""
         finding = self._look_closer(parameter, rejected=True)
-        return finding._replace(verdict="wrong")
+        if finding.verdict not in ("ok", "weak"):
+            return finding
+        return self._doubted(finding, self.gradients[parameter].size, beyond=True)
+
+    @staticmethod
+    def _doubted(finding: Finding, size: int, *, beyond: bool) -> Finding:
+        """Settle a contradiction: rejected as a whole, but no element is wrong.
+
+        What was surely rejected is wrong unless every element was confirmed sharply:
+        then kinks close by, which small elements do not reach, bend the whole alone.
+        """
+        sharp = finding.resolution <= NOT_A_MISTAKE
+        if beyond and not (sharp and len(finding.elements) == size):
+            return finding._replace(verdict="wrong")
+        if beyond or not sharp:
+            return finding._replace(verdict="weak")
+        return finding
 
     def _ties_exceeded(self, parameter: int) -> bool:
         """Try more directions at a kink: each one alone sees only some of the ties.

@@ -85,11 +85,10 @@ def judge(
             continue
         newest = line.estimates[-1]
         agrees = abs(claim - newest.value) <= newest.bound + slack
-        if agrees and newest.bound <= target:
+        flat = max(newest.bound, size) <= _FLAT * line.spread
+        if agrees and (flat or newest.bound <= target):
             return Outcome("pass", newest.value, newest.bound)
         best = line.best() or newest
-        if agrees and max(newest.bound, size) <= _FLAT * line.spread:
-            return Outcome("pass", newest.value, newest.bound)
         noisy = newest.bound <= 2 * line.errors[-1]
         spent = noisy or newest.last - best.last >= _PATIENCE
         if agrees and spent and _accepted(best, claim, slack, enough):
