@@ -161,11 +161,11 @@ def _pull_arrays(
                 if op.kind == "indexing" and np.not_equal(a, a).any():
                     raise _PoisonedError  # the nan may be among what was not picked
                 share = op.rules[0](g, out, a, **node._settings)
-                if share.shape != a.shape or share.dtype != a.dtype:
+                if share.shape != a.shape or share.dtype is not a.dtype:
                     share = _fit(share, a, out, op)
             else:
                 share = op.rules[0](g, out, a)
-                if share.shape != a.shape or share.dtype != a.dtype:
+                if share.shape != a.shape or share.dtype is not a.dtype:
                     share = _fit(share, a, out, op)
             if x in grads:
                 grads[x] = grads[x] + share
@@ -179,7 +179,11 @@ def _pull_arrays(
             leads = node._leads
             a = x._value if leads & 1 or isinstance(x, Node) else x
             b = y._value if leads & 2 or isinstance(y, Node) else y
-            if g.shape != out.shape and not _fills(a, b, leads, out.shape):
+            if (
+                g.__class__ is not out.__class__
+                and g.shape != out.shape
+                and not _fills(a, b, leads, out.shape)
+            ):
                 g = np.broadcast_to(g, out.shape)
             if leads & 1:
                 rule = op.rules[0]
@@ -188,7 +192,7 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if share.shape != a.shape or share.dtype != a.dtype:
+                if share.shape != a.shape or share.dtype is not a.dtype:
                     share = _fit(share, a, out, op)
                 if x in grads:
                     grads[x] = grads[x] + share
@@ -203,7 +207,7 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if share.shape != b.shape or share.dtype != b.dtype:
+                if share.shape != b.shape or share.dtype is not b.dtype:
                     share = _fit(share, b, out, op)
                 if y in grads:
                     grads[y] = grads[y] + share

@@ -69,6 +69,7 @@ _tick = recording.tick
 _OURS = recording.OURS
 _PLAIN = recording.PLAIN
 _new = object.__new__
+_ndarray = np.ndarray
 
 
 class Node:
@@ -677,9 +678,14 @@ def _binary(op: Op) -> Callable[..., Any]:
                 if y.requires_grad:
                     leads += 2
             else:
-                right = y = _constant(y, op)
+                # The usual constants are let through here, the rest is looked at.
+                if y.__class__ is not _ndarray or y.dtype.kind != "f":
+                    y = _constant(y, op)
+                right = y
         elif isinstance(y, Node):
-            left = x = _constant(x, op)
+            if x.__class__ is not _ndarray or x.dtype.kind != "f":
+                x = _constant(x, op)
+            left = x
             right = y._value
             leads = y.requires_grad + y.requires_grad
         else:
