@@ -129,8 +129,8 @@ class Written(NamedTuple):
 class Form(NamedTuple):
     """What a node's value is known to equal: ``kind`` of ``operand``.
 
-    Forms are found from the bottom up, one op at a time, so looking for a
-    pattern costs one attribute and nothing is ever searched.
+    Found when a rewriting op asks, from the forms of the operands, no deeper than
+    the longest pattern (`algebra.form_of`); kept from the start under `no_grad`.
     """
 
     kind: str
@@ -564,7 +564,10 @@ def record(
     settings: Mapping[str, Any],
     form: Form | None = None,
 ) -> Node:
-    """Make the node of an op of any arity; the quick recorders do the same inline."""
+    """Make the node of an op of any arity, in any mode.
+
+    The quick recorders do the same inline, outside of every ``with``.
+    """
     node = _new(_result)
     node._value = value
     node._form = form
@@ -620,7 +623,7 @@ def checksums(op: Op, inputs: Sequence[Any], value: Any) -> tuple[int, ...]:
 def _recorder(op: Op) -> Callable[..., Any]:
     """Make the function that users call, for the op's arity: no ``*args`` on the way.
 
-    Speed is why there are four; each does what `record` says.
+    Speed is why there are several; each does what `record` says.
     """
     if op.arity == 1:
         return _unary_with_settings(op) if op.defaults else _unary(op)
