@@ -34,6 +34,7 @@ from tinygrad_nn.op import (
     Node,
     Op,
     Written,
+    constant,
     data_of,
     forms_are_kept_as,
     op_of,
@@ -317,13 +318,7 @@ def _bare(x: Node) -> Node:
     """Return the operand, without its past where nothing is recorded."""
     if current().records or (x._op is None and x._form is None):
         return x
-    copy = type(x).__new__(type(x))
-    copy._value = x._value
-    copy._op = copy._form = copy._code = None
-    copy._lasti = -1
-    copy._order = x._order
-    copy.requires_grad = False
-    return copy
+    return constant(x._value, x._order)
 
 
 _FORMS: dict[str, Table] = {}

@@ -13,7 +13,7 @@ serves higher orders, any node, and every backward that fell into the trap.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -28,7 +28,16 @@ from tinygrad_nn.errors import (
     NoPathError,
     ShapeError,
 )
-from tinygrad_nn.op import MANY, Array, Node, Op, checksums, data_of, inputs_of
+from tinygrad_nn.op import (
+    MANY,
+    Array,
+    Node,
+    Op,
+    checksums,
+    constant,
+    data_of,
+    inputs_of,
+)
 from tinygrad_nn.ops import (
     add,
     astype,
@@ -51,6 +60,13 @@ _by_order = attrgetter("_order")
 
 class _PoisonedError(FloatingPointError):
     """What was not chosen may hold a nan, which raises no flag by itself."""
+
+
+def _refuse_nan(values: Iterable[Array]) -> None:
+    """Go the careful way where a nan may be among what was not chosen."""
+    for value in values:
+        if np.not_equal(value, value).any():
+            raise _PoisonedError
 
 
 # --- the quick loop --------------------------------------------------------------
@@ -158,8 +174,8 @@ def _pull_arrays(
             x = node._x
             a = x._value
             if op.defaults:
-                if op.kind == "indexing" and np.not_equal(a, a).any():
-                    raise _PoisonedError  # the nan may be among what was not picked
+                if op.kind == "indexing":
+                    _refuse_nan((a,))
                 share = op.rules[0](g, out, a, **node._settings)
                 if share.shape != a.shape or share.dtype is not a.dtype:
                     share = _fit(share, a, out, op)
@@ -239,9 +255,7 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     out = node._value
     values = [data_of(x) for x in inputs]
     if op.paths is not None:
-        for value in values:
-            if np.not_equal(value, value).any():
-                raise _PoisonedError
+        _refuse_nan(values)
     settings = node._settings
     if op.variadic:
         shares = op.rules(g, out, *values, **settings)
@@ -340,7 +354,9 @@ def _pull_with_care(
     }
     wanted = [*leaves, *(nodes if retain else [])]
     with recording.no_grad(), np.errstate(all="ignore"):
-        found = _values(pull(root, _plain(root, seed), wanted, careful=True))
+        found = _values(
+            pull(root, constant(seed, recording.tick()), wanted, careful=True)
+        )
     return (
         {x: np.array(found[x]) for x in leaves if x in found},
         {x: found[x] for x in nodes if x in found} if retain else {},
@@ -354,18 +370,8 @@ def _hidden_gradients(
     if not hidden:
         return {}
     with recording.no_grad(), np.errstate(all="ignore"):
-        seed = _plain(root, seed)
+        seed = constant(seed, recording.tick())
         return _values(pull(root, seed, hidden, careful=True, how=graph.written))
-
-
-def _plain(root: Node, seed: Array) -> Node:
-    node = type(root).__new__(type(root))
-    node._value = seed
-    node._op = node._form = node._code = None
-    node._lasti = -1
-    node._order = recording.tick()
-    node.requires_grad = False
-    return node
 
 
 def _values(found: Mapping[Node, Any]) -> dict[Node, Any]:
@@ -424,10 +430,7 @@ def pull(
         if not careful and (
             op.kind == "indexing" or (op.paths is not None and op.arity == MANY)
         ):
-            for x in inputs:
-                value = data_of(x)
-                if np.not_equal(value, value).any():
-                    raise _PoisonedError
+            _refuse_nan([data_of(x) for x in inputs])
         shares: Any = None
         if op.variadic:
             shares = op.rules(g, node, *inputs, **settings)
@@ -544,7 +547,7 @@ def gradients(
     """
     seed = grad_output
     if not isinstance(seed, Node):
-        seed = _plain(output, _seed(output, grad_output))
+        seed = constant(_seed(output, grad_output), recording.tick())
     elif seed._value.shape != output._value.shape:
         raise ShapeError(
             f"gradients: expected grad_output of the output's shape "
@@ -577,7 +580,9 @@ def gradients(
         if x in found:
             results.append(found[x])
         elif unused == "zero":
-            results.append(_plain(output, np.zeros(np.shape(x._value), x._value.dtype)))
+            results.append(
+                constant(np.zeros(np.shape(x._value), x._value.dtype), recording.tick())
+            )
         else:
             raise NoPathError(
                 f"gradients: the output does not depend on input {position}"

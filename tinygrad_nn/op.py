@@ -39,6 +39,7 @@ __all__ = [
     "Op",
     "Written",
     "checksums",
+    "constant",
     "data_of",
     "elementwise",
     "forms_are_kept_as",
@@ -609,6 +610,17 @@ def record(
             node._scope = mode.scope
         if mode.checksums:
             node._sums = checksums(op, inputs, value)
+    return node
+
+
+def constant(value: Any, order: int) -> Node:
+    """Make a node that was computed from nothing and needs no gradient."""
+    node = _new(_result)
+    node._value = value
+    node._op = node._form = node._code = None
+    node._lasti = -1
+    node._order = order
+    node.requires_grad = False
     return node
 
 
