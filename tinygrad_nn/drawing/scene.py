@@ -16,7 +16,7 @@ from tinygrad_nn import graph
 from tinygrad_nn.drawing.formulas import readable
 from tinygrad_nn.drawing.names import Names, leaf_kind
 from tinygrad_nn.drawing.values import index_text, number, shortened, summary
-from tinygrad_nn.errors import TinygradError
+from tinygrad_nn.errors import MutationError, TinygradError
 from tinygrad_nn.tensor import Parameter, Tensor, gradients
 
 __all__ = ["READABLE", "Arrow", "Card", "Scene", "scene_of"]
@@ -283,7 +283,11 @@ def _gradients(
     try:
         slopes = gradients(output, missing, unused="zero")
     except TinygradError as error:
-        return found, "gradients: " + shortened(str(error), 120)
+        why = shortened(str(error), 120)
+        if isinstance(error, MutationError):
+            # Its text names files, whose places differ from one machine to the next.
+            why = "a value changed after the graph had used it"
+        return found, f"gradients: {why}"
     for node, slope in zip(missing, slopes, strict=True):
         reached = slope.op is not None or bool(slope.data.any())
         if reached:
