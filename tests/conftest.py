@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import zlib
 
 # The threads of OpenBLAS wait by spinning: beside other work on a small machine a
@@ -12,6 +13,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+
+# A run in the background, or under nohup, starts with these signals ignored, and so
+# would the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
