@@ -1,0 +1,1 @@
+"""From a recorded step to source, and from source to a function."""
