@@ -96,6 +96,7 @@ from tinygrad_nn.transforms import (
 )
 
 if TYPE_CHECKING:
+    from tinygrad_nn.compiler import compile
     from tinygrad_nn import check, data, losses, nn, optim, training
     from tinygrad_nn.drawing import Drawing, draw
     from tinygrad_nn.training import (
@@ -117,6 +118,7 @@ _ROOMS = {
     "EarlyStopping": "tinygrad_nn.training",
     "History": "tinygrad_nn.training",
     "check": "tinygrad_nn.check",
+    "compile": "tinygrad_nn.compiler",
     "data": "tinygrad_nn.data",
     "draw": "tinygrad_nn.drawing",
     "fit": "tinygrad_nn.training",
@@ -157,6 +159,7 @@ __all__ = [
     "broadcast_to",
     "check",
     "clip",
+    "compile",
     "concatenate",
     "cos",
     "cumsum",

@@ -41,6 +41,7 @@ from tinygrad_nn.op import (
     record,
 )
 from tinygrad_nn.recording import current
+from tinygrad_nn.scalars import Scalar
 
 __all__ = ["RULES", "Rule", "form_of"]
 
@@ -168,6 +169,8 @@ def _number(x: Any, y: Node) -> str:
     """
     if x.__class__ in (int, float, bool):
         return _NUMBERS.get(x, ANY)
+    if x.__class__ is Scalar:
+        return ANY  # another number at the next step
     if np.ndim(x) or np.result_type(x, y._value) != y._value.dtype:
         return ANY
     return _NUMBERS.get(x.item(), ANY)
@@ -300,7 +303,7 @@ def _rewrite(rule: Rule, op: Op, inputs: tuple[Any, ...], form: Any) -> Node | N
     assert records is not None  # noqa: S101 (that is what makes it a rewriting rule)
     kept = None
     known = z
-    if current().records:
+    if current().keeps_graph:
         kept = _Written((op, inputs, _NO_SETTINGS))
     else:
         known = _bare(z)
@@ -316,7 +319,7 @@ def _rewrite(rule: Rule, op: Op, inputs: tuple[Any, ...], form: Any) -> Node | N
 
 def _bare(x: Node) -> Node:
     """Return the operand, without its past where nothing is recorded."""
-    if current().records or (x._op is None and x._form is None):
+    if current().keeps_graph or (x._op is None and x._form is None):
         return x
     return constant(x._value, x._order)
 

@@ -77,6 +77,10 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
     seed = _seed(root, grad_output)
     nodes = _tape(root)
     _refuse_changed(nodes)
+    trace = recording.current().trace
+    if trace is not None:
+        trace.backward(root, seed, retain=retain)
+        return
     try:
         # One errstate for the whole walk: 0 * inf traps here and nowhere else, and
         # a backward of ours warns of nothing.
@@ -404,6 +408,8 @@ def pull(
         `graph.source`, or `graph.written` for the plain rules of what was written.
     """
     order = graph.ancestors([root], how)
+    trace = recording.current().trace
+    checks = not careful and trace is None  # a compiled step has checks of its own
     wanted = set(wanted)
     leads = set(wanted)
     for node in order:
@@ -423,11 +429,13 @@ def pull(
             continue
         if node in wanted:
             found[node] = g
+        if trace is not None:
+            trace.cotangents[g] = node
         op, inputs, settings = how(node)
         if op is None or not op.differentiable:
             continue
         live = alive.pop(node, None)
-        if not careful and (
+        if checks and (
             op.kind == "indexing" or (op.paths is not None and op.arity == MANY)
         ):
             _refuse_nan([data_of(x) for x in inputs])
@@ -566,9 +574,11 @@ def gradients(
     hidden = graph.bypassed(order)
     plain = [x for x in inputs if x in hidden]
     stable = [x for x in inputs if x not in hidden]
+    trace = recording.current().trace
     try:
-        with np.errstate(all="ignore", invalid="raise"):
-            found = pull(output, seed, stable)
+        with np.errstate(all="ignore", invalid="raise" if trace is None else "ignore"):
+            careful = trace is not None and trace.careful
+            found = pull(output, seed, stable, careful=careful)
     except FloatingPointError:
         with np.errstate(all="ignore"):
             found = pull(output, seed, stable, careful=True)

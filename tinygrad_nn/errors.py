@@ -11,6 +11,7 @@
     │   ├── DetachedError    (TypeError)          a gradient would be dropped silently
     │   ├── NoPathError      (ValueError)         the output does not depend on an input
     │   └── MutationError                         a value changed before its backward
+    ├── CompileError         (TypeError)          a step that cannot be compiled
     ├── ModelError           (ValueError)         a model put together wrongly
     ├── DataError            (ValueError)         data that cannot be used
     ├── SaveError            (ValueError)         a file that cannot be loaded
@@ -23,6 +24,7 @@ Each error is also the built-in error that it resembles. A message reads
 """
 
 __all__ = [
+    "CompileError",
     "DataError",
     "DetachedError",
     "DivergedError",
@@ -75,6 +77,10 @@ class NoPathError(GradientError, ValueError):
 
 class MutationError(GradientError):
     """A value was changed between the forward that saved it and its backward."""
+
+
+class CompileError(TinygradError, TypeError):
+    """A step cannot be compiled: names the line that stands in the way."""
 
 
 class ModelError(TinygradError, ValueError):

@@ -28,6 +28,7 @@ from tinygrad_nn.errors import (
     ShapeError,
     UnsupportedError,
 )
+from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.shapes import Shape
 
 __all__ = [
@@ -532,7 +533,7 @@ def _named(operand: str, value: Any) -> str:
 
 # --- recording -------------------------------------------------------------------
 
-_NUMBERS = (float, int, bool)
+_NUMBERS = (float, int, bool, Scalar)
 _SEQUENCES = (list, tuple)  # whose own + and * mean something else
 
 
@@ -574,7 +575,7 @@ def record(
     node._form = form
     node._order = _tick()
     mode = _current()
-    if not mode.records:
+    if not mode.records and mode.trace is None:
         if form is None and op.form is not None:
             # There is no graph to find a form from later: it is kept from the start.
             found = op.form(inputs[0], inputs[1] if op.arity == 2 else settings)
@@ -587,7 +588,7 @@ def record(
     node._op = op
     node._settings = settings
     leads = 0
-    if op.differentiable and value.dtype.kind == "f":
+    if op.differentiable and value.dtype.kind == "f" and mode.records:
         for i, x in enumerate(inputs):
             if isinstance(x, Node) and x.requires_grad:
                 leads |= 1 << i

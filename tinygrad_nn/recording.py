@@ -28,11 +28,13 @@ __all__ = [
     "changed",
     "current",
     "debug",
+    "draws_from",
     "line_of",
     "no_grad",
     "recorded",
     "scope",
     "tick",
+    "traced",
     "user_frame",
 ]
 
@@ -52,6 +54,13 @@ class Mode(NamedTuple):
     records: bool = True
     scope: str | None = None
     checksums: bool = False
+    trace: Any = None
+    """The compiler's trace of the function that is running, or None."""
+
+    @property
+    def keeps_graph(self) -> bool:
+        """Whether results keep what they were computed from."""
+        return self.records or self.trace is not None
 
 
 PLAIN = Mode()
@@ -150,15 +159,15 @@ class _Switch(ContextDecorator):
 
 
 def _without_records(mode: Mode) -> Mode:
-    return Mode(False, mode.scope, mode.checksums)
+    return Mode(False, mode.scope, mode.checksums, mode.trace)
 
 
 def _with_records(mode: Mode) -> Mode:
-    return mode if mode.records else Mode(True, mode.scope, mode.checksums)
+    return mode if mode.records else mode._replace(records=True)
 
 
 def _with_checksums(mode: Mode) -> Mode:
-    return Mode(mode.records, mode.scope, True)
+    return mode._replace(checksums=True)
 
 
 def no_grad() -> _Switch:
@@ -189,9 +198,25 @@ def scope(name: str) -> _Switch:
 
     def inside(mode: Mode) -> Mode:
         path = name if mode.scope is None else f"{mode.scope}.{name}"
-        return Mode(mode.records, path, mode.checksums)
+        return Mode(mode.records, path, mode.checksums, mode.trace)
 
     return _Switch(inside)
+
+
+def traced(trace: Any) -> _Switch:
+    """Tell ``trace`` what has an effect: backward, steps, assignments, draws."""
+
+    def inside(mode: Mode) -> Mode:
+        return Mode(mode.records, None, False, trace)
+
+    return _Switch(inside)
+
+
+def draws_from(rng: Any) -> None:
+    """Say that random numbers are about to be drawn: a trace puts them back."""
+    trace = _mode.get().trace
+    if trace is not None:
+        trace.draws_from(rng)
 
 
 def debug() -> _Switch:

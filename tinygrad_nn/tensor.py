@@ -22,9 +22,24 @@ from tinygrad_nn.errors import (
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, results_are, settings_of
 from tinygrad_nn.shapes import Axes, Shape
 
-__all__ = ["Parameter", "Tensor", "gradients"]
+__all__ = ["Lent", "Parameter", "Tensor", "gradients"]
 
 del algebra  # imported for what it registers
+
+_current = recording.current
+
+
+class Lent:
+    """A gradient that lives in a buffer of a compiled step until someone reads it."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self, buffer: np.ndarray) -> None:
+        self._buffer = buffer
+
+    def copied(self) -> np.ndarray:
+        """Return the gradient as an array that no later step changes."""
+        return self._buffer.copy()
 
 
 def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
@@ -135,6 +150,7 @@ class Tensor(Node):
     @property
     def data(self) -> np.ndarray:
         """The value, an ndarray; assign to it to change a leaf."""
+        self._refuse_reading(".data")
         value = self._value
         if value.__class__ is not np.ndarray:
             value = self._value = np.asarray(value)
@@ -147,6 +163,10 @@ class Tensor(Node):
                 f"{self._op.name}: the value of a result is computed, not assigned "
                 f"(recorded at {graph.line(self)}). Assign to a leaf and compute again"
             )
+        trace = recording.current().trace
+        if trace is not None and isinstance(value, Node):
+            trace.assign(self, value)
+            return
         new = _read(value, None, requires_grad=self.requires_grad)
         if new.shape != self._value.shape:
             raise ShapeError(
@@ -166,7 +186,19 @@ class Tensor(Node):
     @property
     def grad(self) -> np.ndarray | None:
         """Gradient that `backward` left: an ndarray like `data`, or None."""
-        return getattr(self, "_grad", None)
+        grad = getattr(self, "_grad", None)
+        if grad.__class__ is not np.ndarray or _current().trace is not None:
+            grad = self._read_grad(grad)
+        return grad
+
+    def _read_grad(self, grad: Any) -> Any:
+        """Read what is more than an array: in a compiled step, or lent by one."""
+        trace = _current().trace
+        if trace is not None:
+            return trace.gradient(self)
+        if isinstance(grad, Lent):
+            grad = self._grad = grad.copied()
+        return grad
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -277,6 +309,10 @@ class Tensor(Node):
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
+        trace = _current().trace
+        if trace is not None:
+            trace.forget_gradient(self)
+            return
         self._grad = None
 
     def detach(self) -> Tensor:
@@ -285,6 +321,9 @@ class Tensor(Node):
         A copy, because an optimiser changes parameters in place: what was computed
         from the detached value keeps it.
         """
+        if _current().trace is not None:
+            with recording.no_grad():
+                return self.copy()
         return Tensor(self.data.copy(), name=graph.name(self))
 
     # --- leaving the graph ---
@@ -295,17 +334,26 @@ class Tensor(Node):
 
     def item(self) -> Any:
         """Return the value of a single element as a Python number."""
+        self._refuse_reading(".item()")
         return self._value.item()
 
     def tolist(self) -> Any:
         """Return the value as nested lists of Python numbers."""
+        self._refuse_reading(".tolist()")
         return self._value.tolist()
 
     def copy(self) -> Tensor:
         """Return a copy of the value, recorded."""
         return ops.astype(self)  # type: ignore[no-any-return]
 
+    def _refuse_reading(self, how: str) -> None:
+        """Refuse to make a number of one run a part of a step that is compiled."""
+        trace = _current().trace
+        if trace is not None:
+            trace.refuse_reading(self, how)
+
     def _refuse_leaving(self, how: str, instead: str) -> None:
+        self._refuse_reading(how)
         if self.requires_grad:
             raise DetachedError(
                 f"{how}: a Tensor that requires a gradient would lose it"
@@ -335,6 +383,7 @@ class Tensor(Node):
 
     def __bool__(self) -> bool:
         """Return the truth of a single element; control flow is not recorded."""
+        self._refuse_reading("bool")
         return bool(self._value)
 
     def __len__(self) -> int:
@@ -351,6 +400,7 @@ class Tensor(Node):
 
     def __contains__(self, value: Any) -> bool:
         """Return whether any element equals a value."""
+        self._refuse_reading("in")
         return bool(np.any(np.equal(self._value, data_of(value))))
 
     # --- how it looks ---
@@ -439,6 +489,10 @@ class Tensor(Node):
                 f"graph{self._title()}. Use `with tg.no_grad(): …`, an optimiser, "
                 "or make a new leaf: w = tg.Parameter(w.numpy() - step)"
             )
+        trace = _current().trace
+        if trace is not None:
+            trace.assign(self, op(self, other))
+            return self
         value = data_of(other)
         array = self.data
         if not array.flags.writeable:
@@ -578,18 +632,22 @@ class Tensor(Node):
 
     def argmax(self, axis: int | None = None) -> Any:
         """Place of the largest element: a plain array, for it has no gradient."""
+        self._refuse_reading(".argmax()")
         return self._value.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Place of the smallest element: a plain array, for it has no gradient."""
+        self._refuse_reading(".argmin()")
         return self._value.argmin(axis)
 
     def any(self, axis: Axes = None) -> Any:
         """Whether any element is true: plain, for it has no gradient."""
+        self._refuse_reading(".any()")
         return np.any(self._value, axis)  # type: ignore[arg-type]
 
     def all(self, axis: Axes = None) -> Any:
         """Whether all elements are true: plain, for it has no gradient."""
+        self._refuse_reading(".all()")
         return np.all(self._value, axis)  # type: ignore[arg-type]
 
     # --- NumPy's functions ---
@@ -671,12 +729,17 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Node):
+        node = index
         if index._value.dtype.kind not in "iub":
             raise OpError(
                 "t[i]: expected integers or booleans to index with; "
                 f"got dtype {index._value.dtype}"
             )
-        index = index._value
+        index = np.array(index._value)
+        trace = _current().trace
+        if trace is not None:
+            trace.stands_for(index, node)
+        return index
     # A copy: the backward picks the same elements, whatever becomes of the index.
     return np.array(index) if isinstance(index, (list, np.ndarray)) else index
 

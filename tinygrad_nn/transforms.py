@@ -37,6 +37,8 @@ class _Trace(NamedTuple):
 
     def give(self, *results: Tensor) -> tuple[Any, ...]:
         """Return results to the caller, as Tensors or as arrays of their own."""
+        if recording.current().trace is not None:
+            return results
         outer = set(_live.get())
         if self.gives_tensors or (
             outer and not outer.isdisjoint(graph.ancestors(results))

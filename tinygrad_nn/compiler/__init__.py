@@ -1,1 +1,5 @@
-"""From a recorded step to source, and from source to a function."""
+"""Graph -> source -> function: a recorded step as flat NumPy, C, or XLA."""
+
+from tinygrad_nn.compiler.step import CompiledStep, compile
+
+__all__ = ["CompiledStep", "compile"]

@@ -94,6 +94,9 @@ class Module(ABC):
         path = self._path
         if path is None:
             path = self._settle()
+        trace = recording.current().trace
+        if trace is not None:
+            trace.enter(self)
         label = _below(recording.current().scope, path) if path else ""
         if label:
             with recording.scope(label):

@@ -88,9 +88,7 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """Learning rate of the next step; set it to a number or a schedule."""
-        if self._schedule is None:
-            return self._lr
-        return float(self._schedule(self.steps))
+        return self.rate(self.steps)
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
@@ -98,6 +96,12 @@ class Optimizer(ABC):
         if self._schedule is None:
             # A Python number, which leaves float32 as it is.
             self._lr = checked(type(self).__name__, "lr", value, 0.0)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        if self._schedule is None:
+            return self._lr
+        return float(self._schedule(step))
 
     def step(self) -> None:
         """Change every parameter that has a new gradient.
@@ -107,6 +111,10 @@ class Optimizer(ABC):
         GradientError
             If there is none: without a backward since the last step.
         """
+        trace = recording.current().trace
+        if trace is not None:
+            self._record_step(trace)
+            return
         lr = self.lr
         update = self._update
         code, instruction = recording.caller()
@@ -127,6 +135,26 @@ class Optimizer(ABC):
         if not moved:
             raise self._nothing_new()
         self.steps += 1
+
+    def _record_step(self, trace: Any) -> None:
+        """Tell a compiler what a step does: the rule, on nodes."""
+        lr = trace.rate(self)
+        moved = False
+        with recording.no_grad(), recording.scope(type(self).__name__):
+            for i, parameter in enumerate(self.parameters):
+                gradient = trace.used_up(parameter)
+                if gradient is None:
+                    continue
+                state = trace.state(self, i)
+                new, state = self.rule(
+                    parameter, gradient, state, lr=lr, **self.hyperparameters
+                )
+                trace.assign(parameter, new)
+                trace.keep_state(self, i, state)
+                moved = True
+        if not moved:
+            raise self._nothing_new()
+        trace.count_step(self)
 
     def _update(self, i: int, value: Any, gradient: Any, lr: float) -> None:
         """Write the new value of parameter ``i`` in place."""
@@ -156,7 +184,7 @@ class Optimizer(ABC):
     def zero_grad(self) -> None:
         """Forget all gradients; never needed, does no harm."""
         for parameter in self.parameters:
-            parameter._grad = None
+            parameter.zero_grad()
 
     def minimize(self, loss: Tensor) -> None:
         """Run ``loss.backward()``, then a step."""

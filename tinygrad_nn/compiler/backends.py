@@ -1,0 +1,50 @@
+"""Backends by name: each makes a runner of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tinygrad_nn.compiler.execute import executed
+from tinygrad_nn.compiler.numpy_source import lower
+from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.trace import Trace
+from tinygrad_nn.errors import CompileError
+
+__all__ = ["Memory", "backend_named"]
+
+
+class Memory(NamedTuple):
+    """Bytes of intermediates: planned, and if every one had memory of its own."""
+
+    planned: int
+    without_reuse: int
+
+
+class NumpyRunner:
+    """Runs a program as NumPy source."""
+
+    def __init__(
+        self, program: Program, trace: Trace, title: str, *, check_finite: bool
+    ) -> None:
+        lowered = lower(program, trace, check_finite=check_finite, trap=True)
+        self.source = lowered.source
+        self.lines = lowered.lines
+        self.memory = Memory(lowered.buffers.planned, lowered.buffers.naive)
+        self._namespace, self.filename = executed(lowered, title)
+        self._step = self._namespace["step"]
+        self.after = self._namespace["after"]
+
+    def __call__(self, *arrays: Any) -> Any:
+        return self._step(*arrays)
+
+
+_BACKENDS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner}
+
+
+def backend_named(name: str) -> Callable[..., Any]:
+    """Return what makes a runner of a program."""
+    if name not in _BACKENDS:
+        known = ", ".join(map(repr, _BACKENDS))
+        raise CompileError(f"compile: backend is one of {known}; got {name!r}")
+    return _BACKENDS[name]

@@ -1,0 +1,613 @@
+"""Backend ``numpy``: a program as flat NumPy source, one assignment a line.
+
+Every intermediate has a place in a buffer that was planned beforehand, so a step
+allocates nothing but its results. The source is complete: buffers first, then the step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph, recording, shapes
+from tinygrad_nn.compiler.memory import Buffers, plan
+from tinygrad_nn.compiler.names import identifier
+from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.compiler.program import (
+    Argument,
+    Gradient,
+    Program,
+    Slot,
+    Value,
+    operands,
+)
+from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
+from tinygrad_nn.op import Node, Op, inputs_of, settings_of
+from tinygrad_nn.scalars import Scalar
+
+__all__ = ["Lowered", "lower"]
+
+_OPERATORS = {
+    np.add: "{} + {}",
+    np.subtract: "{} - {}",
+    np.multiply: "{} * {}",
+    np.divide: "{} / {}",
+    np.power: "{} ** {}",
+    np.negative: "-{}",
+}
+_REDUCE = {
+    "sum": "np.add.reduce",
+    "max": "np.maximum.reduce",
+    "min": "np.minimum.reduce",
+    "prod": "np.multiply.reduce",
+}
+
+
+@dataclass
+class Lowered:
+    """Source of a step, and what its names stand for.
+
+    Attributes
+    ----------
+    source
+        The module's text; it defines ``step`` and ``after``.
+    namespace
+        Objects that the text refers to: Tensors, optimisers, constants.
+    lines
+        Line number to the node that it computes.
+    buffers
+        The memory plan.
+    lent
+        Leaf to the name that its ``.grad`` gets, and the buffer that this lends.
+    """
+
+    source: str
+    namespace: dict[str, Any]
+    lines: dict[int, Node]
+    buffers: Buffers
+    lent: dict[Any, tuple[str, str]]
+
+
+@dataclass
+class _Writer:
+    program: Program
+    trace: Trace
+    buffers: Buffers
+    check_finite: bool
+    lines: list[str] = field(default_factory=list)
+    nodes: dict[int, Node] = field(default_factory=dict)
+    namespace: dict[str, Any] = field(default_factory=dict)
+    names: dict[Node, str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=lambda: {"np", "step", "after"})
+    objects: dict[int, str] = field(default_factory=dict)
+    numbers: dict[str, str] = field(default_factory=dict)
+    indent: str = ""
+
+    def unique(self, wanted: str) -> str:
+        """Return a name that nothing else has."""
+        name = wanted
+        count = 2
+        while name in self.taken:
+            name = f"{wanted}_{count}"
+            count += 1
+        self.taken.add(name)
+        return name
+
+    def held(self, value: Any, wanted: str) -> str:
+        """Return the name of an object that the source refers to."""
+        known = self.objects.get(id(value))
+        if known is None:
+            known = self.objects[id(value)] = self.unique(wanted)
+            self.namespace[known] = value
+        return known
+
+    def write(self, text: str = "", node: Node | None = None) -> None:
+        """Add a line, indented; note which node it computes."""
+        self.lines.append(f"{self.indent}{text}" if text else "")
+        if node is not None:
+            self.nodes[len(self.lines)] = node
+
+    def name(self, node: Node, prefix: str = "") -> str:
+        """Return the variable that holds a node."""
+        known = self.names.get(node)
+        if known is None:
+            given = getattr(node, "_name", None)
+            wanted = given or (node._op.name if node._op is not None else "x")
+            known = self.names[node] = self.unique(prefix + identifier(wanted))
+        return known
+
+    def operand(self, x: Any) -> str:
+        """Return how the source says an operand."""
+        if isinstance(x, Node):
+            if x._op is None and x not in self.program.places:
+                return self.constant(x._value)
+            return self.name(x)
+        if isinstance(x, Scalar):
+            return self.number(x)
+        if isinstance(x, (int, float)) and not isinstance(x, np.generic):
+            return repr(x) if math.isfinite(x) else f"float({str(x)!r})"
+        return self.constant(x)
+
+    def constant(self, value: Any) -> str:
+        """Return the name of an array that is held by reference."""
+        return self.held(value, f"c{len(self.objects)}")
+
+    def number(self, x: Scalar) -> str:
+        """Return the variable of a number that is computed once a call."""
+        if x.text.isidentifier():
+            return self.numbers.setdefault(x.text, x.text)
+        if x.text not in self.numbers:
+            self.numbers[x.text] = self.unique("n")
+        return self.numbers[x.text]
+
+
+def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> Lowered:
+    """Write a program as NumPy source."""
+    buffers = plan(program)
+    writer = _Writer(program, trace, buffers, check_finite)
+    source = _Source(writer, trap=trap)
+    source.write()
+    text = "\n".join(writer.lines) + "\n"
+    return Lowered(text, writer.namespace, writer.nodes, buffers, source.lent)
+
+
+class _Source:
+    """Writes the parts of the source in turn."""
+
+    def __init__(self, writer: _Writer, *, trap: bool) -> None:
+        self.w = writer
+        self.program = writer.program
+        self.buffers = writer.buffers
+        self.trap = trap
+        self.body: list[tuple[str, Node | None]] = []
+        # Gradients that stay in their buffers until someone reads ``.grad``.
+        self.lent: dict[Any, tuple[str, str]] = {}
+
+    def write(self) -> None:
+        w = self.w
+        program = self.program
+        arguments = self._arguments()
+        reads = self._reads()
+        phases = self._phases()
+        header, w.lines = w.lines, []
+        parts: list[list[tuple[str, Node | None]]] = []
+        for nodes in phases:
+            self.body = []
+            last = None
+            for node in nodes:
+                where = self._where(node)
+                if where != last:
+                    self.body.append((f"# {where}", None))
+                    last = where
+                self._line(node)
+            parts.append(self.body)
+        self.body = []
+        self._lend()
+        results = self._results()
+        self._writes()
+        copies = self.body
+        w.lines = header
+        self._preamble()
+        w.write(f"def step({', '.join(arguments)}):")
+        w.indent = "    "
+        for line in reads:
+            w.write(line)
+        for line in self._numbers():
+            w.write(line)
+        for i, part in enumerate(parts):
+            if self.trap and i == 0 and part:
+                w.write('with np.errstate(all="ignore", invalid="raise"):')
+                w.indent = "        "
+            for text, node in part:
+                w.write(text, node)
+            w.indent = "    "
+        for text, node in copies:
+            w.write(text, node)
+        for line in self._states():
+            w.write(line)
+        w.write(f"return {results}")
+        w.indent = ""
+        self._after()
+        del program
+
+    # --- what comes in ---
+
+    def _arguments(self) -> list[str]:
+        found = {}
+        for leaf, place in self.program.places.items():
+            if isinstance(place, Argument):
+                found[place.index] = self.w.name(leaf)
+        return [found[i] for i in sorted(found)]
+
+    def _reads(self) -> list[str]:
+        """Values that live outside are read anew at each call."""
+        w = self.w
+        used = self._used()
+        lines = []
+        rows: dict[tuple[int, int], Slot] = {}
+        names: dict[tuple[int, int], dict[int, str]] = {}
+        for leaf, place in self.program.places.items():
+            if isinstance(place, Slot):
+                key = (id(place.optimizer), place.parameter)
+                rows.setdefault(key, place)
+                names.setdefault(key, {})[place.index] = w.name(leaf)
+                continue
+            if leaf not in used or isinstance(place, Argument):
+                continue
+            tensor = self._tensor(place.tensor)
+            if isinstance(place, Value):
+                lines.append(f"{w.name(leaf)} = {tensor}._value")
+            else:
+                lines.append(f"{w.name(leaf)} = {tensor}._grad")
+        for text, source in w.trace.scalars.items():
+            if isinstance(source, StateNumber):
+                key = (id(source.optimizer), source.parameter)
+                rows.setdefault(key, Slot(source.optimizer, source.parameter, 0))
+                names.setdefault(key, {})[source.index] = text
+                w.taken.add(text)
+        for key, slot in rows.items():
+            optimizer = self._optimizer(slot.optimizer)
+            count = len(slot.optimizer._states[slot.parameter])
+            parts = [names[key].get(j, "_") for j in range(count)]
+            tail = "," if count == 1 else ""
+            lines.append(
+                f"{', '.join(parts)}{tail} = {optimizer}._states[{slot.parameter}]"
+            )
+        return lines
+
+    def _used(self) -> set[Node]:
+        used = {x for node in self.program.nodes for x in operands(node)}
+        return used | set(self.program.outputs())
+
+    def _tensor(self, tensor: Any) -> str:
+        name = graph.name(tensor) or "t"
+        return self.w.held(tensor, f"{identifier(name)}_tensor")
+
+    def _optimizer(self, optimizer: Any) -> str:
+        return self.w.held(optimizer, type(optimizer).__name__.lower())
+
+    def _numbers(self) -> list[str]:
+        """Learning rates and what is computed from them."""
+        w = self.w
+        lines = []
+        for text, source in w.trace.scalars.items():
+            if isinstance(source, Rate):
+                optimizer = self._optimizer(source.optimizer)
+                later = f" + {source.later}" if source.later else ""
+                lines.append(f"{text} = {optimizer}.rate({optimizer}.steps{later})")
+        lines += [f"{name} = {text}" for text, name in w.numbers.items() if name != text]
+        return lines
+
+    def _phases(self) -> list[list[Any]]:
+        first = self.program.first_update
+        if first is None:
+            return [self.program.nodes]
+        before = [n for n in self.program.nodes if n._order < first]
+        return [before, [n for n in self.program.nodes if n._order >= first]]
+
+    @staticmethod
+    def _where(node: Node) -> str:
+        scope = graph.scope(node)
+        line = graph.line(node)
+        place = "" if line is None else f"{line.file.rpartition('/')[2]}:{line.number}"
+        return " ".join(x for x in (scope, place) if x) or "constants"
+
+    # --- one node ---
+
+    def _line(self, node: Any) -> None:
+        w = self.w
+        made = self.buffers.made.get(node)
+        if made == "hoisted":
+            return
+        name = w.name(node)
+        if made is None or made == "view" or made == "fresh":
+            text = self._expression(node, None)
+            self.body.append((f"{name} = {text}", node))
+        else:
+            out = self._out(node)
+            for text in self._into(node, out):
+                self.body.append((text, node))
+            if out != name:
+                self.body[-1] = (f"{name} = {self.body[-1][0]}", node) if self.body[
+                    -1
+                ][0].startswith("np.") and "copyto" not in self.body[-1][0] else (
+                    self.body[-1]
+                )
+                if not self.body[-1][0].startswith(f"{name} = "):
+                    self.body.append((f"{name} = {out}", node))
+        if w.check_finite and node._value.dtype.kind == "f":
+            check = w.held(_Finite(node), "finite")
+            self.body.append((f"{check}({name})", node))
+
+    def _out(self, node: Any) -> str:
+        place = self.buffers.direct.get(node)
+        if place is not None:
+            return self.w.name(place)
+        return self.buffers.name(node)
+
+    def _args(self, node: Any) -> list[str]:
+        return [self.w.operand(x) for x in inputs_of(node)]
+
+    def _function(self, ufunc: Any) -> str:
+        name = ufunc.__name__
+        if getattr(np, name, None) is ufunc:
+            return f"np.{name}"
+        return self.w.held(ufunc, name)
+
+    def _into(self, node: Any, out: str) -> list[str]:
+        """Lines that compute a node into a buffer."""
+        op: Op = node._op
+        args = self._args(node)
+        if op.name == "where":
+            condition, x, y = args
+            if np.asarray(self._value(node, 0)).dtype != np.bool_:
+                condition = f"np.not_equal({condition}, 0)"
+            lines = [f"np.copyto({out}, {x}, where={condition})"]
+            if y != out:
+                lines.insert(0, f"np.copyto({out}, {y})")
+            return lines
+        if op.name == "astype":
+            return [f'np.copyto({out}, {args[0]}, casting="unsafe")']
+        if op.name == "uniform":
+            rng = self.w.held(node._settings["rng"], "rng")
+            return [f"{rng}.random(out={out})"]
+        if op.name == "scatter_add":
+            index = self._index(node._settings["index"])
+            basic = _is_basic(node._settings["index"])
+            put = (
+                f"{out}[{index}] = {args[0]}"
+                if basic
+                else f"np.add.at({out}, ({index}), {args[0]})"
+            )
+            return [f"{out}.fill(0)", put]
+        if op.name == "getitem" or op.kind == "movement" and op.name not in _JOINS:
+            return [f"np.copyto({out}, {self._expression(node, None)})"]
+        return [self._expression(node, out)]
+
+    def _value(self, node: Any, i: int) -> Any:
+        x = inputs_of(node)[i]
+        return x._value if isinstance(x, Node) else x
+
+    def _expression(self, node: Any, out: str | None) -> str:
+        """Return a call that gives a node's value, into a buffer if there is one."""
+        op: Op = node._op
+        args = self._args(node)
+        settings = settings_of(node)
+        tail = "" if out is None else f", out={out}"
+        ufunc = ufunc_of(op)
+        if ufunc is not None:
+            if node._value.ndim == 0 and out is None and ufunc in _OPERATORS:
+                return _OPERATORS[ufunc].format(*args)
+            return f"{self._function(ufunc)}({', '.join(args)}{tail})"
+        if op.name in _REDUCE:
+            keep = ", keepdims=True" if settings["keepdims"] else ""
+            axis = settings["axis"]
+            return f"{_REDUCE[op.name]}({args[0]}, axis={axis!r}{keep}{tail})"
+        if op.name == "matmul":
+            ranks = [np.ndim(self._value(node, i)) for i in (0, 1)]
+            function = "np.dot" if ranks == [2, 2] else "np.matmul"
+            return f"{function}({', '.join(args)}{tail})"
+        if op.name == "einsum":
+            return f"np.einsum({settings['subscripts']!r}, {', '.join(args)}{tail})"
+        if op.name in _JOINS:
+            axis = settings["axis"]
+            return f"np.{op.name}(({', '.join(args)},), axis={axis!r}{tail})"
+        if op.name == "cumsum":
+            return f"np.cumsum({args[0]}, axis={settings['axis']!r}{tail})"
+        if op.name == "transpose":
+            axes = settings["axes"]
+            return f"{args[0]}.T" if axes is None else f"{args[0]}.transpose({axes!r})"
+        if op.name == "reshape":
+            return f"np.reshape({args[0]}, {tuple(node._value.shape)!r})"
+        if op.name == "broadcast_to":
+            return f"np.broadcast_to({args[0]}, {tuple(node._value.shape)!r})"
+        if op.name == "spread":
+            shape = tuple(settings["shape"])
+            kept = shapes.reduced(shape, settings["axis"], keepdims=True)
+            return f"np.broadcast_to(np.reshape({args[0]}, {kept!r}), {shape!r})"
+        if op.name == "getitem":
+            return f"{args[0]}[{self._index(settings['index'])}]"
+        if op.name == "where":
+            return f"np.where({', '.join(args)})"
+        body = self.w.held(op.body, identifier(op.name) + "_body")
+        given = [f"{key}={self._setting(value)}" for key, value in settings.items()]
+        return f"{body}({', '.join([*args, *given])})"
+
+    def _setting(self, value: Any) -> str:
+        plain = (int, float, str, bool, type(None))
+        if isinstance(value, plain) and not isinstance(value, np.generic):
+            return repr(value)
+        if isinstance(value, tuple) and all(isinstance(x, plain) for x in value):
+            return repr(value)
+        if isinstance(value, (Node, tuple)):
+            return f"({self._index(value)})"
+        return self.w.held(value, "setting")
+
+    def _index(self, index: Any) -> str:
+        if isinstance(index, tuple):
+            parts = [self._part(x) for x in index]
+            return ", ".join(parts) + ("," if len(parts) == 1 else "") or "()"
+        return self._part(index)
+
+    def _part(self, x: Any) -> str:
+        if x is None:
+            return "None"
+        if x is Ellipsis:
+            return "..."
+        if isinstance(x, slice):
+            parts = ["" if v is None else str(v) for v in (x.start, x.stop)]
+            step = "" if x.step is None else f":{x.step}"
+            return f"{parts[0]}:{parts[1]}{step}"
+        if isinstance(x, Node):
+            return self.w.operand(x)
+        if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+            return str(int(x))
+        return self.w.held(x, "index")
+
+    # --- what goes out ---
+
+    def _results(self) -> str:
+        """Return the expression of the results: arrays that nothing else changes."""
+        parts = []
+        for x in self.program.results:
+            text = self.w.operand(x)
+            is_node = isinstance(x, Node)
+            fresh = is_node and self.buffers.made.get(x) == "fresh"
+            scalar = is_node and np.ndim(x._value) == 0 and x._op is not None
+            if not fresh and not (scalar and x not in self.buffers.direct):
+                name = self.w.unique("result")
+                self.body.append((f"{name} = np.array({text})", None))
+                text = name
+            parts.append(text)
+        return ", ".join(parts) + ("," if len(parts) == 1 else "") or "()"
+
+    def _writes(self) -> None:
+        """New values that could not be computed in place are written at the end."""
+        places = {place: leaf for leaf, place in self.program.places.items()}
+        for place, node in self.program.writes:
+            leaf = places.get(place)
+            if node in self.buffers.direct and self.buffers.direct[node] is leaf:
+                continue
+            if leaf is None:
+                leaf = _leaf_of(place)
+                self.w.names[leaf] = self._place_text(place)
+            target = self.w.name(leaf)
+            if self._used_or_read(leaf):
+                self.body.append(
+                    (f"np.copyto({target}, {self.w.operand(node)})", node)
+                )
+            else:
+                text = self._place_text(place)
+                self.body.append((f"np.copyto({text}, {self.w.operand(node)})", node))
+        for leaf, node in self.program.gradients:
+            if leaf not in self.lent:
+                tensor = self._tensor(leaf)
+                self.body.append(
+                    (f"{tensor}._grad = np.array({self.w.operand(node)})", node)
+                )
+
+    def _lend(self) -> None:
+        for leaf, node in self.program.gradients:
+            hoisted = self.buffers.made.get(node) == "hoisted"
+            if self.w.trace.spent[leaf] and (hoisted or node in self.buffers.home):
+                name = self.w.unique(f"{self._tensor(leaf)}_lent")
+                buffer = self.w.name(node) if hoisted else self.buffers.name(node)
+                self.lent[leaf] = (name, buffer)
+
+    def _used_or_read(self, leaf: Any) -> bool:
+        if not hasattr(self, "_read"):
+            self._read = self._used()
+        place = self.program.places.get(leaf)
+        return leaf in self._read or isinstance(place, Slot)
+
+    def _place_text(self, place: Any) -> str:
+        if isinstance(place, Value):
+            return f"{self._tensor(place.tensor)}._value"
+        if isinstance(place, Gradient):
+            return f"{self._tensor(place.tensor)}._grad"
+        optimizer = self._optimizer(place.optimizer)
+        return f"{optimizer}._states[{place.parameter}][{place.index}]"
+
+    def _states(self) -> list[str]:
+        """Optimisers remember the new counts; their arrays were changed in place."""
+        lines = []
+        w = self.w
+        for (optimizer, i), state in w.trace.new_states.items():
+            if not any(isinstance(part, Scalar) for part in state):
+                continue
+            name = self._optimizer(optimizer)
+            places = {
+                place.index: w.name(leaf)
+                for leaf, place in self.program.places.items()
+                if isinstance(place, Slot)
+                and place.optimizer is optimizer
+                and place.parameter == i
+            }
+            parts = [
+                part.text
+                if isinstance(part, Scalar)
+                else places.get(j, w.operand(part))
+                for j, part in enumerate(state)
+            ]
+            lines.append(f"{name}._states[{i}] = ({', '.join(parts)},)")
+        for optimizer, count in w.trace.steps.items():
+            lines.append(f"{self._optimizer(optimizer)}.steps += {count}")
+        return lines
+
+    def _after(self) -> None:
+        """What an eager step leaves behind besides numbers, for `Tensor` to read."""
+        w = self.w
+        w.write()
+        w.write()
+        w.write("def after(code, instruction, order):")
+        w.indent = "    "
+        before = len(w.lines)
+        for place, _ in self.program.writes:
+            if isinstance(place, Value):
+                t = self._tensor(place.tensor)
+                w.write(f"{t}._order = order")
+                w.write(f"{t}._code = code")
+                w.write(f"{t}._lasti = instruction")
+                w.write(f"{t}._form = None")
+        for leaf, spent in w.trace.spent.items():
+            t = self._tensor(leaf)
+            w.write(f"{t}._spent = {spent}")
+            if leaf in self.lent:
+                w.write(f"{t}._grad = {self.lent[leaf][0]}")
+            elif spent and w.trace._gradients.get(leaf) is None:
+                w.write(f"{t}._grad = None")
+        if len(w.lines) == before:
+            w.write("pass")
+        w.indent = ""
+
+    def _preamble(self) -> None:
+        w = self.w
+        w.write('"""A compiled step: buffers, then one assignment a line."""')
+        w.write()
+        w.write("import numpy as np")
+        w.write()
+        for text in self.buffers.lines(w.name):
+            w.write(text)
+        w.write()
+        w.write()
+
+
+_JOINS = ("concatenate", "stack")
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    simple = (int, np.integer, slice, type(None), type(...))
+    return all(isinstance(p, simple) and not isinstance(p, bool) for p in parts)
+
+
+def _leaf_of(place: Any) -> Any:
+    leaf = object.__new__(Node)
+    leaf._op = None
+    return leaf
+
+
+class _Finite:
+    """Raises where a value is not finite, and says whose it is."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __call__(self, value: Any) -> None:
+        from tinygrad_nn.errors import DivergedError  # noqa: PLC0415
+
+        if not np.isfinite(value).all():
+            node = self.node
+            assert node._op is not None  # noqa: S101
+            scope = graph.scope(node)
+            place = f" in {scope}" if scope else ""
+            raise DivergedError(
+                f"{node._op.name}{place}: expected finite numbers; got nan or inf at "
+                f"{graph.line(node)}. Look at its operands, or lower the learning rate"
+            )
+
+
+_ = recording

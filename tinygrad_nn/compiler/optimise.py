@@ -1,0 +1,22 @@
+"""The passes, in order."""
+
+from __future__ import annotations
+
+from tinygrad_nn.compiler.passes.common import common
+from tinygrad_nn.compiler.passes.expand import expand
+from tinygrad_nn.compiler.passes.fold import fold
+from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
+from tinygrad_nn.compiler.program import Program
+
+__all__ = ["optimised"]
+
+
+def optimised(program: Program, *, exact: bool) -> Program:
+    """Return a program that does the same with less; bit for bit where ``exact``."""
+    del exact
+    program = fold(program)
+    program = common(program)
+    program = expand(program)
+    program = unbroadcast(program)
+    program = fold(program)
+    return common(program)

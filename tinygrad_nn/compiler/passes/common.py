@@ -1,0 +1,58 @@
+"""What is computed twice from the same operands is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.compiler.program import Program, rebuilt
+from tinygrad_nn.op import Node, settings_of
+from tinygrad_nn.scalars import Scalar
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["common"]
+
+
+def common(program: Program) -> Program:
+    """Let equal expressions share one node; random numbers are never equal."""
+    known: dict[Hashable, Tensor] = {}
+
+    def visit(node: Tensor, inputs: tuple[Any, ...]) -> Any:
+        op = node._op
+        assert op is not None  # noqa: S101 (a program's nodes are ops)
+        if op.name == "uniform":
+            return node
+        try:
+            key = (op.name, *map(_key, inputs), _settings_key(settings_of(node)))
+            first = known.setdefault(key, node)
+        except TypeError:  # a setting without a hash
+            return node
+        return first
+
+    return rebuilt(program, visit)
+
+
+def _key(x: Any) -> Hashable:
+    if isinstance(x, Node):
+        if x._op is None and x._code is None and np.ndim(x._value) == 0:
+            return ("number", str(x._value.dtype), x._value.tobytes())
+        return id(x)
+    if isinstance(x, Scalar):
+        return ("scalar", x.text)
+    if isinstance(x, np.ndarray):
+        return id(x)
+    return (type(x).__name__, str(getattr(x, "dtype", "")), repr(x))
+
+
+def _settings_key(settings: Any) -> Hashable:
+    return tuple(sorted((name, _setting(value)) for name, value in settings.items()))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, (Node, np.ndarray)):
+        return f"id {id(value)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_setting, value))})"
+    return f"{type(value).__name__} {value!r}"

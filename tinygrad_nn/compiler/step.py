@@ -1,0 +1,256 @@
+"""`compile`, and the compiled step: one program for each signature it is called with."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from tinygrad_nn import recording
+from tinygrad_nn.compiler.backends import backend_named
+from tinygrad_nn.compiler.optimise import optimised
+from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.structure import flattened, mapped
+from tinygrad_nn.compiler.trace import Trace
+from tinygrad_nn.errors import CompileError
+from tinygrad_nn.op import Node, constant
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["CompiledStep", "compile"]
+
+
+class _Array(NamedTuple):
+    """The part of a signature that an array is."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    is_tensor: bool
+
+
+class _Specialised:
+    """The program of one signature, ready to run."""
+
+    def __init__(self, trace: Trace, program: Program, results: Any, kinds: Any) -> None:
+        self.trace = trace
+        self.program = program
+        self.results = results
+        self.kinds = kinds
+        self.modules = list(trace.modules.items())
+        self.pending = list(trace.pending.items())
+        self.guards: list[tuple[int, Any]] = []
+        self.runner: Any = None
+
+    def fits(self) -> bool:
+        """Return whether training flags and waiting gradients are as when traced."""
+        for module, training in self.modules:
+            if module.training is not training:
+                return False
+        for leaf, waits in self.pending:
+            grad = getattr(leaf, "_grad", None)
+            if (grad is not None and not leaf._spent) is not waits:
+                return False
+        return True
+
+
+@final
+class CompiledStep:
+    """A function that was traced, and runs as flat source; see `compile`.
+
+    Attributes
+    ----------
+    source : str
+        The program that ran last, as text.
+    memory : Memory
+        Bytes of buffers planned, and what they would be without reuse.
+    traces : int
+        How many signatures were traced.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], backend: str, exact: bool, check_finite: bool
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._backend = backend_named(backend)
+        self._exact = exact
+        self._check_finite = check_finite
+        self._known: dict[Any, list[_Specialised]] = {}
+        self._last: _Specialised | None = None
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Run the step on these arguments."""
+        with self._lock:
+            arrays, key = self._read(args, keywords)
+            step = self._specialised(key, args, keywords)
+            return self._run(step, arrays, sys._getframe(1))
+
+    # --- signatures ---
+
+    def _read(self, args: Any, keywords: Any) -> tuple[list[Any], Any]:
+        """Return the arrays among the arguments, and the signature."""
+        arrays: list[Any] = []
+        key: list[Any] = []
+        for x in args:
+            if x.__class__ is np.ndarray:
+                arrays.append(x)
+                key.append((x.shape, x.dtype))
+            else:
+                key.append(self._part(x, arrays))
+        if keywords:
+            for name in sorted(keywords):
+                key.append((name, self._part(keywords[name], arrays)))
+        return arrays, tuple(key)
+
+    def _part(self, x: Any, arrays: list[Any]) -> Any:
+        if x.__class__ is np.ndarray:
+            arrays.append(x)
+            return (x.shape, x.dtype)
+        if isinstance(x, Node):
+            arrays.append(x._value)
+            return _Array(x._value.shape, x._value.dtype, True)
+        if isinstance(x, np.ndarray):
+            arrays.append(np.asarray(x))
+            return (x.shape, x.dtype)
+        kind = type(x)
+        if kind is dict:
+            return ("dict", *((k, self._part(v, arrays)) for k, v in x.items()))
+        if kind is list or isinstance(x, tuple):
+            return (kind.__name__, *(self._part(v, arrays) for v in x))
+        try:
+            hash(x)
+        except TypeError:
+            raise CompileError(
+                f"compile: an argument is an array, a Tensor, dicts and lists of them, "
+                f"or a value that can be compared; got {kind.__name__}"
+            ) from None
+        return (kind, x)
+
+    def _specialised(self, key: Any, args: Any, keywords: Any) -> _Specialised:
+        for step in self._known.get(key, ()):
+            if step.fits():
+                return step
+        step = self._traced(args, keywords, careful=False)
+        self._known.setdefault(key, []).append(step)
+        return step
+
+    def _traced(self, args: Any, keywords: Any, *, careful: bool) -> _Specialised:
+        trace = Trace(careful=careful)
+        names = iter(_names(self._function, args, keywords))
+        count = iter(range(1 << 30))
+
+        def stand_in(x: Any) -> Any:
+            name = next(names)
+            if isinstance(x, (Node, np.ndarray)):
+                if isinstance(x, Node) and x.requires_grad:
+                    raise CompileError(
+                        f"compile: an argument is data, and requires no gradient; got "
+                        f"{name!r} that does. Let the function close over parameters, "
+                        "or differentiate inside of it with tg.value_and_grad"
+                    )
+                value = x._value if isinstance(x, Node) else x
+                return trace.argument(value, next(count), name)
+            return x
+
+        given = mapped(stand_in, args)
+        named = mapped(stand_in, dict(sorted(keywords.items())))
+        try:
+            with recording.traced(trace):
+                results = self._function(*given, **named)
+            flat = flattened(results)
+            program = trace.program(flat)
+        finally:
+            trace.restore()
+        program = optimised(program, exact=self._exact)
+        step = _Specialised(trace, program, results, [isinstance(x, Node) for x in flat])
+        step.runner = self._backend(
+            program, trace, self.__name__, check_finite=self._check_finite
+        )
+        return step
+
+    # --- running ---
+
+    def _run(self, step: _Specialised, arrays: list[Any], frame: Any) -> Any:
+        self._last = step
+        values = step.runner(*arrays)
+        step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+        if step.results.__class__ is Tensor:
+            return constant(values[0], recording.tick())
+        found = iter(values)
+
+        def result(x: Any) -> Any:
+            value = next(found)
+            return constant(value, recording.tick()) if isinstance(x, Node) else value
+
+        return mapped(result, step.results)
+
+    @property
+    def source(self) -> str:
+        """Return the program of the last call as text."""
+        return self._ran().runner.source
+
+    @property
+    def memory(self) -> Any:
+        """Return bytes planned against bytes without reuse, for the last call."""
+        return self._ran().runner.memory
+
+    @property
+    def traces(self) -> int:
+        """Return how many signatures were traced."""
+        return sum(map(len, self._known.values()))
+
+    def _ran(self) -> _Specialised:
+        if self._last is None:
+            raise CompileError(
+                "compile: there is a program once the step was called; it was not. "
+                "Call it once, or .trace(…) it"
+            )
+        return self._last
+
+
+def _names(function: Any, args: Any, keywords: Any) -> list[str]:
+    """Return a name for each leaf of the arguments."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    found = []
+    for i, value in enumerate(args):
+        name = parameters[i] if i < len(parameters) else f"x{i}"
+        leaves = flattened(value)
+        found += [name] if len(leaves) == 1 else [f"{name}_{j}" for j in range(len(leaves))]
+    for name, value in sorted(keywords.items()):
+        found += [name] * len(flattened(value))
+    return found
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    backend: str = "numpy",
+    exact: bool = False,
+    check_finite: bool = False,
+) -> Any:
+    """Compile a step: what it computes, differentiates and updates, as flat source.
+
+    >>> import tinygrad_nn as tg
+    >>> w = tg.Parameter([1.0, 2.0], name="w")
+    >>> optimizer = tg.optim.SGD([w], lr=0.1)
+    >>> @tg.compile
+    ... def step(x):
+    ...     loss = ((w - x) ** 2).sum()
+    ...     optimizer.minimize(loss)
+    ...     return loss
+    >>> step(np.array([0.0, 0.0])).item(), w.data
+    (5.0, array([0.8, 1.6]))
+    """
+    if function is None:
+        return functools.partial(
+            compile, backend=backend, exact=exact, check_finite=check_finite
+        )
+    return CompiledStep(function, backend, exact, check_finite)
