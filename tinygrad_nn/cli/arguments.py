@@ -37,6 +37,19 @@ examples:
   tinygrad-nn predict houses new-houses.csv
   tinygrad-nn predict houses new-houses.csv --output prices.csv"""
 
+DOCTOR = """\
+Says what of NumPy, its BLAS, compilers, backends, drawing programs and optional
+packages is found here, and which settings the environment forces on them; measures how
+fast products and elementwise work are; and tries what may make them faster, each change
+in processes of its own, in turn with the environment as it is. It advises only what was
+faster. Nothing is changed, and it takes less than 20 seconds."""
+
+DOCTOR_EXAMPLES = """\
+examples:
+  tinygrad-nn doctor
+  tinygrad-nn doctor --quick
+  tinygrad-nn doctor --json > machine.json"""
+
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line, like everything else here."""
@@ -58,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     whole = _Parser(
         prog="tinygrad-nn",
         description="Train networks on your data and predict with them.",
-        epilog="tinygrad-nn train --help and tinygrad-nn predict --help say more.",
+        epilog="tinygrad-nn COMMAND --help says more of each.",
         allow_abbrev=False,
     )
     whole.add_argument(
@@ -81,6 +94,16 @@ def parser() -> argparse.ArgumentParser:
             help="predict the rows of a CSV file with a trained network",
             description="Writes one row of predictions for each row of FILE.",
             epilog=PREDICT_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_doctor(
+        commands.add_parser(
+            "doctor",
+            help="say what this machine has, how fast it is, and what to change",
+            description=DOCTOR,
+            epilog=DOCTOR_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -181,6 +204,13 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.set_defaults(command=_predict)
 
 
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    add = doctor.add_argument
+    add("--quick", action="store_true", help="measure nothing")
+    add("--json", action="store_true", help="print one JSON object, for programs")
+    doctor.set_defaults(command=_doctor)
+
+
 # What a command needs is loaded when it runs: --help and --version need none of it.
 
 
@@ -194,6 +224,12 @@ def _predict(options: argparse.Namespace) -> None:
     from tinygrad_nn.cli.predict import predict  # noqa: PLC0415
 
     predict(options.run, options.file, options.output)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from tinygrad_nn.cli.doctor import doctor  # noqa: PLC0415
+
+    doctor(quick=options.quick, json=options.json)
 
 
 # --- kinds of values ---
