@@ -435,10 +435,13 @@ def pull(
         if op is None or not op.differentiable:
             continue
         live = alive.pop(node, None)
-        if checks and (
-            op.kind == "indexing" or (op.paths is not None and op.arity == MANY)
-        ):
-            _refuse_nan([data_of(x) for x in inputs])
+        if op.kind == "indexing" or (op.paths is not None and op.arity == MANY):
+            if checks:
+                _refuse_nan([data_of(x) for x in inputs])
+            elif trace is not None:
+                trace.chosen_from(inputs)
+        elif trace is not None and op.paths is not None:
+            trace.chosen_from(())
         shares: Any = None
         if op.variadic:
             shares = op.rules(g, node, *inputs, **settings)

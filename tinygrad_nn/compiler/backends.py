@@ -27,7 +27,8 @@ class NumpyRunner:
     def __init__(
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
-        lowered = lower(program, trace, check_finite=check_finite, trap=True)
+        trap = trace.selects and not trace.careful and program.first_update is not None
+        lowered = lower(program, trace, check_finite=check_finite, trap=trap)
         self.source = lowered.source
         self.lines = lowered.lines
         self.memory = Memory(lowered.buffers.planned, lowered.buffers.naive)

@@ -163,6 +163,7 @@ class _Source:
         self.buffers = writer.buffers
         self.trap = trap
         self.body: list[tuple[str, Node | None]] = []
+        self.sources = set(self.program.sources)
         # Gradients that stay in their buffers until someone reads ``.grad``.
         self.lent: dict[Any, tuple[str, str]] = {}
 
@@ -195,15 +196,28 @@ class _Source:
         w.indent = "    "
         for line in reads:
             w.write(line)
+        if self.trap:
+            for leaf in program.sources:
+                if leaf._op is None or leaf in program.places:
+                    refuse = w.held(_refuse_nan, "refuse_nan")
+                    w.write(f"{refuse}({w.operand(leaf)})", leaf)
         for line in self._numbers():
             w.write(line)
+        for node, check in program.checks:
+            if node._op is None or node in program.places:
+                w.write(f"{w.held(check, 'check')}({w.operand(node)})", node)
         for i, part in enumerate(parts):
-            if self.trap and i == 0 and part:
-                w.write('with np.errstate(all="ignore", invalid="raise"):')
+            if i == 0 and part:
+                invalid = ', invalid="raise"' if self.trap else ""
+                w.write(f'with np.errstate(all="ignore"{invalid}):')
                 w.indent = "        "
             for text, node in part:
                 w.write(text, node)
             w.indent = "    "
+            if i == 0:
+                for node, check in program.checks:
+                    if node._op is not None and node not in program.places:
+                        w.write(f"{w.held(check, 'check')}({w.operand(node)})", node)
         for text, node in copies:
             w.write(text, node)
         for line in self._states():
@@ -318,6 +332,8 @@ class _Source:
                 )
                 if not self.body[-1][0].startswith(f"{name} = "):
                     self.body.append((f"{name} = {out}", node))
+        if self.trap and node in self.sources:
+            self.body.append((f"{w.held(_refuse_nan, 'refuse_nan')}({name})", node))
         if w.check_finite and node._value.dtype.kind == "f":
             check = w.held(_Finite(node), "finite")
             self.body.append((f"{check}({name})", node))
@@ -360,7 +376,7 @@ class _Source:
             put = (
                 f"{out}[{index}] = {args[0]}"
                 if basic
-                else f"np.add.at({out}, ({index}), {args[0]})"
+                else f"np.add.at({out}, np.s_[{index}], {args[0]})"
             )
             return [f"{out}.fill(0)", put]
         if op.name == "getitem" or op.kind == "movement" and op.name not in _JOINS:
@@ -576,6 +592,13 @@ class _Source:
 
 
 _JOINS = ("concatenate", "stack")
+
+
+def _refuse_nan(value: Any) -> None:
+    """Take the careful way where the backward chose among values with a nan."""
+    total = np.add.reduce(value, axis=None)
+    if total != total:  # noqa: PLR0124 (only a nan differs from itself)
+        raise FloatingPointError
 
 
 def _is_basic(index: Any) -> bool:

@@ -7,7 +7,7 @@ its leaves come from, and where its results go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,6 +79,11 @@ class Program:
     first_update
         Time from which nodes belong to an update, where no gradient is computed
         after it; None where updates and gradients take turns.
+    checks
+        Functions of values that may refuse the step before anything is updated.
+    sources
+        Nodes that must hold no nan, as long as something else needs them: of them the
+        backward chose elements.
     """
 
     nodes: list[Tensor]
@@ -87,12 +92,15 @@ class Program:
     writes: list[tuple[Place, Tensor]]
     gradients: list[tuple[Tensor, Tensor]]
     first_update: int | None
+    checks: list[tuple[Node, Callable[[Any], None]]] = field(default_factory=list)
+    sources: list[Any] = field(default_factory=list)
 
     def outputs(self) -> list[Node]:
         """Return every node that something outside asks for."""
         wanted = [x for x in self.results if isinstance(x, Node)]
         wanted += [node for _, node in self.writes]
         wanted += [node for _, node in self.gradients]
+        wanted += [node for node, _ in self.checks]
         return wanted
 
 
@@ -181,6 +189,8 @@ def rebuilt(program: Program, visit: Visit) -> Program:
             results=[now(x) for x in program.results],
             writes=[(place, now(x)) for place, x in program.writes],
             gradients=[(leaf, now(x)) for leaf, x in program.gradients],
+            checks=[(now(x), check) for x, check in program.checks],
+            sources=[now(x) for x in program.sources],
         )
     )
 

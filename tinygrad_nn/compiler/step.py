@@ -11,14 +11,15 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from tinygrad_nn import recording
+from tinygrad_nn import graph, recording
 from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import CompileError
-from tinygrad_nn.op import Node, constant
+from tinygrad_nn.errors import CompileError, TinygradError
+from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["CompiledStep", "compile"]
@@ -35,14 +36,14 @@ class _Array(NamedTuple):
 class _Specialised:
     """The program of one signature, ready to run."""
 
-    def __init__(self, trace: Trace, program: Program, results: Any, kinds: Any) -> None:
+    def __init__(self, trace: Trace, program: Program, results: Any) -> None:
         self.trace = trace
         self.program = program
         self.results = results
-        self.kinds = kinds
         self.modules = list(trace.modules.items())
         self.pending = list(trace.pending.items())
-        self.guards: list[tuple[int, Any]] = []
+        self.draws = trace.draws if trace.selects else []
+        self.careful: _Specialised | None = None
         self.runner: Any = None
 
     def fits(self) -> bool:
@@ -72,13 +73,20 @@ class CompiledStep:
     """
 
     def __init__(
-        self, function: Callable[..., Any], backend: str, exact: bool, check_finite: bool
+        self,
+        function: Callable[..., Any],
+        backend: str = "numpy",
+        *,
+        exact: bool = False,
+        check_finite: bool = False,
+        twice: bool = False,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function = function
         self._backend = backend_named(backend)
         self._exact = exact
         self._check_finite = check_finite
+        self._twice = twice
         self._known: dict[Any, list[_Specialised]] = {}
         self._last: _Specialised | None = None
         self._lock = threading.RLock()
@@ -88,7 +96,40 @@ class CompiledStep:
         with self._lock:
             arrays, key = self._read(args, keywords)
             step = self._specialised(key, args, keywords)
-            return self._run(step, arrays, sys._getframe(1))
+            values = self._run(step, arrays, args, keywords)
+            frame = sys._getframe(1)
+            step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+        return _wrapped(step.results, values)
+
+    def repeat(self, n: int, *args: Any, **keywords: Any) -> Any:
+        """Run the step ``n`` times on the same arguments; return the last results.
+
+        Backends do it in one call: a loop in C, a ``lax.scan``.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise CompileError(f"repeat: n is a number of steps, at least 1; got {n!r}")
+        with self._lock:
+            arrays, key = self._read(args, keywords)
+            step = self._specialised(key, args, keywords)
+            frame = sys._getframe(1)
+            repeat = getattr(step.runner, "repeat", None)
+            if repeat is not None:
+                values = repeat(n, *arrays)
+                step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+                self._last = step
+                return _wrapped(step.results, values)
+            for _ in range(n):
+                step = self._specialised(key, args, keywords)
+                values = self._run(step, arrays, args, keywords)
+                step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+        return _wrapped(step.results, values)
+
+    def trace(self, *args: Any, **keywords: Any) -> CompiledStep:
+        """Trace the step for these arguments without running it; return the step."""
+        with self._lock:
+            _, key = self._read(args, keywords)
+            self._last = self._specialised(key, args, keywords)
+        return self
 
     # --- signatures ---
 
@@ -140,54 +181,66 @@ class CompiledStep:
         return step
 
     def _traced(self, args: Any, keywords: Any, *, careful: bool) -> _Specialised:
+        trace, program, results = self._recorded(args, keywords, careful=careful)
+        if self._twice:
+            _, again, _ = self._recorded(args, keywords, careful=careful)
+            refuse_difference(program, again)
+        program = optimised(program, exact=self._exact)
+        step = _Specialised(trace, program, results)
+        step.runner = self._backend(
+            program, trace, self.__name__, check_finite=self._check_finite
+        )
+        return step
+
+    def _recorded(self, args: Any, keywords: Any, *, careful: bool) -> Any:
+        """Run the function once; return what it did."""
         trace = Trace(careful=careful)
         names = iter(_names(self._function, args, keywords))
         count = iter(range(1 << 30))
 
         def stand_in(x: Any) -> Any:
             name = next(names)
-            if isinstance(x, (Node, np.ndarray)):
-                if isinstance(x, Node) and x.requires_grad:
-                    raise CompileError(
-                        f"compile: an argument is data, and requires no gradient; got "
-                        f"{name!r} that does. Let the function close over parameters, "
-                        "or differentiate inside of it with tg.value_and_grad"
-                    )
-                value = x._value if isinstance(x, Node) else x
-                return trace.argument(value, next(count), name)
-            return x
+            if not isinstance(x, (Node, np.ndarray)):
+                return x
+            if isinstance(x, Node) and x.requires_grad:
+                raise CompileError(
+                    f"compile: an argument is data, and requires no gradient; got "
+                    f"{name!r} that does. Let the function close over parameters, "
+                    "or differentiate inside of it with tg.value_and_grad"
+                )
+            value = x._value if isinstance(x, Node) else x
+            return trace.argument(value, next(count), name)
 
         given = mapped(stand_in, args)
         named = mapped(stand_in, dict(sorted(keywords.items())))
         try:
             with recording.traced(trace):
                 results = self._function(*given, **named)
-            flat = flattened(results)
-            program = trace.program(flat)
+            program = trace.program(flattened(results))
         finally:
             trace.restore()
-        program = optimised(program, exact=self._exact)
-        step = _Specialised(trace, program, results, [isinstance(x, Node) for x in flat])
-        step.runner = self._backend(
-            program, trace, self.__name__, check_finite=self._check_finite
-        )
-        return step
+        return trace, program, results
 
     # --- running ---
 
-    def _run(self, step: _Specialised, arrays: list[Any], frame: Any) -> Any:
+    def _run(self, step: _Specialised, arrays: list[Any], args: Any, keys: Any) -> Any:
         self._last = step
-        values = step.runner(*arrays)
-        step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
-        if step.results.__class__ is Tensor:
-            return constant(values[0], recording.tick())
-        found = iter(values)
-
-        def result(x: Any) -> Any:
-            value = next(found)
-            return constant(value, recording.tick()) if isinstance(x, Node) else value
-
-        return mapped(result, step.results)
+        states = [rng.bit_generator.state for rng in step.draws]
+        try:
+            return step.runner(*arrays)
+        except FloatingPointError as error:
+            if isinstance(error, TinygradError) or not step.trace.selects:
+                raise
+            # As in eager: some 0 met an infinity, or a nan hides where nobody looked.
+            for rng, state in zip(step.draws, states, strict=True):
+                rng.bit_generator.state = state
+            if step.careful is None:
+                step.careful = self._traced(args, keys, careful=True)
+            return step.careful.runner(*arrays)
+        except TinygradError:
+            raise
+        except Exception as error:
+            raise _blamed(error, step.runner) from error
 
     @property
     def source(self) -> str:
@@ -211,6 +264,33 @@ class CompiledStep:
                 "Call it once, or .trace(…) it"
             )
         return self._last
+
+
+def _wrapped(results: Any, values: Any) -> Any:
+    """Return values in the structure of what the function returned."""
+    if results.__class__ is Tensor:
+        return constant(values[0], recording.tick())
+    found = iter(values)
+
+    def result(x: Any) -> Any:
+        value = next(found)
+        return constant(value, recording.tick()) if isinstance(x, Node) else value
+
+    return mapped(result, results)
+
+
+def _blamed(error: Exception, runner: Any) -> Exception:
+    """Say whose line computes what went wrong."""
+    lines = getattr(runner, "lines", {})
+    where = error.__traceback__
+    while where is not None:
+        if where.tb_frame.f_code.co_filename == getattr(runner, "filename", None):
+            node = lines.get(where.tb_lineno)
+            if node is not None and node._op is not None:
+                explained = node._op.explain(error, inputs_of(node), settings_of(node))
+                return type(explained)(f"{explained} (recorded at {graph.line(node)})")
+        where = where.tb_next
+    return error
 
 
 def _names(function: Any, args: Any, keywords: Any) -> list[str]:
@@ -253,4 +333,4 @@ def compile(
         return functools.partial(
             compile, backend=backend, exact=exact, check_finite=check_finite
         )
-    return CompiledStep(function, backend, exact, check_finite)
+    return CompiledStep(function, backend, exact=exact, check_finite=check_finite)

@@ -6,7 +6,7 @@ the random numbers it draws are noted and put back. The compiled program does th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,8 +80,13 @@ class Trace:
         Modules that ran, with their training flags.
     pending : dict
         Leaves of which a gradient was asked for, and whether an unused one was there.
-    guards : list
-        Checks of values, to be made anew at each call.
+    checks : list
+        (node, function): checks of values, to be made anew at each call.
+    selects : bool
+        Whether an op of the backward leaves elements without a path, so that 0 * inf
+        may be met where eager gradients take the careful way.
+    sources : dict
+        Nodes of which such an op chose; a nan among them raises no flag.
     """
 
     def __init__(self, *, careful: bool = False) -> None:
@@ -94,7 +99,9 @@ class Trace:
         self.steps: dict[Any, int] = {}
         self.modules: dict[Any, bool] = {}
         self.pending: dict[Any, bool] = {}
-        self.guards: list[tuple[Node, Callable[[Any], None]]] = []
+        self.checks: list[tuple[Node, Callable[[Any], None]]] = []
+        self.selects = False
+        self.sources: dict[Node, None] = {}
         self.spent: dict[Tensor, bool] = {}
         self._gradients: dict[Any, Any] = {}
         self._states: dict[tuple[Any, int], tuple[Any, ...]] = {}
@@ -159,8 +166,15 @@ class Trace:
         self._stand_ins[id(array)] = (array, node)
 
     def guard(self, node: Node, check: Callable[[Any], None]) -> None:
-        """Note a check of a value that is made before each run."""
-        self.guards.append((node, check))
+        """Note a check of a value: made in each run, before anything is updated."""
+        self.checks.append((node, check))
+
+    check = guard
+
+    def chosen_from(self, operands: Sequence[Any]) -> None:
+        """Note that the backward goes through an op that chooses among elements."""
+        self.selects = True
+        self.sources.update((x, None) for x in operands if isinstance(x, Node))
 
     def enter(self, module: Any) -> None:
         """Note that a module runs: its training flag belongs to the signature."""
@@ -316,6 +330,8 @@ class Trace:
         first = min(updates) if updates else recording.tick()
         outputs = [x for x in results if isinstance(x, Node)]
         outputs += [node for _, node in [*writes, *gradients]]
+        outputs += [node for node, _ in self.checks]
+        outputs += self.sources
         found = self._settled(outputs)
 
         def now(x: Any) -> Any:
@@ -330,6 +346,8 @@ class Trace:
                 results=[now(self._at(x, end)) for x in results],
                 writes=[(place, now(self._at(x, end))) for place, x in writes],
                 gradients=[(leaf, now(self._at(g, end))) for leaf, g in gradients],
+                checks=[(now(self._at(x, x._order)), f) for x, f in self.checks],
+                sources=[now(self._at(x, x._order)) for x in self.sources],
                 first_update=first if self._last_backward < first else None,
             )
         )
