@@ -327,7 +327,9 @@ class _Source:
             if out != name:
                 self.body[-1] = (f"{name} = {self.body[-1][0]}", node) if self.body[
                     -1
-                ][0].startswith("np.") and "copyto" not in self.body[-1][0] else (
+                ][0].startswith("np.") and not self.body[-1][0].startswith(
+                    ("np.copyto", "np.add.at")
+                ) else (
                     self.body[-1]
                 )
                 if not self.body[-1][0].startswith(f"{name} = "):
