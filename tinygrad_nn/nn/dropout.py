@@ -21,7 +21,7 @@ class Dropout(Module):
 
     "Inverted" dropout: the elements that stay are divided by ``1 - rate``, so the
     expected value does not change and nothing is to be done afterwards. After
-    ``eval()`` it returns its input. Every call draws a new mask, a constant of the
+    ``eval()`` it returns its input. Every call draws a new mask, constant in the
     graph. Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014).
 
     Parameters
@@ -63,10 +63,10 @@ class Dropout(Module):
         """Return ``x`` times a mask in training, else ``x``."""
         if not self.training or self.rate == 0:
             return x
-        value = np.asarray(data_of(x))
-        dtype = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
-        kept = self.rng.random(value.shape) >= self.rate
-        return ops.multiply(x, kept * dtype.type(1 / (1 - self.rate)))
+        dtype = np.asarray(data_of(x)).dtype
+        scale = dtype.type if dtype.kind == "f" else np.float64
+        kept = ops.greater_equal(ops.uniform(x, self.rng), self.rate)
+        return ops.multiply(x, ops.multiply(kept, scale(1 / (1 - self.rate))))
 
     def describe(self) -> str:
         """Show the rate."""

@@ -53,6 +53,7 @@ from tinygrad_nn.ops.movement import (
     stack,
     transpose,
 )
+from tinygrad_nn.ops.random import uniform
 from tinygrad_nn.ops.reduction import (
     cumsum,
     log_softmax,
@@ -127,5 +128,6 @@ __all__ = [
     "sum",
     "tanh",
     "transpose",
+    "uniform",
     "where",
 ]
