@@ -308,7 +308,9 @@ def op_of(function: Callable[..., Any]) -> Op:
 
 def data_of(value: Any) -> Any:
     """Return the plain value of an operand: a node's data, or the constant itself."""
-    return value._value if isinstance(value, Node) else value
+    if isinstance(value, Node):
+        return value._value
+    return float(value) if value.__class__ is Scalar else value
 
 
 def inputs_of(node: Node) -> tuple[Any, ...]:
@@ -695,13 +697,16 @@ def _binary(op: Op) -> Callable[..., Any]:
                     leads += 2
             else:
                 # The usual constants are let through here, the rest is looked at.
+                right = y
                 if y.__class__ is not _ndarray or y.dtype.kind != "f":
                     y = _constant(y, op)
-                right = y
+                    # To NumPy a subclass of float is no weak number, but a float64.
+                    right = float(y) if y.__class__ is Scalar else y
         elif isinstance(y, Node):
+            left = x
             if x.__class__ is not _ndarray or x.dtype.kind != "f":
                 x = _constant(x, op)
-            left = x
+                left = float(x) if x.__class__ is Scalar else x
             right = y._value
             leads = y.requires_grad + y.requires_grad
         else:

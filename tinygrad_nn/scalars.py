@@ -35,7 +35,7 @@ class Scalar(float):
     """A Python number that remembers how it was computed.
 
     While a step is traced, an optimiser's rule is given its learning rate and its
-    counts as these. NumPy takes them for the plain numbers that they are, so float32
+    counts as these. Ops compute with the plain numbers that they are, so float32
     stays float32; the compiled step computes them again, on plain numbers.
 
     >>> rate = Scalar(0.5, "lr")
