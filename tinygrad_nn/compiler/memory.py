@@ -12,8 +12,10 @@ A node is one of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_left, insort
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ class Storage:
 
     number: int
     size: int
-    shapes: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
+    kinds: dict[tuple[tuple[int, ...], Any], int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
 
@@ -69,34 +71,26 @@ class Buffers:
     def name(self, node: Node) -> str:
         """Return the name of a node's buffer in the source."""
         storage = self.home[node]
-        kinds = list(dict.fromkeys(storage.shapes))
-        kind = (node._value.shape, node._value.dtype)
-        suffix = "" if len(kinds) == 1 else "abcdefghijklmnopqrstuvwxyz"[
-            kinds.index(kind) % 26
-        ] + (str(kinds.index(kind) // 26) if kinds.index(kind) >= 26 else "")
-        return f"_{storage.number}{suffix}"
+        if len(storage.kinds) == 1:
+            return f"_{storage.number}"
+        return f"_{storage.number}_{storage.kinds[node._value.shape, node._value.dtype]}"
 
     def lines(self, name: Callable[[Node], str]) -> list[str]:
         """Source that makes the buffers and the views of them."""
         found = []
         for storage in self.storages:
-            kinds = list(dict.fromkeys(storage.shapes))
-            who = ", ".join(dict.fromkeys(name(node) for node in storage.nodes))
+            who = ", ".join(dict.fromkeys(name(node) for node in storage.nodes[:8]))
+            who += ", …" if len(storage.nodes) > 8 else ""
             number = storage.number
-            if len(kinds) == 1:
-                shape, dtype = kinds[0]
+            if len(storage.kinds) == 1:
+                ((shape, dtype),) = storage.kinds
                 found.append(f"_{number} = np.empty({shape!r}, np.{dtype})  # {who}")
                 continue
             found.append(f"_{number} = np.empty({storage.size}, np.uint8)  # {who}")
-            seen = set()
-            for node in storage.nodes:
-                text = self.name(node)
-                if text in seen:
-                    continue
-                seen.add(text)
-                shape, dtype = node._value.shape, node._value.dtype
+            for (shape, dtype), i in storage.kinds.items():
+                size = math.prod(shape) * dtype.itemsize
                 found.append(
-                    f"{text} = _{number}[:{node._value.nbytes}].view(np.{dtype})"
+                    f"_{number}_{i} = _{number}[:{size}].view(np.{dtype})"
                     f".reshape({shape!r})"
                 )
         for node in self.views:
@@ -149,7 +143,7 @@ class _Planner:
             for x in ends:
                 storage = buffers.home[x]
                 if storage.nodes[-1] is x:
-                    self.free.append(storage)
+                    insort(self.free, storage, key=lambda s: s.size)
         buffers.planned = sum(storage.size for storage in buffers.storages)
         return buffers
 
@@ -222,16 +216,23 @@ class _Planner:
         buffers.naive += size
         storage = self._taken_over(node, ends)
         if storage is None:
-            fitting = [s for s in self.free if s.size >= size]
-            if fitting:
-                storage = min(fitting, key=lambda s: s.size)
-                self.free.remove(storage)
-            else:
+            storage = self._free_one(size)
+            if storage is None:
                 storage = Storage(len(buffers.storages), size)
                 buffers.storages.append(storage)
         storage.nodes.append(node)
-        storage.shapes.append((node._value.shape, node._value.dtype))
+        kind = (node._value.shape, node._value.dtype)
+        storage.kinds.setdefault(kind, len(storage.kinds))
         buffers.home[node] = storage
+
+    def _free_one(self, size: int) -> Storage | None:
+        """Return the smallest free storage that fits, or the largest, made to fit."""
+        if not self.free:
+            return None
+        place = bisect_left(self.free, size, key=lambda s: s.size)
+        storage = self.free.pop(min(place, len(self.free) - 1))
+        storage.size = max(storage.size, size)
+        return storage
 
     def _taken_over(self, node: Any, ends: set[Node]) -> Storage | None:
         if ufunc_of(node._op) is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinygrad_nn.compiler.passes.common import common
 from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.fold import fold
@@ -13,8 +15,7 @@ __all__ = ["optimised"]
 
 def optimised(program: Program, *, exact: bool) -> Program:
     """Return a program that does the same with less; bit for bit where ``exact``."""
-    del exact
-    program = fold(program)
+    program = fold(replace(program, exact=exact))
     program = common(program)
     program = expand(program)
     program = unbroadcast(program)

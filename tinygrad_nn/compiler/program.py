@@ -84,6 +84,8 @@ class Program:
     sources
         Nodes that must hold no nan, as long as something else needs them: of them the
         backward chose elements.
+    exact
+        Whether every bit must be as in eager: no sum in another order.
     """
 
     nodes: list[Tensor]
@@ -94,6 +96,7 @@ class Program:
     first_update: int | None
     checks: list[tuple[Node, Callable[[Any], None]]] = field(default_factory=list)
     sources: list[Any] = field(default_factory=list)
+    exact: bool = True
 
     def outputs(self) -> list[Node]:
         """Return every node that something outside asks for."""
