@@ -129,7 +129,9 @@ def outcomes(
             text = f"cannot be done: its process ended with {race.failed[trial.name]}"
             found.append(Finding(trial.name, text))
         else:
-            text = f"not measured often enough: {race.rounds} rounds in the time"
+            text = f"not compared: {race.rounds} rounds in the time"
+            if trial.against in race.failed:
+                text = f"not compared: {trial.against} cannot be done"
             found.append(Finding(trial.name, text))
     return found
 

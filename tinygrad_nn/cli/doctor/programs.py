@@ -121,8 +121,8 @@ def _c(found: Sequence[Finding]) -> Finding:
 def _jax(deadline: Deadline) -> Finding:
     if util.find_spec("jax") is None:
         return absent("jax", "(pip install 'tinygrad_nn[jax]')")
-    # Another process: devices of this one stay untouched.
-    environment = surroundings(os.environ)
+    # Another process, so that devices are let go again, and without all their memory.
+    environment = surroundings(os.environ) | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     said = answer([sys.executable, "-c", JAX], deadline.left(6.0), environment)
     version, *devices = said.splitlines()[-1].split(", ")
     text = f"yes, version {version} on {', '.join(devices)}"
