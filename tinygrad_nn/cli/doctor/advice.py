@@ -64,7 +64,7 @@ def verdicts(tried: Sequence[Trial], race: Race) -> list[Verdict]:
         if race.rounds >= LEAST_ROUNDS
         and {trial.name, trial.against} <= race.seconds.keys()
     }
-    return [_alone(verdict, judged) for verdict in judged.values()]
+    return [_alone(verdict, judged, race) for verdict in judged.values()]
 
 
 def _verdict(
@@ -80,15 +80,14 @@ def _verdict(
     return Verdict(trial, kind, ratios, faster, slower)
 
 
-def _alone(verdict: Verdict, judged: dict[str, Verdict]) -> Verdict:
+def _alone(verdict: Verdict, judged: dict[str, Verdict], race: Race) -> Verdict:
     """Take back the advice to combine what is as fast by a part of it."""
-    parts = [judged[name] for name in verdict.trial.covers if name in judged]
-    for part in parts:
-        if part.kind == "advised" and all(
-            verdict.ratios[task] <= MARGIN * part.ratios.get(task, 1.0)
-            for task in verdict.faster
-        ):
-            return verdict._replace(kind="covered")
+    then = race.seconds[verdict.trial.name]
+    for name in verdict.trial.covers:
+        if name in judged and judged[name].kind == "advised":
+            part = race.seconds[name]
+            if not any(gain(part[task], then[task])[1] > MARGIN for task in part):
+                return verdict._replace(kind="covered")
     return verdict
 
 
