@@ -25,7 +25,8 @@ def common(program: Program) -> Program:
         if op.name == "uniform":
             return node
         try:
-            key = (op.name, *map(_key, inputs), _settings_key(settings_of(node)))
+            operands = [_key(x, program) for x in inputs]
+            key = (op.name, *operands, _settings_key(settings_of(node)))
             first = known.setdefault(key, node)
         except TypeError:  # a setting without a hash
             return node
@@ -34,9 +35,10 @@ def common(program: Program) -> Program:
     return rebuilt(program, visit)
 
 
-def _key(x: Any) -> Hashable:
+def _key(x: Any, program: Program) -> Hashable:
     if isinstance(x, Node):
-        if x._op is None and x._code is None and np.ndim(x._value) == 0:
+        made = x._op is None and x._code is None and x not in program.places
+        if made and np.ndim(x._value) == 0:
             return ("number", str(x._value.dtype), x._value.tobytes())
         return id(x)
     if isinstance(x, Scalar):
