@@ -16,12 +16,15 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import Place, Program, Value, operands
+from tinygrad_nn.compiler.products import way
+from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of
 
 __all__ = ["Buffers", "plan"]
@@ -33,13 +36,40 @@ _INTO = frozenset(
 _VIEWS = frozenset({"transpose", "reshape", "broadcast_to", "spread", "getitem"})
 
 
+class Kind(NamedTuple):
+    """What a buffer holds: a shape, a dtype, and its axes from slow to quick."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, value: np.ndarray) -> Kind:
+        """Return the kind of a buffer laid out as NumPy had laid out a value.
+
+        Sums go through memory in its order, so another layout rounds otherwise.
+        """
+        axes = tuple(range(value.ndim))
+        if not value.flags.c_contiguous:
+            axes = tuple(sorted(axes, key=lambda axis: -abs(value.strides[axis])))
+        return cls(value.shape, value.dtype, axes)
+
+    def laid_out(self, flat: str) -> str:
+        """Return source that gives memory this shape; ``flat`` makes it of a shape."""
+        if self.order == tuple(range(len(self.shape))):
+            return flat.format(self.shape)
+        text = flat.format(tuple(self.shape[axis] for axis in self.order))
+        back = tuple(self.order.index(axis) for axis in range(len(self.order)))
+        return f"{text}.transpose({back!r})"
+
+
 @dataclass(eq=False)
 class Storage:
     """A stretch of memory: how many bytes, and what lives there in turn."""
 
     number: int
     size: int
-    kinds: dict[tuple[tuple[int, ...], Any], int] = field(default_factory=dict)
+    kinds: dict[Kind, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
 
@@ -51,6 +81,11 @@ class Buffers:
     ----------
     made : dict
         How each node comes to be (see the module).
+    pieces : dict
+        Nodes inside of a block to the number of the piece of memory they live in.
+    masks : set
+        Masks kept as integers 0 and 1 as wide as the numbers that they multiply: the
+        bits of a number times 1 or 0 are the number or zero, at twice the speed.
     direct : dict
         Nodes computed right into the array of a leaf that they are written back to.
     planned, naive : int
@@ -64,6 +99,11 @@ class Buffers:
     root: dict[Node, Node] = field(default_factory=dict)
     arrays: dict[Node, np.ndarray] = field(default_factory=dict)
     views: list[Node] = field(default_factory=list)
+    pieces: dict[Node, int] = field(default_factory=dict)
+    piece_kinds: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
+    kinds: dict[Node, Kind] = field(default_factory=dict)
+    masks: set[Node] = field(default_factory=set)
+    bits: dict[str, str] = field(default_factory=dict)
     planned: int = 0
     naive: int = 0
     _memory: dict[int, np.ndarray] = field(default_factory=dict)
@@ -73,7 +113,11 @@ class Buffers:
         storage = self.home[node]
         if len(storage.kinds) == 1:
             return f"_{storage.number}"
-        return f"_{storage.number}_{storage.kinds[node._value.shape, node._value.dtype]}"
+        return f"_{storage.number}_{storage.kinds[self.kind(node)]}"
+
+    def kind(self, node: Node) -> Kind:
+        """Return what is stored for a node."""
+        return self.kinds.get(node) or Kind.of(node._value)
 
     def lines(self, name: Callable[[Node], str]) -> list[str]:
         """Source that makes the buffers and the views of them."""
@@ -83,16 +127,15 @@ class Buffers:
             who += ", …" if len(storage.nodes) > 8 else ""
             number = storage.number
             if len(storage.kinds) == 1:
-                ((shape, dtype),) = storage.kinds
-                found.append(f"_{number} = np.empty({shape!r}, np.{dtype})  # {who}")
+                (kind,) = storage.kinds
+                made = kind.laid_out(f"np.empty({{!r}}, np.{kind.dtype})")
+                found.append(f"_{number} = {made}  # {who}")
                 continue
             found.append(f"_{number} = np.empty({storage.size}, np.uint8)  # {who}")
-            for (shape, dtype), i in storage.kinds.items():
-                size = math.prod(shape) * dtype.itemsize
-                found.append(
-                    f"_{number}_{i} = _{number}[:{size}].view(np.{dtype})"
-                    f".reshape({shape!r})"
-                )
+            for kind, i in storage.kinds.items():
+                size = math.prod(kind.shape) * kind.dtype.itemsize
+                part = f"_{number}[:{size}].view(np.{kind.dtype}).reshape({{!r}})"
+                found.append(f"_{number}_{i} = {kind.laid_out(part)}")
         for node in self.views:
             found.append(f"{name(node)} = {self._view_text(node, name)}")
         return found
@@ -110,42 +153,104 @@ class Buffers:
         raise AssertionError(op)
 
 
-def plan(program: Program) -> Buffers:
-    """Give every node a place in memory."""
-    return _Planner(program).run()
+def plan(program: Program, phases: list[list[Any]]) -> Buffers:
+    """Give every node a place in memory, in the order of the schedule."""
+    return _Planner(program, [item for phase in phases for item in phase]).run()
 
 
 class _Planner:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, items: list[Any]) -> None:
         self.program = program
+        self.items = items
         self.buffers = Buffers()
-        self.position = {node: i for i, node in enumerate(program.nodes)}
+        self.order = [
+            (node, i)
+            for i, item in enumerate(items)
+            for node in (item.nodes if isinstance(item, Block) else [item])
+        ]
+        self.position = {node: at for at, (node, _) in enumerate(self.order)}
         self.last: dict[Node, int] = {}
+        self.last_read: dict[Node, int] = {}
         self.free: list[Storage] = []
         self.results = {x for x in program.results if isinstance(x, Node)}
         self.kept = {node for _, node in program.gradients}
+        self._choose_kinds()
+
+    def _choose_kinds(self) -> None:
+        """Find masks that only ever multiply, and products computed the other way."""
+        if self.program.exact:
+            return
+        kinds = self.buffers.kinds
+        users: dict[Node, list[Any]] = {}
+        for node in self.program.nodes:
+            for x in operands(node):
+                users.setdefault(x, []).append(node)
+        outside = set(self.program.outputs())
+        for node in self.program.nodes:
+            if way(node) == "turned":
+                value = node._value
+                kinds[node] = Kind(value.shape, value.dtype, (1, 0))
+            elif (
+                node not in outside
+                and _is_positive(node, self.program)
+                and all(_masks_with(user, node) for user in users.get(node, ()))
+            ):
+                self.buffers.masks.add(node)
+                source = Kind.of(inputs_of(node)[0]._value)
+                width = np.dtype(f"uint{8 * source.dtype.itemsize}")
+                kinds[node] = source._replace(dtype=width)
 
     def run(self) -> Buffers:
         program, buffers = self.program, self.buffers
-        end = len(program.nodes)
+        end = len(self.items)
         self._roots()
         self._last_uses(end)
         dying: dict[int, list[Node]] = {}
         for node, at in self.last.items():
             dying.setdefault(at, []).append(node)
         self._direct()
-        for i, node in enumerate(program.nodes):
-            how = self._how(node)
-            buffers.made[node] = how
+        for i, item in enumerate(self.items):
             ends = {x for x in dying.get(i, ()) if x in buffers.home}
-            if how == "buffer" and node not in buffers.direct:
-                self._place(node, ends)
-            for x in ends:
+            if isinstance(item, Block):
+                self._pieces(item)
+            for node in item.nodes if isinstance(item, Block) else [item]:
+                how = "piece" if node in buffers.pieces else self._how(node)
+                buffers.made[node] = how
+                if how == "buffer" and node not in buffers.direct:
+                    self._place(node, set() if isinstance(item, Block) else ends)
+            for x in ends | {x for x in dying.get(i, ()) if x in buffers.home}:
                 storage = buffers.home[x]
                 if storage.nodes[-1] is x:
                     insort(self.free, storage, key=lambda s: s.size)
         buffers.planned = sum(storage.size for storage in buffers.storages)
+        buffers.planned += sum(
+            math.prod(shape) * dtype.itemsize for shape, dtype in buffers.piece_kinds
+        )
+        del program
         return buffers
+
+    def _pieces(self, block: Block) -> None:
+        """Give the inner nodes of a block memory for a piece, reused within it."""
+        buffers = self.buffers
+        last = {x: i for i, node in enumerate(block.nodes) for x in operands(node)}
+        free: dict[Any, list[int]] = {}
+        for i, node in enumerate(block.nodes):
+            gone = [x for x in set(operands(node)) if last[x] == i]
+            for x in gone:
+                if x in buffers.pieces and x in block.inner:
+                    number = buffers.pieces[x]
+                    free.setdefault(buffers.piece_kinds[number], []).append(number)
+            if node not in block.inner or np.ndim(node._value) == 0:
+                continue
+            kind = ((block.rows, *block.shape[1:]), node._value.dtype)
+            spare = free.get(kind)
+            if spare:
+                number = spare.pop()
+            else:
+                number = len(buffers.piece_kinds)
+                buffers.piece_kinds.append(kind)
+            buffers.pieces[node] = number
+            buffers.naive += node._value.nbytes
 
     def _roots(self) -> None:
         """Find what each view is a view of."""
@@ -158,10 +263,11 @@ class _Planner:
 
     def _last_uses(self, end: int) -> None:
         last, root = self.last, self.buffers.root
-        for i, node in enumerate(self.program.nodes):
+        for at, (node, i) in enumerate(self.order):
             last.setdefault(root.get(node, node), i)
             for x in operands(node):
                 last[root.get(x, x)] = i
+                self.last_read[root.get(x, x)] = at
         for node in self.program.outputs():
             last[root.get(node, node)] = end
 
@@ -181,7 +287,7 @@ class _Planner:
                 continue
             if np.ndim(node._value) == 0:
                 continue
-            read = self.last.get(leaf, -1)
+            read = self.last_read.get(leaf, -1)
             if read > self.position[node] or _is_shared(place, self.program):
                 continue
             taken.add(node)
@@ -212,7 +318,8 @@ class _Planner:
     def _place(self, node: Any, ends: set[Node]) -> None:
         """Take over a dying operand's storage, or a free one, or a new one."""
         buffers = self.buffers
-        size = max(node._value.nbytes, 1)
+        kind = buffers.kind(node)
+        size = max(math.prod(kind.shape) * kind.dtype.itemsize, 1)
         buffers.naive += size
         storage = self._taken_over(node, ends)
         if storage is None:
@@ -221,7 +328,6 @@ class _Planner:
                 storage = Storage(len(buffers.storages), size)
                 buffers.storages.append(storage)
         storage.nodes.append(node)
-        kind = (node._value.shape, node._value.dtype)
         storage.kinds.setdefault(kind, len(storage.kinds))
         buffers.home[node] = storage
 
@@ -241,10 +347,7 @@ class _Planner:
         for x in inputs_of(node):
             if not isinstance(x, Node) or x not in ends or x in self.kept:
                 continue
-            same = (
-                x._value.shape == node._value.shape
-                and x._value.dtype == node._value.dtype
-            )
+            same = buffers.kind(x) == buffers.kind(node)
             views = [
                 y for y in operands(node) if y is not x and buffers.root.get(y) is x
             ]
@@ -253,13 +356,43 @@ class _Planner:
         return None
 
 
+def _is_positive(node: Any, program: Program) -> bool:
+    """Whether a node says where a relu is above zero."""
+    if node._op.name != "greater" or node._value.nbytes >= MANY:
+        return False
+    x, y = inputs_of(node)
+    relu = isinstance(x, Node) and x._op is not None and x._op.name == "maximum"
+    return (
+        relu
+        and number_of(y, program) == 0
+        and x._value.shape == node._value.shape
+        and x._value.dtype.itemsize in (4, 8)
+        and x not in program.places
+        and any(number_of(z, program) == 0 for z in inputs_of(x))
+    )
+
+
+def _masks_with(user: Any, mask: Node) -> bool:
+    if user._op.name != "multiply":
+        return False
+    x, y = inputs_of(user)
+    g = y if x is mask else x
+    return (
+        isinstance(g, Node)
+        and g is not mask
+        and g._value.dtype == inputs_of(mask)[0]._value.dtype == user._value.dtype
+        and g._value.shape == mask._value.shape
+    )
+
+
 def _is_view(node: Any) -> bool:
     """Whether NumPy gives a view, whatever array is given."""
     op, x = node._op, inputs_of(node)[0]
     if op.name in ("transpose", "broadcast_to"):
         return True
     if op.name == "reshape":
-        return x._op is None or x._op.name not in _VIEWS
+        plain = x._op is None or x._op.name not in _VIEWS
+        return plain and (x._op is None or x._value.flags.c_contiguous)
     if op.name == "spread":
         return x._op is None or x._op.name not in _VIEWS
     index = node._settings["index"]

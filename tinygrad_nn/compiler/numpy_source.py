@@ -17,6 +17,7 @@ from tinygrad_nn.compiler.memory import Buffers, plan
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.compiler.products import chunk_of, way
 from tinygrad_nn.compiler.program import (
     Argument,
     Gradient,
@@ -25,6 +26,7 @@ from tinygrad_nn.compiler.program import (
     Value,
     operands,
 )
+from tinygrad_nn.compiler.schedule import Block, scheduled
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
@@ -185,6 +187,14 @@ class _Writer:
             self.imports[name] = name
         return self.imports[name]
 
+    def prepared(self, wanted: str, text: str) -> str:
+        """Return the name of something that the module makes before the first call."""
+        known = self.scratch.get(text)
+        if known is None:
+            known = self.scratch[text] = self.unique(wanted)
+            self.constants.append(f"{known} = {text}")
+        return known
+
     def rate(self, x: Scalar, dtype: Any) -> str:
         """Return an array of no axes that is filled with a live number in each call."""
         key = (x.text, str(dtype))
@@ -206,9 +216,10 @@ class _Writer:
 
 def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> Lowered:
     """Write a program as NumPy source."""
-    buffers = plan(program)
+    phases = scheduled(program)
+    buffers = plan(program, phases)
     writer = _Writer(program, trace, buffers, check_finite)
-    source = _Source(writer, trap=trap)
+    source = _Source(writer, phases, trap=trap)
     source.write()
     text = "\n".join(writer.lines) + "\n"
     return Lowered(text, writer.namespace, writer.nodes, buffers, source.lent)
@@ -217,7 +228,12 @@ def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> 
 class _Source:
     """Writes the parts of the source in turn."""
 
-    def __init__(self, writer: _Writer, *, trap: bool) -> None:
+    def __init__(
+        self, writer: _Writer, phases: list[list[Any]], *, trap: bool
+    ) -> None:
+        self.phases = phases
+        self.blocks: list[str] = []
+        self.piece: dict[str, str] | None = None
         self.w = writer
         self.program = writer.program
         self.buffers = writer.buffers
@@ -233,18 +249,20 @@ class _Source:
         program = self.program
         arguments = self._arguments()
         reads = self._reads()
-        phases = self._phases()
         header, w.lines = w.lines, []
         parts: list[list[tuple[str, Node | None]]] = []
-        for nodes in phases:
+        for items in self.phases:
             self.body = []
             last = None
-            for node in nodes:
-                where = self._where(node)
+            for item in items:
+                where = self._where(item.nodes[0] if isinstance(item, Block) else item)
                 if where != last:
                     self.body.append((f"# {where}", None))
                     last = where
-                self._line(node)
+                if isinstance(item, Block):
+                    self._block(item)
+                else:
+                    self._line(item)
             parts.append(self.body)
         self.body = []
         self._lend()
@@ -357,13 +375,6 @@ class _Source:
         lines += [f"{name}[()] = {w.numbers[text]}" for (text, _), name in w.rates.items()]
         return lines
 
-    def _phases(self) -> list[list[Any]]:
-        first = self.program.first_update
-        if first is None:
-            return [self.program.nodes]
-        before = [n for n in self.program.nodes if n._order < first]
-        return [before, [n for n in self.program.nodes if n._order >= first]]
-
     @staticmethod
     def _where(node: Node) -> str:
         scope = graph.scope(node)
@@ -399,6 +410,118 @@ class _Source:
             check = w.held(_Finite(node), "finite")
             self.body.append((f"{check}({name})", node))
 
+    def _block(self, block: Block) -> None:
+        """A loop over pieces; arrays of ours are cut beforehand."""
+        w = self.w
+        number = len(self.blocks) + 1
+        known = dict(w.names)
+        size = block.shape[0]
+        columns: dict[str, str] = {}  # name in the loop -> what is cut for it
+        inside: list[str] = []
+        before = self.body
+        self.body = []
+        made = self.buffers.made
+        seen: set[Node] = set()
+        for node in block.nodes:
+            if node in self.buffers.pieces:
+                piece = self.buffers.pieces[node]
+                columns[f"_p{piece}"] = f"_p{piece}[: cut.stop - cut.start]"
+            for x in operands(node):
+                cut = np.ndim(x._value) == len(block.shape) and (
+                    x._value.shape[0] == size and x not in seen
+                )
+                outside = x not in block.inner and not any(x is n for n in block.nodes)
+                if not cut or not outside:
+                    continue
+                seen.add(x)
+                name = w.operand(x)
+                part = w.unique(f"{name}_part")
+                if x in self.buffers.home:
+                    columns[part] = f"{self.buffers.name(x)}[cut]"
+                else:
+                    inside.append(f"{part} = {name}[cut]")
+                w.names[x] = part
+        outputs: list[str] = []
+        for node in block.nodes:
+            if np.ndim(node._value) == 0:
+                before.append((f"{w.name(node)} = 0.0", node))
+            elif made[node] == "fresh":
+                name = w.name(node)
+                shape, dtype = node._value.shape, node._value.dtype
+                before.append((f"{name} = np.empty({shape!r}, np.{dtype})", node))
+                part = w.unique(f"{name}_part")
+                inside.append(f"{part} = {name}[cut]")
+                w.names[node] = part
+                known[node] = name
+            elif node in self.buffers.direct:
+                leaf = self.buffers.direct[node]
+                full = known.get(leaf) or w.name(leaf)
+                if w.names.get(leaf) == full:
+                    part = w.unique(f"{full}_part")
+                    inside.append(f"{part} = {full}[cut]")
+                    w.names[leaf] = part
+                    known[leaf] = full
+                outputs.append(f"{w.unique(w.name(node))} = {full}")
+                known[node] = full
+            elif node in self.buffers.home:
+                part = w.unique(f"{w.name(node)}_out")
+                columns[part] = f"{self.buffers.name(node)}[cut]"
+                known[node] = w.name(node)
+                w.names[node] = w.unique(f"{w.name(node)}_part")
+                outputs.append(f"{known[node]} = {self.buffers.name(node)}")
+        self.piece = {}
+        for node in block.nodes:
+            self._block_line(node, block, columns)
+        self.piece = None
+        lines, self.body = self.body, before
+        names = list(columns)
+        if any(np.ndim(n._value) == 0 for n in block.nodes):
+            count = block.rows * max(1, math.prod(block.shape[1:]))
+            ones = w.full(1.0, (count,), np.dtype(np.float64))
+            row = max(1, math.prod(block.shape[1:]))
+            columns["ones_part"] = f"{ones}[: (cut.stop - cut.start) * {row}]"
+            names.append("ones_part")
+        cuts = (
+            f"slice(i, min(i + {block.rows}, {size})) "
+            f"for i in range(0, {size}, {block.rows})"
+        )
+        self.blocks.append(
+            f"block_{number} = [({', '.join(['cut', *columns.values()])},) for cut in "
+            f"({cuts})]"
+        )
+        self.body.append(
+            (f"for {', '.join(['cut', *names])}, in block_{number}:", None)
+        )
+        self.body += [(f"    {text}", None) for text in inside]
+        self.body += [(f"    {text}", node) for text, node in lines]
+        self.body += [(text, None) for text in outputs]
+        for node in [*block.nodes, *seen]:
+            if node in known:
+                w.names[node] = known[node]
+        for leaf in self.buffers.direct.values():
+            if leaf in known:
+                w.names[leaf] = known[leaf]
+
+    def _block_line(self, node: Any, block: Block, columns: dict[str, str]) -> None:
+        w = self.w
+        if np.ndim(node._value) == 0:
+            x = w.operand(inputs_of(node)[0])
+            flat = x if len(block.shape) == 1 else f"{x}.reshape(-1)"
+            self.body.append((f"{w.name(node)} += {self._dot()}({flat}, ones_part)", node))
+            return
+        name = w.name(node)
+        if node in self.buffers.pieces:
+            out = f"_p{self.buffers.pieces[node]}"
+        elif node in self.buffers.direct:
+            out = w.names[self.buffers.direct[node]]
+        elif self.buffers.made[node] == "fresh":
+            out = name
+        else:
+            buffer = f"{self.buffers.name(node)}[cut]"
+            out = next(k for k, v in columns.items() if v == buffer and "_out" in k)
+        text = self._expression(node, out)
+        self.body.append((text if out == name else f"{name} = {text}", node))
+
     def _out(self, node: Any) -> str:
         place = self.buffers.direct.get(node)
         if place is not None:
@@ -411,7 +534,17 @@ class _Source:
     def _into(self, node: Any, out: str) -> list[str]:
         """Lines that compute a node into a buffer."""
         op: Op = node._op
+        if node in self.buffers.masks:
+            (x, _) = inputs_of(node)
+            return [f"{self.w.imported(np.sign)}({self._bits(x)}, {out})"]
+        if op.name == "multiply":
+            masks = [x for x in inputs_of(node) if x in self.buffers.masks]
+            if masks:
+                return [self._masked(node, masks[0])]
         args = self._args(node)
+        how = None if self.program.exact else way(node)
+        if how is not None:
+            return self._in_chunks(node, args, out, how)
         if op.name == "where":
             condition, x, y = args
             if np.asarray(self._value(node, 0)).dtype != np.bool_:
@@ -437,6 +570,52 @@ class _Source:
         if op.name == "getitem" or op.kind == "movement" and op.name not in _JOINS:
             return [f"{out}[...] = {self._expression(node, None)}"]
         return [self._expression(node, out)]
+
+    def _masked(self, node: Any, mask: Node) -> str:
+        x, y = inputs_of(node)
+        g = self._bits(y if x is mask else x)
+        call = self.w.imported(np.multiply)
+        return f"{call}({g}, {self.w.name(mask)}, {self._bits(node)})"
+
+    def _bits(self, node: Any) -> str:
+        """Return the numbers of a node seen as integers of the same width."""
+        buffers = self.buffers
+        dtype = f"np.uint{8 * node._value.dtype.itemsize}"
+        if node in buffers.home:
+            name = buffers.name(node)
+            return buffers.bits.setdefault(f"{name}.view({dtype})", f"{name}_bits")
+        return f"{self.w.operand(node)}.view({dtype})"
+
+    def _in_chunks(self, node: Any, args: list[str], out: str, how: str) -> list[str]:
+        left, right = args
+        length, chunk = chunk_of(node)
+        cuts = self.w.prepared(
+            "cuts",
+            f"[slice(i, i + {chunk}) for i in range(0, {length}, {chunk})]",
+        )
+        dtype = node._value.dtype
+        (m, n), k = node._value.shape, np.shape(self._value(node, 0))[1]
+        if how == "rows":
+            return [
+                f"for cut in {cuts}:",
+                f"    {self._dot()}({left}[cut], {right}, {out}[cut])",
+            ]
+        if how == "sum":
+            part = self.w.prepared("part", f"np.empty({(m, n)!r}, np.{dtype})")
+            add, matmul = self.w.imported(np.add), self.w.imported(np.matmul)
+            return [
+                f"{out}.fill(0)",
+                f"for cut in {cuts}:",
+                f"    {matmul}({left}[:, cut], {right}[cut], {part})",
+                f"    {add}({out}, {part}, {out})",
+            ]
+        part = self.w.prepared("turned", f"np.empty({(k, m)!r}, np.{dtype})")
+        # Backwards: what was read last is still in the cache.
+        return [
+            f"{part}[...] = {left}.T",
+            f"for cut in reversed({cuts}):",
+            f"    {self._dot()}({right}.T[cut], {part}, {out}.T[cut])",
+        ]
 
     def _value(self, node: Any, i: int) -> Any:
         x = inputs_of(node)[i]
@@ -513,12 +692,14 @@ class _Source:
         dtypes = ufunc.resolve_dtypes((*kinds, *([None] * ufunc.nout)))
         found = []
         shape, size = node._value.shape, node._value.size
-        for x, dtype in zip(inputs, dtypes, strict=False):
+        whole = self.piece is None
+        for i, (x, dtype) in enumerate(zip(inputs, dtypes, strict=False)):
             number = number_of(x, self.program)
             if isinstance(x, Scalar):
                 found.append(self.w.rate(x, dtype))
             elif number is not None:
                 zeros = ufunc is np.maximum and number == 0 and dtype.kind == "f"
+                zeros = zeros and whole
                 found.append(
                     self.w.full(0.0, shape, dtype)
                     if zeros
@@ -531,13 +712,13 @@ class _Source:
                 and size <= FEW
                 and x._value.dtype == dtype
             ):
-                found.append(self._repeated(x, shape, dtype))
+                found.append(self._repeated(x, i, shape, dtype))
             else:
                 found.append(self.w.operand(x))
         return found
 
-    def _repeated(self, x: Any, shape: Any, dtype: Any) -> str:
-        key = ("repeated", shape, str(dtype))
+    def _repeated(self, x: Any, i: int, shape: Any, dtype: Any) -> str:
+        key = ("repeated", i, shape, str(dtype))
         name = self.w.scratch.get(key)
         if name is None:
             name = self.w.scratch[key] = self.w.unique("repeated")
@@ -743,6 +924,12 @@ class _Source:
             w.write(text)
         for text in self.buffers.lines(w.name):
             w.write(text)
+        for i, (shape, dtype) in enumerate(self.buffers.piece_kinds):
+            w.write(f"_p{i} = np.empty({shape!r}, np.{dtype})")
+        for text in self.blocks:
+            w.write(text)
+        for text, name in self.buffers.bits.items():
+            w.write(f"{name} = {text}")
         for name, node in self.flats:
             w.write(f"{name} = {self.buffers.name(node)}.reshape(-1)")
         w.write()
@@ -753,9 +940,14 @@ _JOINS = ("concatenate", "stack")
 
 
 def _is_statement(text: str) -> bool:
-    """Whether a line writes by itself, and gives no value."""
-    return text.startswith("np.copyto") or "[...] = " in text or ".random(" in text or (
-        text.startswith("np.add.at") or "] = " in text
+    """Whether a line writes by itself, and gives no value that is wanted."""
+    starts = ("np.copyto", "np.add.at", "    ", "for ", "sign(")
+    return (
+        text.startswith(starts)
+        or "] = " in text
+        or ".random(" in text
+        or text.endswith("_bits)")
+        or ".view(np.uint" in text
     )
 
 
