@@ -286,9 +286,9 @@ class _Source:
             if node._op is None or node in program.places:
                 w.write(f"{w.held(check, 'check')}({w.operand(node)})", node)
         for i, part in enumerate(parts):
-            if i == 0 and part:
-                invalid = ', invalid="raise"' if self.trap else ""
-                w.write(f'with np.errstate(all="ignore"{invalid}):')
+            if i == 0 and part and self.trap:
+                # 0 * inf: gradients then take the careful way, as in eager.
+                w.write('with np.errstate(invalid="raise"):')
                 w.indent = "        "
             for text, node in part:
                 w.write(text, node)

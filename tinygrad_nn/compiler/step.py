@@ -42,6 +42,11 @@ class _Specialised:
         self.results = results
         self.modules = list(trace.modules.items())
         self.pending = list(trace.pending.items())
+        for leaf, _ in self.pending:
+            if not hasattr(leaf, "_spent"):  # a result of no_grad that was made a leaf
+                leaf._spent = False
+            if not hasattr(leaf, "_grad"):
+                leaf._grad = None
         self.draws = trace.draws if trace.selects else []
         self.careful: _Specialised | None = None
         self.runner: Any = None
@@ -52,8 +57,7 @@ class _Specialised:
             if module.training is not training:
                 return False
         for leaf, waits in self.pending:
-            grad = getattr(leaf, "_grad", None)
-            if (grad is not None and not leaf._spent) is not waits:
+            if (leaf._spent or leaf._grad is None) is waits:
                 return False
         return True
 
@@ -89,16 +93,24 @@ class CompiledStep:
         self._twice = twice
         self._known: dict[Any, list[_Specialised]] = {}
         self._last: _Specialised | None = None
+        self._last_key: Any = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Run the step on these arguments."""
+        if recording.current().trace is not None:
+            return self._function(*args, **keywords)  # a part of another step
         with self._lock:
             arrays, key = self._read(args, keywords)
-            step = self._specialised(key, args, keywords)
+            step = self._last
+            if step is None or key != self._last_key or not step.fits():
+                step = self._specialised(key, args, keywords)
+                self._last, self._last_key = step, key
             values = self._run(step, arrays, args, keywords)
             frame = sys._getframe(1)
             step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+        if step.results.__class__ is Tensor:
+            return constant(values[0], recording.tick())
         return _wrapped(step.results, values)
 
     def repeat(self, n: int, *args: Any, **keywords: Any) -> Any:
@@ -116,11 +128,12 @@ class CompiledStep:
             if repeat is not None:
                 values = repeat(n, *arrays)
                 step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
-                self._last = step
+                self._last, self._last_key = step, key
                 return _wrapped(step.results, values)
             for _ in range(n):
                 step = self._specialised(key, args, keywords)
                 values = self._run(step, arrays, args, keywords)
+                self._last, self._last_key = step, key
                 step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
         return _wrapped(step.results, values)
 
@@ -129,6 +142,7 @@ class CompiledStep:
         with self._lock:
             _, key = self._read(args, keywords)
             self._last = self._specialised(key, args, keywords)
+            self._last_key = key
         return self
 
     # --- signatures ---
@@ -155,7 +169,7 @@ class CompiledStep:
         if isinstance(x, Node):
             arrays.append(x._value)
             return _Array(x._value.shape, x._value.dtype, True)
-        if isinstance(x, np.ndarray):
+        if isinstance(x, (np.ndarray, np.generic)):
             arrays.append(np.asarray(x))
             return (x.shape, x.dtype)
         kind = type(x)
@@ -200,7 +214,7 @@ class CompiledStep:
 
         def stand_in(x: Any) -> Any:
             name = next(names)
-            if not isinstance(x, (Node, np.ndarray)):
+            if not isinstance(x, (Node, np.ndarray, np.generic)):
                 return x
             if isinstance(x, Node) and x.requires_grad:
                 raise CompileError(
@@ -224,7 +238,6 @@ class CompiledStep:
     # --- running ---
 
     def _run(self, step: _Specialised, arrays: list[Any], args: Any, keys: Any) -> Any:
-        self._last = step
         states = [rng.bit_generator.state for rng in step.draws]
         try:
             return step.runner(*arrays)
@@ -268,8 +281,6 @@ class CompiledStep:
 
 def _wrapped(results: Any, values: Any) -> Any:
     """Return values in the structure of what the function returned."""
-    if results.__class__ is Tensor:
-        return constant(values[0], recording.tick())
     found = iter(values)
 
     def result(x: Any) -> Any:
