@@ -39,7 +39,8 @@ class Lent:
 
     def copied(self) -> np.ndarray:
         """Return the gradient as an array that no later step changes."""
-        return self._buffer.copy()
+        copy: np.ndarray = self._buffer.copy()
+        return copy
 
 
 def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
@@ -191,15 +192,6 @@ class Tensor(Node):
             grad = self._read_grad(grad)
         return grad
 
-    def _read_grad(self, grad: Any) -> Any:
-        """Read what is more than an array: in a compiled step, or lent by one."""
-        trace = _current().trace
-        if trace is not None:
-            return trace.gradient(self)
-        if isinstance(grad, Lent):
-            grad = self._grad = grad.copied()
-        return grad
-
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None:
@@ -211,6 +203,15 @@ class Tensor(Node):
                 )
         self._grad = value
         self._spent = False
+
+    def _read_grad(self, grad: Any) -> Any:
+        """Read what is more than an array: in a compiled step, or lent by one."""
+        trace = _current().trace
+        if trace is not None:
+            return trace.gradient(self)
+        if isinstance(grad, Lent):
+            grad = self._grad = grad.copied()
+        return grad
 
     @property
     def name(self) -> str | None:
