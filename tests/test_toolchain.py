@@ -19,7 +19,7 @@ import pytest
 from tinygrad_nn.compiler import toolchain
 from tinygrad_nn.compiler.blas import find_blas
 from tinygrad_nn.compiler.toolchain import build, cache_directory, find_compiler
-from tinygrad_nn.errors import MissingExtraError, TinygradError
+from tinygrad_nn.errors import CompileError, MissingExtraError
 
 FUNCTIONS = ("exp", "log", "tanh", "log1p", "expm1", "sin", "cos", "sqrt")
 # Every function over arrays of both kinds, in loops that the compiler vectorises.
@@ -349,7 +349,7 @@ def test_a_directory_that_refuses_programs_is_done_without(cache, monkeypatch):
 def test_what_never_loads_is_said():
     """A library that misses a function is refused in one of our errors."""
     source = "int nowhere(void); int (*keep)(void) = nowhere;"
-    with pytest.raises(TinygradError, match="nowhere"):
+    with pytest.raises(CompileError, match="nowhere"):
         build(source)
 
 
@@ -386,7 +386,7 @@ def test_a_compiler_may_be_named_with_arguments(monkeypatch):
 def test_a_refused_source_is_kept_with_the_words_of_the_compiler(cache):
     """The error quotes the compiler and names a file that holds the source."""
     source = "int answer(void) { return missing_name; }"
-    with pytest.raises(TinygradError, match="missing_name") as caught:
+    with pytest.raises(CompileError, match="missing_name") as caught:
         build(source)
     (kept,) = cache.iterdir()
     assert str(kept) in str(caught.value)

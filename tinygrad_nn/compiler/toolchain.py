@@ -32,7 +32,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinygrad_nn.errors import MissingExtraError, TinygradError
+from tinygrad_nn.errors import CompileError, MissingExtraError
 
 __all__ = ["Compiler", "build", "cache_directory", "find_compiler"]
 
@@ -107,7 +107,7 @@ def build(source: str) -> ctypes.CDLL:
     ------
     MissingExtraError
         When there is no C compiler; says what to install.
-    TinygradError
+    CompileError
         When the compiler refuses the source; gives its words and where the source is.
 
     Examples
@@ -126,7 +126,7 @@ def build(source: str) -> ctypes.CDLL:
     try:
         return _load(compiler, source, key, _temporary_directory())
     except OSError as error:
-        raise TinygradError(
+        raise CompileError(
             f"{compiler.command[0]}: a library that was built must load; got {error}. "
             f"Name a directory to write to in the environment variable "
             f"TINYGRAD_NN_CACHE"
@@ -259,10 +259,10 @@ def _compile(compiler: Compiler, source: str, key: str, directory: Path) -> Path
 
 def _refusal(
     compiler: Compiler, done: subprocess.CompletedProcess[str], kept: Path
-) -> TinygradError:
+) -> CompileError:
     """Return the error of a source that was refused."""
     said = (done.stderr or done.stdout).strip() or "no message"
-    return TinygradError(
+    return CompileError(
         f"{compiler.command[0]}: a generated source must compile; got exit status "
         f"{done.returncode} from {shlex.join(map(str, done.args))}. The source is kept "
         f"in {kept}\n{said}"
