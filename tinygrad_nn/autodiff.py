@@ -79,6 +79,8 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
     _refuse_changed(nodes)
     trace = recording.current().trace
     if trace is not None:
+        if grad_output is not None:
+            seed = _live_seed(trace, grad_output, root)
         trace.backward(root, seed, retain=retain)
         return
     try:
@@ -407,8 +409,10 @@ def pull(
     how
         `graph.source`, or `graph.written` for the plain rules of what was written.
     """
-    order = graph.ancestors([root], how)
     trace = recording.current().trace
+    if trace is not None:
+        how = trace.through(how)
+    order = graph.ancestors([root], how)
     checks = not careful and trace is None  # a compiled step has checks of its own
     wanted = set(wanted)
     leads = set(wanted)
@@ -556,9 +560,12 @@ def gradients(
 
     See `tinygrad_nn.gradients`.
     """
+    trace = recording.current().trace
     seed = grad_output
     if not isinstance(seed, Node):
         seed = constant(_seed(output, grad_output), recording.tick())
+        if trace is not None and grad_output is not None:
+            seed = _live_seed(trace, grad_output, output)
     elif seed._value.shape != output._value.shape:
         raise ShapeError(
             f"gradients: expected grad_output of the output's shape "
@@ -572,12 +579,13 @@ def gradients(
             )
     if seed._value.dtype != output._value.dtype:
         seed = astype(seed, output._value.dtype)
-    order = graph.ancestors([output])
+    order = graph.ancestors(
+        [output], graph.source if trace is None else trace.through(graph.source)
+    )
     _refuse_changed([node for node in order if node._op is not None])
     hidden = graph.bypassed(order)
     plain = [x for x in inputs if x in hidden]
     stable = [x for x in inputs if x not in hidden]
-    trace = recording.current().trace
     try:
         with np.errstate(all="ignore", invalid="raise" if trace is None else "ignore"):
             careful = trace is not None and trace.careful
@@ -635,6 +643,16 @@ def _seed(root: Node, grad_output: Array | None) -> Array:
             f"got {seed.shape}"
         )
     return seed[()]
+
+
+def _live_seed(trace: Any, grad_output: Any, root: Node) -> Node:
+    """Cotangent that a compiled step reads anew each time."""
+    seed = grad_output
+    if not isinstance(seed, Node):
+        seed = trace.held(np.asarray(grad_output))
+    if seed._value.dtype != root._value.dtype:
+        seed = astype(seed, root._value.dtype)
+    return seed  # type: ignore[no-any-return]
 
 
 def _refuse_changed(nodes: Sequence[Node]) -> None:

@@ -613,6 +613,8 @@ def record(
             node._scope = mode.scope
         if mode.checksums:
             node._sums = checksums(op, inputs, value)
+        if not mode.records:
+            mode.trace.quiet.add(node)
     return node
 
 

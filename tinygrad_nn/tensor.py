@@ -164,16 +164,17 @@ class Tensor(Node):
                 f"{self._op.name}: the value of a result is computed, not assigned "
                 f"(recorded at {graph.line(self)}). Assign to a leaf and compute again"
             )
-        trace = recording.current().trace
-        if trace is not None and isinstance(value, Node):
-            trace.assign(self, value)
-            return
         new = _read(value, None, requires_grad=self.requires_grad)
         if new.shape != self._value.shape:
             raise ShapeError(
                 f"data: expected shape {self._value.shape}{self._title()}; "
                 f"got {new.shape}. Make a new Tensor for another shape"
             )
+        trace = recording.current().trace
+        if trace is not None:
+            live = isinstance(value, (Node, np.ndarray))
+            trace.assign(self, value if live else new, in_place=False)
+            return
         if new.dtype != self._value.dtype:
             new = new.astype(self._value.dtype)
         self._value = new
@@ -194,6 +195,10 @@ class Tensor(Node):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        trace = _current().trace
+        if trace is not None:
+            self._write_grad(trace, value)
+            return
         if value is not None:
             value = np.array(value, self._value.dtype)
             if value.shape != self._value.shape:
@@ -203,6 +208,19 @@ class Tensor(Node):
                 )
         self._grad = value
         self._spent = False
+
+    def _write_grad(self, trace: Any, value: Any) -> None:
+        """Set the gradient in a step that is compiled."""
+        if value is None:
+            trace.forget_gradient(self)
+            return
+        value = value if isinstance(value, (Node, np.ndarray)) else np.asarray(value)
+        if value.shape != self._value.shape:
+            raise ShapeError(
+                f"grad: expected shape {self._value.shape}{self._title()}; "
+                f"got {value.shape}"
+            )
+        trace.replace_gradient(self, value)
 
     def _read_grad(self, grad: Any) -> Any:
         """Read what is more than an array: in a compiled step, or lent by one."""
@@ -492,7 +510,7 @@ class Tensor(Node):
             )
         trace = _current().trace
         if trace is not None:
-            trace.assign(self, op(self, other))
+            trace.assign(self, op(self, other), in_place=True)
             return self
         value = data_of(other)
         array = self.data
@@ -741,6 +759,8 @@ def _plain_index(index: Any) -> Any:
         if trace is not None:
             trace.stands_for(index, node)
         return index
+    if isinstance(index, np.ndarray) and _current().trace is not None:
+        return index  # a compiled step reads it anew each time
     # A copy: the backward picks the same elements, whatever becomes of the index.
     return np.array(index) if isinstance(index, (list, np.ndarray)) else index
 
@@ -904,6 +924,13 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
     return ops.cumsum(a, axis)
 
 
+def _equal_arrays(x: Any, y: Any) -> bool:
+    for array in (x, y):
+        if isinstance(array, Tensor):
+            array._refuse_reading("np.array_equal")
+    return np.array_equal(data_of(x), data_of(y))
+
+
 def _like(make: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, *args, **options: make(data_of(a), *args, **options)
 
@@ -915,7 +942,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.any: lambda x, axis=None: x.any(axis),
     np.argmax: lambda x, axis=None: x.argmax(axis),
     np.argmin: lambda x, axis=None: x.argmin(axis),
-    np.array_equal: lambda x, y: np.array_equal(data_of(x), data_of(y)),
+    np.array_equal: lambda x, y: _equal_arrays(x, y),
     np.broadcast_to: ops.broadcast_to,
     np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: functional.clip(
         a, a_min if min is None else min, a_max if max is None else max

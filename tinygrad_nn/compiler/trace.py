@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.compiler.names import assigned_name
@@ -22,10 +23,9 @@ from tinygrad_nn.compiler.program import (
     Value,
     constant_leaf,
     like,
-    operands,
     reordered,
 )
-from tinygrad_nn.errors import CompileError, GradientError
+from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -58,6 +58,14 @@ class _Kept(NamedTuple):
     form: Any
 
 
+class _Event(NamedTuple):
+    """An assignment to a leaf: when, of what, and whether its array stayed the same."""
+
+    time: int
+    value: Any
+    in_place: bool
+
+
 class Trace:
     """What a function did while it ran once.
 
@@ -80,6 +88,12 @@ class Trace:
         Modules that ran, with their training flags.
     pending : dict
         Leaves of which a gradient was asked for, and whether an unused one was there.
+    shown : dict
+        Leaves whose used gradient was read, and whether there was one.
+    quiet : set
+        Nodes recorded under `no_grad`: a gradient does not pass them.
+    switched : dict
+        Modules whose training flag the step sets, and to what.
     checks : list
         (node, function): checks of values, to be made anew at each call.
     selects : bool
@@ -99,16 +113,21 @@ class Trace:
         self.steps: dict[Any, int] = {}
         self.modules: dict[Any, bool] = {}
         self.pending: dict[Any, bool] = {}
+        self.shown: dict[Any, bool] = {}
+        self.quiet: set[Node] = set()
+        self.switched: dict[Any, bool] = {}
         self.checks: list[tuple[Node, Callable[[Any], None]]] = []
         self.selects = False
         self.sources: dict[Node, None] = {}
         self.spent: dict[Tensor, bool] = {}
         self._gradients: dict[Any, Any] = {}
         self._states: dict[tuple[Any, int], tuple[Any, ...]] = {}
-        self._assigned: dict[Node, list[tuple[int, Any]]] = {}
+        self._assigned: dict[Node, list[_Event]] = {}
         self._kept: dict[Any, _Kept] = {}
         self._generators: dict[int, tuple[Any, Any]] = {}
         self._stand_ins: dict[int, tuple[Any, Any]] = {}
+        self._flags: dict[Any, Any] = {}
+        self._roots: dict[Node, Node] = {}
         self._updates: list[int] = []
         self._last_backward = 0
 
@@ -161,24 +180,55 @@ class Trace:
         """Note that an optimiser made a step."""
         self.steps[optimizer] = self.steps.get(optimizer, 0) + 1
 
-    def stands_for(self, array: np.ndarray, node: Node) -> None:
+    def held(self, value: Any) -> Any:
+        """Return a leaf for an array of the user's: held by reference, never folded."""
+        leaf = constant_leaf(value)
+        leaf._code, leaf._lasti = recording.caller()
+        return leaf
+
+    def stands_for(self, array: np.ndarray, node: Any) -> None:
         """Note that an array among settings is the value of a node."""
-        self._stand_ins[id(array)] = (array, node)
+        if array.dtype == np.bool_ and array.ndim:
+            raise CompileError(
+                f"compile: t[mask] at {recording.line_of(*recording.caller())} picks "
+                "as many elements as the mask has, another number in each step; got "
+                "a mask that is computed. Choose with tg.where, or index outside of "
+                "the step"
+            )
+        self._stand_ins[id(array)] = (array, self._now(node))
 
     def guard(self, node: Node, check: Callable[[Any], None]) -> None:
-        """Note a check of a value: made in each run, before anything is updated."""
-        self.checks.append((node, check))
+        """Make a check of a value: now, and in each run before anything is updated."""
+        check(np.asarray(node._value))
+        self.check(node, check)
 
-    check = guard
+    def check(self, node: Node, check: Callable[[Any], None]) -> None:
+        """Make a check of a value in each run, before anything is updated."""
+        self.checks.append((self._now(node), check))
 
     def chosen_from(self, operands: Sequence[Any]) -> None:
         """Note that the backward goes through an op that chooses among elements."""
         self.selects = True
-        self.sources.update((x, None) for x in operands if isinstance(x, Node))
+        self.sources.update((self._now(x), None) for x in operands if _is_node(x))
 
     def enter(self, module: Any) -> None:
         """Note that a module runs: its training flag belongs to the signature."""
-        self.modules.setdefault(module, module.training)
+        if module not in self.switched:
+            self.modules.setdefault(module, module.training)
+
+    def switch(self, module: Any, training: bool) -> None:
+        """Note that the step sets the training flag of a module."""
+        self._flags.setdefault(module, vars(module).get("training"))
+        self.switched[module] = training
+
+    def through(self, how: graph.Source) -> graph.Source:
+        """Return the way to a node's operands that stops where `no_grad` stopped."""
+        quiet = self.quiet
+
+        def source(node: Node) -> Any:
+            return (None, (), {}) if node in quiet else how(node)
+
+        return source
 
     def draws_from(self, rng: Any) -> None:
         """Remember where a generator stands, before it is drawn from."""
@@ -187,17 +237,22 @@ class Trace:
 
     # --- effects ---
 
-    def assign(self, leaf: Any, value: Any) -> None:
-        """Note that a leaf gets a new value; from now on reading it gives that one."""
+    def assign(self, leaf: Any, value: Any, *, in_place: bool) -> None:
+        """Note that a leaf gets a new value; from now on reading it gives that one.
+
+        In place, the views of it that were recorded before show it as well.
+        """
         if leaf._op is not None or leaf in self.places:
             raise CompileError(
                 "compile: only a leaf that lives outside of the step is assigned; got "
                 f"{'an argument' if leaf in self.places else leaf._op}"
             )
+        if not isinstance(value, Node):
+            value = self.held(value)
         if value._value.shape != leaf._value.shape:
             value = ops.broadcast_to(value, leaf._value.shape)
-        if value._value.dtype != leaf._value.dtype:
-            value = ops.astype(value, leaf._value.dtype)
+        if value._op is None or value._value.dtype != leaf._value.dtype:
+            value = ops.astype(value, leaf._value.dtype)  # a leaf as it is by now
         if leaf not in self._kept:
             self._kept[leaf] = _Kept(
                 leaf._value, leaf._order, leaf._code, leaf._lasti, leaf._form
@@ -206,7 +261,8 @@ class Trace:
         leaf._form = None
         leaf._code, leaf._lasti = recording.caller()
         leaf._order = recording.changed()
-        self._assigned.setdefault(leaf, []).append((leaf._order, value))
+        event = _Event(leaf._order, value, in_place)
+        self._assigned.setdefault(leaf, []).append(event)
 
     def backward(self, root: Any, seed: Any, *, retain: bool) -> None:
         """Note the gradients that ``backward`` adds to its leaves."""
@@ -216,7 +272,7 @@ class Trace:
                 "which a compiled step does not have. Use tg.gradients"
             )
         leaves = []
-        for node in graph.ancestors([root]):
+        for node in graph.ancestors([root], self.through(graph.source)):
             if not node.requires_grad:
                 continue
             if node._op is None:
@@ -236,6 +292,8 @@ class Trace:
                     continue
                 old = self._unused(leaf)
                 g = found[leaf]
+                if g._op is None:
+                    g = ops.astype(g)  # as it is by now, whatever becomes of the leaf
                 self._gradients[leaf] = g if old is None else ops.add(old, g)
                 self.spent[leaf] = False
         self._last_backward = recording.tick()
@@ -258,8 +316,20 @@ class Trace:
 
     def gradient(self, leaf: Any) -> Any:
         """Return what ``.grad`` shows in the step: a node."""
-        if leaf in self._gradients:
-            return self._gradients[leaf]
+        if leaf not in self._gradients:
+            found = self._unused(leaf)
+            grad = getattr(leaf, "_grad", None)
+            if found is None and leaf not in self.shown:
+                self.shown[leaf] = grad is not None
+                if grad is not None:  # what an earlier step has used is still shown
+                    found = constant_leaf(leaf._value, _prefixed("d", leaf))
+                    self.places[found] = Gradient(leaf)
+            self._gradients[leaf] = found
+            self.spent.setdefault(leaf, True)
+        return self._gradients[leaf]
+
+    def waiting(self, leaf: Any) -> Any:
+        """Return the gradient that waits for a step, as clipping takes it, or None."""
         return self._unused(leaf)
 
     def used_up(self, leaf: Any) -> Any:
@@ -272,7 +342,11 @@ class Trace:
 
     def replace_gradient(self, leaf: Any, g: Any) -> None:
         """Let ``.grad`` of a leaf be another node, as clipping does."""
-        self._gradients[leaf] = g
+        if not isinstance(g, Node):
+            g = self.held(g)
+        self._unused(leaf)
+        self._gradients[leaf] = ops.astype(g, leaf._value.dtype)
+        self.spent[leaf] = False
 
     def forget_gradient(self, leaf: Any) -> None:
         """Note a ``zero_grad``."""
@@ -304,6 +378,11 @@ class Trace:
             leaf._code, leaf._lasti, leaf._form = kept.code, kept.lasti, kept.form
         for rng, state in self._generators.values():
             rng.bit_generator.state = state
+        for module, training in self._flags.items():
+            if training is None:
+                vars(module).pop("training", None)
+            else:
+                module.training = training
 
     @property
     def draws(self) -> list[Any]:
@@ -312,8 +391,11 @@ class Trace:
 
     def program(self, results: list[Any]) -> Program:
         """Return what was recorded, with names, and leaves read at their own time."""
+        end = recording.tick()
+        outside = [leaf for leaf in self._assigned if self._is_outside(leaf)]
         writes: list[tuple[Place, Any]] = [
-            (Value(leaf), events[-1][1]) for leaf, events in self._assigned.items()
+            (Value(leaf), self._assigned[leaf][-1].value)  # type: ignore[arg-type]
+            for leaf in outside
         ]
         for (optimizer, i), state in self.new_states.items():
             writes += [
@@ -324,47 +406,134 @@ class Trace:
         gradients = [
             (leaf, g)
             for leaf, g in self._gradients.items()
-            if isinstance(g, Node) and not isinstance(self.places.get(g), Gradient)
+            if isinstance(g, Node)
+            and not isinstance(self.places.get(g), Gradient)
+            and leaf not in self.places
+            and self._is_outside(leaf)
         ]
-        updates = [*self._updates, *(t for e in self._assigned.values() for t, _ in e)]
-        first = min(updates) if updates else recording.tick()
-        outputs = [x for x in results if isinstance(x, Node)]
+        updates = [
+            *self._updates,
+            *(event.time for events in self._assigned.values() for event in events),
+        ]
+        first = min(updates) if updates else end
+        returned = [self._seen(x, end) if _is_node(x) else x for x in results]
+        outputs = [x for x in returned if isinstance(x, Node)]
         outputs += [node for _, node in [*writes, *gradients]]
         outputs += [node for node, _ in self.checks]
         outputs += self.sources
         found = self._settled(outputs)
+        self._refuse_shared(outside)
 
         def now(x: Any) -> Any:
             return found.get(x, x) if isinstance(x, Node) else x
 
-        # A leaf that is returned is read after all that was assigned to it.
-        end = recording.tick()
         return reordered(
             Program(
                 nodes=[],
                 places=self.places,
-                results=[now(self._at(x, end)) for x in results],
-                writes=[(place, now(self._at(x, end))) for place, x in writes],
-                gradients=[(leaf, now(self._at(g, end))) for leaf, g in gradients],
-                checks=[(now(self._at(x, x._order)), f) for x, f in self.checks],
-                sources=[now(self._at(x, x._order)) for x in self.sources],
+                results=[now(x) for x in returned],
+                writes=[(place, now(x)) for place, x in writes],
+                gradients=[(leaf, now(g)) for leaf, g in gradients],
+                checks=[(now(x), check) for x, check in self.checks],
+                sources=[now(x) for x in self.sources],
                 first_update=first if self._last_backward < first else None,
             )
         )
 
-    def _at(self, x: Any, time: int) -> Any:
-        """Return what a leaf was at a time: itself, or what it was assigned."""
-        if isinstance(x, Node) and x in self._assigned:
-            before = [node for t, node in self._assigned[x] if t < time]
+    def _refuse_shared(self, written: list[Any]) -> None:
+        """Raise where what is written shows in another leaf: their order would count."""
+        if not written:
+            return
+        changed = set(written)
+        spans: list[Any] = []
+        for leaf in {*written, *self.places}:
+            if isinstance(self.places.get(leaf), (Argument, Slot, Gradient)):
+                continue
+            value = self._kept[leaf].value if leaf in self._kept else leaf._value
+            if isinstance(value, np.ndarray) and value.size:
+                spans.append((*byte_bounds(value), leaf))
+        spans.sort(key=lambda span: span[:2])
+        open_spans: list[Any] = []
+        for low, high, leaf in spans:
+            open_spans = [span for span in open_spans if span[1] > low]
+            for _, _, other in open_spans:
+                if (leaf in changed or other in changed) and self._overlap(leaf, other):
+                    names = " and ".join(_title(x) for x in (other, leaf))
+                    raise CompileError(
+                        "compile: what a step changes shows in one Tensor only; got "
+                        f"{names} that share memory. Use one Parameter in both places"
+                    )
+            open_spans.append((low, high, leaf))
+
+    def _overlap(self, x: Any, y: Any) -> bool:
+        arrays = [self._kept[z].value if z in self._kept else z._value for z in (x, y)]
+        try:
+            return np.shares_memory(*arrays, max_work=10_000)
+        except np.exceptions.TooHardError:
+            return True
+
+    def _now(self, x: Any) -> Any:
+        """Return what a node shows at this moment."""
+        return self._seen(x, recording.tick())
+
+    def _seen(self, x: Any, time: int) -> Any:
+        """Return what a node shows at a time: itself, or what its leaf was assigned.
+
+        A view shows what was written in place to the leaf that it is a view of.
+        """
+        if not self._assigned:
+            return x
+        if x._op is None:
+            events = self._assigned.get(x, ())
+            before = [event.value for event in events if event.time < time]
             return before[-1] if before else x
-        return x
+        if x._op.kind not in ("movement", "indexing"):
+            return x
+        leaf = self._root(x)
+        value = None
+        for event in self._assigned.get(leaf, ()):
+            if x._order < event.time < time:
+                if not event.in_place:
+                    break
+                value = event.value
+        if value is None or not self._is_view(x, leaf):
+            return x
+        chain = [x]
+        while inputs_of(chain[-1])[0] is not leaf:
+            chain.append(inputs_of(chain[-1])[0])
+        for node in reversed(chain):
+            value = like(node, (value, *inputs_of(node)[1:]))
+            value._order = time
+        return value
+
+    def _root(self, x: Any) -> Any:
+        """Return the leaf that a node may be a view of, or what stands in the way."""
+        chain = []
+        while x not in self._roots:
+            chain.append(x)
+            op, inputs = x._op, inputs_of(x)
+            if op is None or op.kind not in ("movement", "indexing"):
+                break
+            if not isinstance(inputs[0], Node):
+                break
+            x = inputs[0]
+        root = self._roots.get(x, x)
+        self._roots.update(dict.fromkeys(chain, root))
+        return root
+
+    def _is_view(self, x: Any, leaf: Any) -> bool:
+        arrays = [event.value._value for event in self._assigned[leaf]]
+        arrays.append(self._kept[leaf].value)
+        return any(np.may_share_memory(x._value, array) for array in arrays)
 
     def _settled(self, outputs: list[Any]) -> dict[Node, Any]:
         """Copy the graph: assigned leaves resolved, indices live, names given."""
-        end = recording.tick()
+        self._entitle()
+        operands: dict[Node, dict[Node, Any]] = {}
+        live: dict[Node, Any] = {}
         order: list[Any] = []
         seen: set[Node] = set()
-        stack = [self._at(x, end) for x in outputs]
+        stack = list(outputs)
         while stack:
             node = stack.pop()
             if node in seen:
@@ -375,34 +544,32 @@ class Trace:
                     self.places[node] = Value(node)
                 continue
             order.append(node)
-            settings = self._live(settings_of(node))
-            stack += [
-                self._at(x, node._order)
-                for x in [*inputs_of(node), *_inside(settings)]
-                if isinstance(x, Node)
-            ]
-        order.sort(key=lambda node: node._order)
-        found: dict[Node, Any] = {}
-        for node in order:
-            time = node._order
-
-            def now(x: Any, time: int = time) -> Any:
-                x = self._at(x, time)
-                return found.get(x, x) if isinstance(x, Node) else x
-
-            settings = self._live(settings_of(node))
+            settings = live[node] = self._live(settings_of(node))
+            found = operands[node] = {
+                x: self._seen(x, node._order) for x in inputs_of(node) if _is_node(x)
+            }
+            stack += found.values()
+            stack += [x for x in _inside(settings) if isinstance(x, Node)]
+        made: dict[Node, Any] = {}
+        for node in _ordered(order, operands, live):
+            settings = live[node]
             index = settings.get("index")
             if isinstance(index, tuple):
-                settings = {**settings, "index": tuple(map(now, index))}
+                parts = tuple(made.get(x, x) if _is_node(x) else x for x in index)
+                settings = {**settings, "index": parts}
             elif isinstance(index, Node):
-                settings = {**settings, "index": now(index)}
-            made = like(node, tuple(map(now, inputs_of(node))), settings)
-            made._name = self._name(node)
-            found[node] = made
-        return found
+                settings = {**settings, "index": made.get(index, index)}
+            inputs = []
+            for x in inputs_of(node):
+                now = operands[node][x] if _is_node(x) else x
+                inputs.append(made.get(now, now) if _is_node(now) else now)
+            made[node] = like(node, tuple(inputs), settings)
+            made[node]._name = self._name(node)
+        return made
 
     def _is_outside(self, leaf: Node) -> bool:
-        return leaf._order < self.start or leaf in self._kept
+        kept = self._kept.get(leaf)
+        return (leaf._order if kept is None else kept.order) < self.start
 
     def _live(self, settings: Any) -> Any:
         """Return settings in which arrays that stand for nodes are those nodes."""
@@ -417,17 +584,39 @@ class Trace:
             return {**settings, "index": parts}
         return settings
 
-    def _name(self, node: Node) -> str | None:
-        for leaf, events in self._assigned.items():
-            if any(value is node for _, value in events):
-                return f"new_{graph.name(leaf)}" if graph.name(leaf) else None
+    def _entitle(self) -> None:
+        """Find the names of new values and gradients."""
+        self._titles = {
+            event.value: _prefixed("new_", leaf)
+            for leaf, events in self._assigned.items()
+            for event in events
+        }
         for leaf, g in self._gradients.items():
-            if g is node and graph.name(leaf):
-                return f"d{graph.name(leaf)}"
+            if isinstance(g, Node):
+                self._titles.setdefault(g, _prefixed("d", leaf))
+
+    def _name(self, node: Node) -> str | None:
+        title = self._titles.get(node)
+        if title is not None:
+            return title
         if node in self.cotangents:
             name = assigned_name(self.cotangents[node])
             return f"d{name}" if name else None
         return assigned_name(node)
+
+
+def _is_node(x: Any) -> bool:
+    return isinstance(x, Node)
+
+
+def _prefixed(prefix: str, leaf: Node) -> str | None:
+    name = graph.name(leaf)
+    return f"{prefix}{name}" if name else None
+
+
+def _title(leaf: Node) -> str:
+    name = graph.name(leaf)
+    return repr(name) if name else f"the leaf of shape {leaf._value.shape}"
 
 
 def _inside(settings: Any) -> list[Any]:
@@ -435,14 +624,25 @@ def _inside(settings: Any) -> list[Any]:
     return list(index) if isinstance(index, tuple) else [index]
 
 
-def refuse_gradient(message: str) -> None:
-    """Raise the error of a step that has nothing to differentiate."""
-    raise GradientError(message)
-
-
-def nodes_among(values: list[Any]) -> list[Node]:
-    """Return the nodes among values."""
-    return [x for x in values if isinstance(x, Node)]
-
-
-_ = operands
+def _ordered(order: list[Any], operands: Any, live: Any) -> list[Any]:
+    """Sort nodes by time, those that stand in for a view before what reads them."""
+    ready: list[Any] = []
+    done: set[Node] = set()
+    for start in sorted(order, key=lambda node: node._order):
+        stack = [start]
+        while stack:
+            node = stack[-1]
+            if node in done or node not in operands:
+                stack.pop()
+                continue
+            needed = [*operands[node].values(), *_inside(live[node])]
+            missing = [
+                x for x in needed if _is_node(x) and x in operands and x not in done
+            ]
+            if missing:
+                stack += missing
+                continue
+            done.add(node)
+            ready.append(node)
+            stack.pop()
+    return ready

@@ -176,7 +176,10 @@ class Module(ABC):
 
     def train(self: M, mode: bool = True) -> M:  # noqa: PYI019 (Self: Python 3.11)
         """Behave as in training, everywhere below; return the module."""
+        trace = recording.current().trace
         for _, module in self.named_modules():
+            if trace is not None:
+                trace.switch(module, mode)
             module.training = mode
         return self
 

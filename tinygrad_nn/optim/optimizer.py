@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import recording
-from tinygrad_nn.errors import GradientError, ModelError
+from tinygrad_nn.errors import CompileError, GradientError, ModelError
 from tinygrad_nn.tensor import Parameter, Tensor
 
 __all__ = ["Optimizer", "Rule", "Schedule", "State", "checked", "parameters_of"]
@@ -71,6 +71,12 @@ class Optimizer(ABC):
         slots: Sequence[str],
         **hyperparameters: Any,
     ) -> None:
+        if recording.current().trace is not None:
+            raise CompileError(
+                f"{type(self).__name__}: an optimiser is made once, outside of the "
+                "step; got one inside of a compiled step, which would start anew each "
+                "time. Make it before, or write W = W - lr * dW"
+            )
         named = parameters_of(params, type(self).__name__)
         self.parameters = [parameter for _, parameter in named]
         self.rule = rule
@@ -88,10 +94,19 @@ class Optimizer(ABC):
     @property
     def lr(self) -> float:
         """Learning rate of the next step; set it to a number or a schedule."""
+        trace = recording.current().trace
+        if trace is not None:
+            return trace.rate(self)  # type: ignore[no-any-return]
         return self.rate(self.steps)
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
+        if recording.current().trace is not None:
+            raise CompileError(
+                f"{type(self).__name__}: lr is read anew in each step, and set outside "
+                f"of a compiled one; got lr = {value!r} inside. Set it between the "
+                "steps, or give the optimiser a schedule"
+            )
         self._schedule = value if callable(value) else None
         if self._schedule is None:
             # A Python number, which leaves float32 as it is.
@@ -149,7 +164,7 @@ class Optimizer(ABC):
                 new, state = self.rule(
                     parameter, gradient, state, lr=lr, **self.hyperparameters
                 )
-                trace.assign(parameter, new)
+                trace.assign(parameter, new, in_place=True)
                 trace.keep_state(self, i, state)
                 moved = True
         if not moved:
@@ -335,7 +350,7 @@ def _refuse_untrainable(parameter: Any, title: str, where: str) -> None:
     elif not parameter.requires_grad and not isinstance(parameter, Parameter):
         got = "a Tensor that requires no gradient"
         advice = "Make it with tg.Parameter(array)"
-    elif not parameter.data.flags.writeable:
+    elif not parameter._value.flags.writeable:
         got, advice = "a read-only array", "Make it with tg.Parameter(array.copy())"
     else:
         return
