@@ -26,6 +26,7 @@ from tinygrad_nn.compiler.program import Place, Program, Value, operands
 from tinygrad_nn.compiler.products import way
 from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of
+from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Buffers", "plan"]
 
@@ -33,6 +34,8 @@ _INTO = frozenset(
     {"where", "astype", "uniform", "sum", "max", "min", "prod", "matmul", "einsum"}
     | {"concatenate", "stack", "cumsum", "getitem", "scatter_add"}
 )
+SMALL = 4_096
+"""Elements of the largest gradient that shares a call with others."""
 _VIEWS = frozenset({"transpose", "reshape", "broadcast_to", "spread", "getitem"})
 
 
@@ -64,11 +67,23 @@ class Kind(NamedTuple):
 
 
 @dataclass(eq=False)
+class Bank:
+    """Small arrays side by side, and as much room for their multiples."""
+
+    name: str
+    scaled: str
+    dtype: Any
+    size: int = 0
+    written: bool = False
+
+
+@dataclass(eq=False)
 class Storage:
     """A stretch of memory: how many bytes, and what lives there in turn."""
 
     number: int
     size: int
+    source: str = ""  # where it is a part of a bank, how the source says that part
     kinds: dict[Kind, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
@@ -86,6 +101,9 @@ class Buffers:
     masks : set
         Masks kept as integers 0 and 1 as wide as the numbers that they multiply: the
         bits of a number times 1 or 0 are the number or zero, at twice the speed.
+    banks, banked
+        Small gradients that are all scaled by the rate lie side by side, and are
+        scaled by one call; the nodes that do it, and their bank.
     direct : dict
         Nodes computed right into the array of a leaf that they are written back to.
     planned, naive : int
@@ -103,6 +121,8 @@ class Buffers:
     piece_kinds: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
     kinds: dict[Node, Kind] = field(default_factory=dict)
     masks: set[Node] = field(default_factory=set)
+    banks: list[Bank] = field(default_factory=list)
+    banked: dict[Node, Bank] = field(default_factory=dict)
     bits: dict[str, str] = field(default_factory=dict)
     planned: int = 0
     naive: int = 0
@@ -122,10 +142,18 @@ class Buffers:
     def lines(self, name: Callable[[Node], str]) -> list[str]:
         """Source that makes the buffers and the views of them."""
         found = []
+        for bank in self.banks:
+            for name_of in (bank.name, bank.scaled):
+                found.append(f"{name_of} = np.empty({bank.size}, np.{bank.dtype})")
         for storage in self.storages:
             who = ", ".join(dict.fromkeys(name(node) for node in storage.nodes[:8]))
             who += ", …" if len(storage.nodes) > 8 else ""
             number = storage.number
+            if storage.source:
+                (kind,) = storage.kinds
+                made = kind.laid_out(f"{storage.source}.reshape({{!r}})")
+                found.append(f"_{number} = {made}  # {who}")
+                continue
             if len(storage.kinds) == 1:
                 (kind,) = storage.kinds
                 made = kind.laid_out(f"np.empty({{!r}}, np.{kind.dtype})")
@@ -209,6 +237,7 @@ class _Planner:
         for node, at in self.last.items():
             dying.setdefault(at, []).append(node)
         self._direct()
+        self._bank()
         for i, item in enumerate(self.items):
             ends = {x for x in dying.get(i, ()) if x in buffers.home}
             if isinstance(item, Block):
@@ -216,11 +245,13 @@ class _Planner:
             for node in item.nodes if isinstance(item, Block) else [item]:
                 how = "piece" if node in buffers.pieces else self._how(node)
                 buffers.made[node] = how
+                if node in buffers.home:  # in a bank
+                    continue
                 if how == "buffer" and node not in buffers.direct:
                     self._place(node, set() if isinstance(item, Block) else ends)
             for x in ends | {x for x in dying.get(i, ()) if x in buffers.home}:
                 storage = buffers.home[x]
-                if storage.nodes[-1] is x:
+                if storage.nodes[-1] is x and not storage.source:
                     insort(self.free, storage, key=lambda s: s.size)
         buffers.planned = sum(storage.size for storage in buffers.storages)
         buffers.planned += sum(
@@ -228,6 +259,48 @@ class _Planner:
         )
         del program
         return buffers
+
+    def _bank(self) -> None:
+        """Put small gradients that one number scales side by side."""
+        first = self.program.first_update
+        if first is None:
+            return
+        root = self.buffers.root
+        groups: dict[Any, list[tuple[Any, Any]]] = {}
+        for node in self.program.nodes:
+            found = _scaled(node)
+            if found is None or node._order < first or node in self.buffers.direct:
+                continue
+            number, x = found
+            x_root = root.get(x, x)
+            if (
+                self._how(x_root) == "buffer"
+                and x_root not in self.buffers.direct
+                and (x is x_root or x._op.name in ("transpose", "reshape"))
+                and x_root._order < first
+                and Kind.of(node._value).order == Kind.of(x._value).order
+                and self.buffers.kind(x_root) == Kind.of(x_root._value)
+            ):
+                key = (number.text, node._value.dtype)
+                groups.setdefault(key, []).append((x_root, node))
+        for (_, dtype), pairs in groups.items():
+            roots = {x for x, _ in pairs}
+            if len(pairs) < 2 or len(roots) < len(pairs):
+                continue
+            number = len(self.buffers.banks) + 1
+            bank = Bank(f"bank_{number}", f"scaled_{number}", dtype)
+            self.buffers.banks.append(bank)
+            for x, node in pairs:
+                for where, member in ((bank.name, x), (bank.scaled, node)):
+                    part = f"{where}[{bank.size}:{bank.size + x._value.size}]"
+                    storage = Storage(len(self.buffers.storages), x._value.nbytes, part)
+                    storage.nodes.append(member)
+                    storage.kinds[Kind.of(member._value)] = 0
+                    self.buffers.storages.append(storage)
+                    self.buffers.home[member] = storage
+                bank.size += x._value.size
+                self.buffers.banked[node] = bank
+                self.buffers.naive += 2 * x._value.nbytes
 
     def _pieces(self, block: Block) -> None:
         """Give the inner nodes of a block memory for a piece, reused within it."""
@@ -370,6 +443,17 @@ def _is_positive(node: Any, program: Program) -> bool:
         and x not in program.places
         and any(number_of(z, program) == 0 for z in inputs_of(x))
     )
+
+
+def _scaled(node: Any) -> tuple[Scalar, Any] | None:
+    """Return number and array of a small array times a live number."""
+    if node._op.name != "multiply" or node._value.size > SMALL or not node._value.ndim:
+        return None
+    x, y = inputs_of(node)
+    number, array = (x, y) if isinstance(x, Scalar) else (y, x)
+    if not isinstance(number, Scalar) or not isinstance(array, Node):
+        return None
+    return (number, array) if array._op is not None else None
 
 
 def _masks_with(user: Any, mask: Node) -> bool:

@@ -389,6 +389,16 @@ class _Source:
         made = self.buffers.made.get(node)
         if made == "hoisted":
             return
+        if node in self.buffers.banked:
+            bank = self.buffers.banked[node]
+            w.names[node] = self.buffers.name(node)
+            if not bank.written:
+                bank.written = True
+                rate = next(x for x in inputs_of(node) if isinstance(x, Scalar))
+                call = w.imported(np.multiply)
+                args = f"{w.rate(rate, bank.dtype)}, {bank.name}, {bank.scaled}"
+                self.body.append((f"{call}({args})", node))
+            return
         name = w.name(node)
         if made is None or made == "view" or made == "fresh":
             text = self._expression(node, None)
