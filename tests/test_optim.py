@@ -11,6 +11,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn import optim
+from tinygrad_nn.compiler import compile
 from tinygrad_nn.errors import GradientError, ModelError, MutationError
 from tinygrad_nn.optim import schedules
 from tinygrad_nn.optim.optimizer import Optimizer
@@ -780,3 +781,53 @@ def test_clipping_refuses_a_negative_bound_and_no_parameters(clip):
         clip([W], -1)
     with pytest.raises(ModelError, match=f"{clip.__name__}: .*got none"):
         clip([], 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("limit", [0.0, 0.01, 1e3, 1e-300])
+@pytest.mark.parametrize("clip", [optim.clip_by_norm, optim.clip_by_value])
+def test_a_compiled_step_clips_as_an_eager_one(clip, limit, dtype):
+    """Norm, gradients and parameters of five steps are the same bits."""
+    X = np.random.default_rng(3).normal(size=(7, 3)).astype(dtype)
+
+    def make():
+        rng = np.random.default_rng(0)
+        W = tg.Parameter(rng.normal(size=(3, 4)).astype(dtype))
+        b, unused = tg.Parameter(np.zeros((1, 4), dtype)), tg.Parameter([1.0])
+        optimizer = optim.SGD([W, b], lr=0.1)
+
+        def step(x):
+            cost = ((x @ W + b) ** 2).mean()
+            cost.backward()
+            norm = clip([W, b, unused], limit)
+            optimizer.step()
+            return [cost] if norm is None else [cost, norm]
+
+        return step, [W, b]
+
+    (eager, theirs), (step, ours) = make(), make()
+    compiled = compile(step, exact=True)
+    for _ in range(5):
+        expected = [float(x) if isinstance(x, float) else x.item() for x in eager(X)]
+        assert [x.item() for x in compiled(X)] == expected
+        for a, b in zip(ours, theirs, strict=True):
+            assert np.array_equal(a.data, b.data)
+            assert np.array_equal(a.grad, b.grad)
+            assert a.dtype == b.dtype == dtype
+
+
+def test_a_compiled_step_leaves_gradients_that_are_not_finite():
+    """Compiled, too, nothing is clipped where the norm is nan or infinite."""
+    w = tg.Parameter([1.0, 2.0])
+    optimizer = optim.SGD([w], lr=1.0)
+
+    @compile
+    def step(x):
+        (w * x).sum().backward()
+        norm = optim.clip_by_norm([w], 0.5)
+        optimizer.step()
+        return norm
+
+    assert step(np.array([np.inf, 1.0])).item() == np.inf
+    assert w.data.tolist() == [-np.inf, 1.0]
+    assert step(np.array([0.0, 0.0])).item() == 0.0
