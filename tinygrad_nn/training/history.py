@@ -36,6 +36,11 @@ class History:
     ----------
     rows : list of dict
         The epochs.
+    engine : str or None
+        What made the steps of the last epoch: ``"eager"``, or the backend of
+        `tg.compile` that made compiled ones.
+    reason : str or None
+        Why some or all steps were made eagerly.
 
     Examples
     --------
@@ -50,6 +55,8 @@ class History:
 
     def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
         self.rows: list[Row] = []
+        self.engine: str | None = None
+        self.reason: str | None = None
         for row in rows:
             self.append(row)
 

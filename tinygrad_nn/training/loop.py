@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygrad_nn import losses, optim
 from tinygrad_nn.data import Dataset, batches
-from tinygrad_nn.errors import DataError, DivergedError, ModelError, ShapeError
-from tinygrad_nn.optim import clip_by_norm
+from tinygrad_nn.data.batching import Batches
+from tinygrad_nn.errors import DataError, ModelError
 from tinygrad_nn.recording import no_grad
 from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.training.engine import Engine, Loss, Steps, outcome
 from tinygrad_nn.training.history import History
 from tinygrad_nn.training.interrupt import WholeSteps
 from tinygrad_nn.training.progress import Progress
 
 __all__ = ["State", "evaluate", "fit"]
 
-Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Any, Any], float]
 Metrics = Mapping[str, Metric] | Sequence[Metric] | Metric
 LEAST_EVALUATED = 1024
-
-
-class Steps(Protocol):
-    """What `fit` asks of an optimiser."""
-
-    parameters: list[Tensor]
-
-    def step(self) -> None:
-        """Change the parameters by their gradients."""
 
 
 @final
@@ -88,6 +79,7 @@ def fit(
     metrics: Metrics = (),
     max_norm: float | None = None,
     history: History | None = None,
+    compile: bool | str = True,
 ) -> History:
     """Train a model: forward, backward and a step for each batch of each epoch.
 
@@ -124,6 +116,13 @@ def fit(
         Gradients are scaled down to this common norm (`optim.clip_by_norm`).
     history : History, optional
         Of an earlier run, to go on from; it grows.
+    compile : bool or str
+        True makes the same numbers in less time: steps are compiled (`tg.compile`)
+        where that pays and the model, the loss and the optimiser allow it, with
+        results that equal those of False to the bit. The name of a backend,
+        ``"numpy"``, ``"c"`` or ``"jax"``, compiles every step with all that the
+        compiler knows: quicker still, and equal but for rounding. What cannot be
+        compiled is trained eagerly; ``history.engine`` and ``history.reason`` tell.
 
     Returns
     -------
@@ -146,6 +145,11 @@ def fit(
 
     Notes
     -----
+    A compiled step does not run the Python of model and loss again. Where this Python
+    counts, collects, draws random numbers of its own or reads values, training is
+    eager; where a callback changes attributes that it reads, steps are compiled anew.
+    What it prints, or reads from files, is not noticed: pass ``compile=False`` there.
+
     Ctrl-C ends training between two steps, never within one: model and optimiser
     are left as after a whole step.
 
@@ -181,26 +185,41 @@ def fit(
     state = State(
         model, optimizer, generator, History() if history is None else history
     )
-    modules = _modules(model)
+    modules, count = _modules(model), _count(train)
+    # Code of others runs between epochs, and may change what steps were made of.
+    others = bool(listeners) or not isinstance(train, Batches)
     with (
         _modes_kept(model),
-        Progress(epochs, state.epoch, _count(train), shown=progress) as bar,
+        Progress(epochs, state.epoch, count, shown=progress) as bar,
         WholeSteps() as steps,
+        closing(
+            Engine(
+                model,
+                loss,
+                optimizer,
+                steps,
+                compile=compile,
+                max_norm=max_norm,
+                keeps=bool(measures),
+                ahead=(epochs - state.epoch) * (count or 0),
+            )
+        ) as engine,
     ):
         while state.epoch < epochs and state.reason is None:
             epoch = state.epoch + 1
+            if others:
+                engine.look_around()
             for module in modules:
                 module.training = True
             row: dict[str, float] = {"epoch": epoch}
             with suppress(AttributeError, TypeError):
                 row["lr"] = float(optimizer.lr)  # type: ignore[attr-defined]
-            row |= _train_epoch(
-                state, loss, train, _Tally(measures), steps, bar, max_norm
-            )
+            row |= _train_epoch(engine, epoch, train, _Tally(measures), bar)
             if held_out is not None:
                 values = evaluate(model, loss, held_out, metrics=measures)
                 row |= {f"validation_{name}": value for name, value in values.items()}
             state.history.append(row)
+            state.history.engine, state.history.reason = engine.name, engine.reason
             bar.tell(epoch, row)
             for listener in listeners:
                 listener(state)
@@ -245,43 +264,16 @@ def evaluate(
         for module in _modules(model):
             module.training = False
         for X, y in parts:
-            prediction = _call(model, X)
+            prediction = outcome(model, X)
             tally.add(loss(prediction, y).item(), prediction, y)
     return tally.result("validation data")
 
 
 def _train_epoch(
-    state: State,
-    loss: Loss,
-    parts: Iterable[Any],
-    tally: _Tally,
-    steps: WholeSteps,
-    bar: Progress,
-    max_norm: float | None,
+    engine: Engine, epoch: int, parts: Iterable[Any], tally: _Tally, bar: Progress
 ) -> dict[str, float]:
-    model, optimizer, epoch = state.model, state.optimizer, state.epoch + 1
     for number, (X, y) in enumerate(parts, start=1):
-        prediction = _call(model, X)
-        cost = loss(prediction, y)
-        if cost.size != 1:
-            raise ShapeError(
-                f"fit: expected a loss of one number; got loss{cost.shape}. Take its "
-                "mean, over the examples"
-            )
-        value = cost.item()
-        # Not math.isfinite: a loss that is no real number is the loss's own error.
-        if not value - value == 0:
-            raise DivergedError(
-                f"fit: expected a finite loss; got {value} in epoch {epoch}, batch "
-                f"{number}. Use a smaller learning rate, standardise the data, or clip "
-                "the gradients (max_norm=)"
-            )
-        cost.backward()
-        steps.begin()
-        if max_norm is not None:
-            clip_by_norm(optimizer.parameters, max_norm)
-        optimizer.step()
-        steps.end()
+        value, prediction = engine(X, y, epoch, number)
         tally.add(value, prediction, y)
         bar.advance()
     return tally.result(f"data in epoch {epoch}")
@@ -438,10 +430,6 @@ def _count(parts: Any) -> int | None:
         return len(parts)
     except TypeError:
         return None
-
-
-def _call(model: Any, X: Any) -> Any:
-    return model(*X) if isinstance(X, tuple) else model(X)
 
 
 def _array(values: Any) -> npt.NDArray[Any]:
