@@ -190,7 +190,8 @@ class CompiledStep:
         for step in self._known.get(key, ()):
             if step.fits():
                 return step
-        step = self._traced(args, keywords, careful=False)
+        careful = getattr(self._backend, "careful", False)
+        step = self._traced(args, keywords, careful=careful)
         self._known.setdefault(key, []).append(step)
         return step
 
