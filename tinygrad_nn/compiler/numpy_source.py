@@ -7,6 +7,7 @@ allocates nothing but its results. The source is complete: buffers first, then t
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,9 +160,9 @@ class _Writer:
         key = (str(number.dtype), number.tobytes())
         known = self.fills.get(key)
         if known is None:
-            wanted = _NUMBER_NAMES.get(float(value), "") if number.dtype != bool else ""
-            text = repr(number[()].item())
-            word = wanted or "number_" + identifier(text.replace("-", "minus_"))
+            text = repr(value.item() if isinstance(value, np.generic) else value)
+            digits = re.sub(r"\W", "_", text.replace("-", "minus_"))
+            word = _NUMBER_NAMES.get(float(value)) or f"number_{digits}"
             known = self.fills[key] = self.unique(word)
             kind = "" if number.dtype == np.float64 else f", np.{number.dtype}"
             text = text if np.isfinite(number) else f"float({text!r})"
@@ -825,27 +826,34 @@ class _Source:
     def _writes(self) -> None:
         """New values that could not be computed in place are written at the end."""
         places = {place: leaf for leaf, place in self.program.places.items()}
-        for place, node in self.program.writes:
-            leaf = places.get(place)
-            if node in self.buffers.direct and self.buffers.direct[node] is leaf:
-                continue
-            if leaf is None:
-                leaf = _leaf_of(place)
-                self.w.names[leaf] = self._place_text(place)
-            target = self.w.name(leaf)
-            if self._used_or_read(leaf):
-                self.body.append(
-                    (f"np.copyto({target}, {self.w.operand(node)})", node)
-                )
-            else:
-                text = self._place_text(place)
-                self.body.append((f"np.copyto({text}, {self.w.operand(node)})", node))
         for leaf, node in self.program.gradients:
             if leaf not in self.lent:
                 tensor = self._tensor(leaf)
                 self.body.append(
                     (f"{tensor}._grad = np.array({self.w.operand(node)})", node)
                 )
+        written = {places.get(place) for place, _ in self.program.writes}
+        sources: dict[Node, str] = {}
+        for _, node in self.program.writes:
+            if self.buffers.root.get(node, node) in written and node not in sources:
+                # It changes in one of the writes that follow.
+                sources[node] = self.w.unique("old")
+                text = f"{sources[node]} = np.array({self.w.operand(node)})"
+                self.body.append((text, node))
+        for place, node in self.program.writes:
+            leaf = places.get(place)
+            if node in self.buffers.direct and self.buffers.direct[node] is leaf:
+                continue
+            source = sources.get(node) or self.w.operand(node)
+            if leaf is None:
+                leaf = _leaf_of(place)
+                self.w.names[leaf] = self._place_text(place)
+            target = self.w.name(leaf)
+            if self._used_or_read(leaf):
+                self.body.append((f"np.copyto({target}, {source})", node))
+            else:
+                text = self._place_text(place)
+                self.body.append((f"np.copyto({text}, {source})", node))
 
     def _lend(self) -> None:
         for leaf, node in self.program.gradients:
@@ -941,7 +949,7 @@ class _Source:
         for text, name in self.buffers.bits.items():
             w.write(f"{name} = {text}")
         for name, node in self.flats:
-            w.write(f"{name} = {self.buffers.name(node)}.reshape(-1)")
+            w.write(f'{name} = {self.buffers.name(node)}.ravel("K")')
         w.write()
         w.write()
 
