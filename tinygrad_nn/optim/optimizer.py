@@ -173,10 +173,16 @@ class Optimizer(ABC):
 
     def _update(self, i: int, value: Any, gradient: Any, lr: float) -> None:
         """Write the new value of parameter ``i`` in place."""
-        new, self._states[i] = self.rule(
+        new, state = self.rule(
             value, gradient, self._states[i], lr=lr, **self.hyperparameters
         )
         value[...] = new
+        if value.ndim == 0:  # of which NumPy makes numbers, that nothing is written to
+            state = tuple(
+                np.asarray(part) if isinstance(part, np.generic) else part
+                for part in state
+            )
+        self._states[i] = state
 
     def _nothing_new(self) -> GradientError:
         where = type(self).__name__
