@@ -274,7 +274,8 @@ class _Planner:
             number, x = found
             x_root = root.get(x, x)
             if (
-                self._how(x_root) == "buffer"
+                x_root._op is not None
+                and self._how(x_root) == "buffer"
                 and x_root not in self.buffers.direct
                 and (x is x_root or x._op.name in ("transpose", "reshape"))
                 and x_root._order < first
@@ -343,6 +344,7 @@ class _Planner:
                 self.last_read[root.get(x, x)] = at
         for node in self.program.outputs():
             last[root.get(node, node)] = end
+            self.last_read[root.get(node, node)] = len(self.order)
 
     def _direct(self) -> None:
         """New values that may be computed right into the array they replace."""

@@ -335,7 +335,7 @@ class _Source:
             if isinstance(place, Value):
                 lines.append(f"{w.name(leaf)} = {tensor}._value")
             else:
-                lines.append(f"{w.name(leaf)} = {tensor}._grad")
+                lines.append(f"{w.name(leaf)} = {tensor}.grad")
         for text, source in w.trace.scalars.items():
             if isinstance(source, StateNumber):
                 key = (id(source.optimizer), source.parameter)
@@ -549,7 +549,8 @@ class _Source:
             (x, _) = inputs_of(node)
             return [f"{self.w.imported(np.sign)}({self._bits(x)}, {out})"]
         if op.name == "multiply":
-            masks = [x for x in inputs_of(node) if x in self.buffers.masks]
+            nodes = [x for x in inputs_of(node) if isinstance(x, Node)]
+            masks = [x for x in nodes if x in self.buffers.masks]
             if masks:
                 return [self._masked(node, masks[0])]
         args = self._args(node)

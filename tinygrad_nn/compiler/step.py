@@ -42,6 +42,8 @@ class _Specialised:
         self.results = results
         self.modules = list(trace.modules.items())
         self.pending = list(trace.pending.items())
+        self.shown = list(trace.shown.items())
+        self.switched = list(trace.switched.items())
         for leaf, _ in self.pending:
             if not hasattr(leaf, "_spent"):  # a result of no_grad that was made a leaf
                 leaf._spent = False
@@ -58,6 +60,9 @@ class _Specialised:
                 return False
         for leaf, waits in self.pending:
             if (leaf._spent or leaf._grad is None) is waits:
+                return False
+        for leaf, there in self.shown:
+            if (leaf._grad is None) is there:
                 return False
         return True
 
@@ -150,7 +155,7 @@ class CompiledStep:
     def _read(self, args: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the arrays among the arguments, and the signature."""
         arrays: list[Any] = []
-        key: list[Any] = []
+        key: list[Any] = [] if recording.current().records else ["no_grad"]
         for x in args:
             if x.__class__ is np.ndarray:
                 arrays.append(x)
@@ -239,6 +244,8 @@ class CompiledStep:
     # --- running ---
 
     def _run(self, step: _Specialised, arrays: list[Any], args: Any, keys: Any) -> Any:
+        for module, training in step.switched:
+            module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
         try:
             return step.runner(*arrays)
