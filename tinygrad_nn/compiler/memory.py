@@ -377,7 +377,11 @@ class _Planner:
             inside = root in self.buffers.home
             simple = op.name in ("transpose", "reshape")
             x = inputs_of(node)[0]
-            if inside and simple and (x is root or self.buffers.made.get(x) == "hoisted"):
+            if (
+                inside
+                and simple
+                and (x is root or self.buffers.made.get(x) == "hoisted")
+            ):
                 self.buffers.views.append(node)
                 return "hoisted"
             return "view"

@@ -1,0 +1,46 @@
+"""What a generated source calls to look at values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph
+from tinygrad_nn.errors import DivergedError
+from tinygrad_nn.op import Node
+
+__all__ = ["Finite", "refuse_nan"]
+
+
+def refuse_nan(value: Any) -> None:
+    """Take the careful way where the backward chose among values with a nan."""
+    total = np.add.reduce(value, axis=None)
+    if total != total:  # noqa: PLR0124 (only a nan differs from itself)
+        raise FloatingPointError
+
+
+class Finite:
+    """Raises where a value is not finite, and says whose it is.
+
+    Raises
+    ------
+    DivergedError
+        Names op, layer and line.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __call__(self, value: Any) -> None:
+        """Look at a value."""
+        if np.isfinite(value).all():
+            return
+        node = self.node
+        assert node._op is not None  # noqa: S101 (leaves are not computed)
+        scope = graph.scope(node)
+        place = f" in {scope}" if scope else ""
+        raise DivergedError(
+            f"{node._op.name}{place}: expected finite numbers; got nan or inf at "
+            f"{graph.line(node)}. Look at its operands, or lower the learning rate"
+        )
