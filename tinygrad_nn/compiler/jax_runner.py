@@ -137,6 +137,7 @@ class JaxRunner(Holder):
         donated = () if self._may_refuse else (0, 1)
         self._call = self._jax.jit(self._whole, donate_argnums=donated)
         self._many = self._jax.jit(self._scanned, donate_argnums=donated)
+        self._program = _emptied(program)
 
     # --- the plan ---
 
@@ -553,6 +554,11 @@ class JaxRunner(Holder):
                 leaf._grad = grad
 
     @property
+    def compilations(self) -> int:
+        """Return how many programs XLA compiled."""
+        return int(self._call._cache_size() + self._many._cache_size())
+
+    @property
     def memory(self) -> Memory:
         """Return bytes of intermediates, as XLA plans them."""
         with self.lock, self._jax.enable_x64(True), self._precision():
@@ -649,6 +655,15 @@ def _over(function: Any, namespace: Any, known: dict[int, Any]) -> Any:
         elif isinstance(value, FunctionType) and not isinstance(value, ModuleType):
             names[name] = _over(value, namespace, known)
     return made
+
+
+def _emptied(program: Program) -> Program:
+    """Let go of the values of a trace: views among them lead to users' arrays."""
+    for node in program.nodes:
+        value = node._value
+        if np.ndim(value):
+            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    return program
 
 
 def _picked(mask: Mask) -> np.ndarray:

@@ -37,9 +37,9 @@ class _Specialised:
     """The program of one signature, ready to run."""
 
     def __init__(self, trace: Trace, program: Program, results: Any) -> None:
-        self.trace = trace
+        self.selects = trace.selects
         self.program = program
-        self.results = results
+        self.results = mapped(_without_past, results)
         self.modules = list(trace.modules.items())
         self.pending = list(trace.pending.items())
         self.shown = list(trace.shown.items())
@@ -210,6 +210,7 @@ class CompiledStep:
         step.runner = self._backend(
             program, trace, self.__name__, check_finite=self._check_finite
         )
+        trace.let_go()
         return step
 
     def _recorded(self, args: Any, keywords: Any, *, careful: bool) -> Any:
@@ -250,7 +251,7 @@ class CompiledStep:
         try:
             return step.runner(*arrays)
         except FloatingPointError as error:
-            if isinstance(error, TinygradError) or not step.trace.selects:
+            if isinstance(error, TinygradError) or not step.selects:
                 raise
             # As in eager: some 0 met an infinity, or a nan hides where nobody looked.
             for rng, state in zip(step.draws, states, strict=True):
@@ -285,6 +286,11 @@ class CompiledStep:
                 "Call it once, or .trace(…) it"
             )
         return self._last
+
+
+def _without_past(x: Any) -> Any:
+    """Return what stands for a result; a node would keep all that it came from."""
+    return constant(np.zeros(()), 0) if isinstance(x, Node) else x
 
 
 def _wrapped(results: Any, values: Any) -> Any:

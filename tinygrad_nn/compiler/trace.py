@@ -384,6 +384,24 @@ class Trace:
             else:
                 module.training = training
 
+    def let_go(self) -> None:
+        """Forget everything that holds arrays, once the program is written."""
+        for held in (
+            self.cotangents,
+            self.new_states,
+            self.sources,
+            self.spent,
+            self._gradients,
+            self._states,
+            self._assigned,
+            self._kept,
+            self._stand_ins,
+            self._roots,
+        ):
+            held.clear()
+        self.checks.clear()
+        self.quiet.clear()
+
     @property
     def draws(self) -> list[Any]:
         """Generators that the step draws from."""
