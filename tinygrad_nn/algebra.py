@@ -17,6 +17,10 @@ of it, with the reason. Two kinds of row:
 Rules look only at values' origin, never at whether gradients are recorded: the
 same number comes out under `no_grad`, where a form keeps a bare copy of its
 operand and so nothing older.
+
+A second table, `IDENTITIES`, holds what is *not* done while recording: two ways to
+write one thing, of which the second is cheaper or easier to read. The compiler rewrites
+by them, unless every bit must stay; a derivation may.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ from tinygrad_nn.op import (
 from tinygrad_nn.recording import current
 from tinygrad_nn.scalars import Scalar
 
-__all__ = ["RULES", "Rule", "form_of"]
+__all__ = ["IDENTITIES", "RULES", "Identity", "Rule", "form_of"]
 
 ANY = "x"
 NONE = ""  # no known form; what was written may be kept all the same
@@ -150,6 +154,138 @@ RULES = (
     Rule("log1p", ("exp(x)",), None, ops.softplus, False, _OVERFLOW),
     Rule("log1p", ("exp(-x)",), None, _of_minus(ops.softplus), False, _OVERFLOW),
     Rule("log", ("sum(exp(x))",), None, ops.logsumexp, False, _OVERFLOW),
+)
+
+
+class Identity(NamedTuple):
+    """One row: two ways to write one thing, as functions of its parts.
+
+    Attributes
+    ----------
+    name
+        What it says.
+    written, instead
+        Functions of the same operands, in operators and ops. Where they take an
+        ``axis``, it may be any, the same in all of their ops.
+    reason
+        What is gained, and what may be lost.
+    operands
+        Where a test may try it: lowest and highest value of each operand.
+    constant_along_axis
+        Positions of operands that must have one value along ``axis``.
+    """
+
+    name: str
+    written: Callable[..., Any]
+    instead: Callable[..., Any]
+    reason: str
+    operands: tuple[tuple[float, float], ...]
+    constant_along_axis: tuple[int, ...] = ()
+
+
+_LOGIT = (-6.0, 6.0)
+_SHARE = (0.0, 1.0)
+_REAL = (-2.0, 2.0)
+_LESS_DIGITS = (
+    "cheaper; where the prediction is close to the label, as many digits are lost as "
+    "the two have in common"
+)
+
+IDENTITIES = (
+    # What the gradient rules of the stable logarithms hold of the sigmoid.
+    Identity(
+        "e^(log sigmoid(z)) - 1 = -sigmoid(-z)",
+        lambda z: ops.expm1(ops.log_sigmoid(z)),
+        lambda z: -ops.sigmoid(-z),
+        "shorter: what it multiplies is a term of sigmoid(z) - y",
+        (_LOGIT,),
+    ),
+    Identity(
+        "e^(log(1 - sigmoid(z))) - 1 = -sigmoid(z)",
+        lambda z: ops.expm1(ops.log1m_sigmoid(z)),
+        lambda z: -ops.sigmoid(z),
+        "shorter: no logarithm is needed for the gradient",
+        (_LOGIT,),
+    ),
+    Identity(
+        "e^(-softplus(z)) - 1 = -sigmoid(z)",
+        lambda z: ops.expm1(-ops.softplus(z)),
+        lambda z: -ops.sigmoid(z),
+        "shorter: no logarithm is needed for the gradient",
+        (_LOGIT,),
+    ),
+    # Cross-entropy of a sigmoid.
+    Identity(
+        "y log sigmoid(z) + (1 - y) log(1 - sigmoid(z)) = -logistic_loss(z, y)",
+        lambda z, y: y * ops.log_sigmoid(z) + (1 - y) * ops.log1m_sigmoid(z),
+        lambda z, y: -ops.logistic_loss(z, y),
+        "cheaper: one logarithm",
+        (_LOGIT, _SHARE),
+    ),
+    Identity(
+        "(1 - y) sigmoid(z) - y sigmoid(-z) = sigmoid(z) - y",
+        lambda z, y: (1 - y) * ops.sigmoid(z) - y * ops.sigmoid(-z),
+        lambda z, y: ops.sigmoid(z) - y,
+        _LESS_DIGITS,
+        (_LOGIT, _SHARE),
+    ),
+    Identity(
+        "logistic_residual(z, y) = sigmoid(z) - y",
+        ops.logistic_residual,
+        lambda z, y: ops.sigmoid(z) - y,
+        _LESS_DIGITS,
+        (_LOGIT, _SHARE),
+    ),
+    Identity(
+        "(1 - y) a - y (1 - a) = a - y",
+        lambda a, y: (1 - y) * a - y * (1 - a),
+        lambda a, y: a - y,
+        _LESS_DIGITS,
+        (_SHARE, _SHARE),
+    ),
+    Identity(
+        "-(y / a - (1 - y) / (1 - a)) a (1 - a) = a - y",
+        lambda a, y: -(y / a - (1 - y) / (1 - a)) * (a * (1 - a)),
+        lambda a, y: a - y,
+        "cheaper, and finite where a is 0 or 1",
+        ((0.1, 0.9), _SHARE),
+    ),
+    # Cross-entropy of a softmax.
+    Identity(
+        "softmax(x - t) = softmax(x)",
+        lambda x, t, axis=-1: ops.softmax(x - t, axis),
+        lambda x, t, axis=-1: ops.softmax(x, axis),  # noqa: ARG005 (it is gone)
+        "cheaper: the op takes the largest away itself",
+        (_REAL, _REAL),
+        constant_along_axis=(1,),
+    ),
+    Identity(
+        "log softmax(x - t) = log softmax(x)",
+        lambda x, t, axis=-1: ops.log_softmax(x - t, axis),
+        lambda x, t, axis=-1: ops.log_softmax(x, axis),  # noqa: ARG005 (it is gone)
+        "cheaper: the op takes the largest away itself",
+        (_REAL, _REAL),
+        constant_along_axis=(1,),
+    ),
+    Identity(
+        "(1 - p) g - p (the others' g) = g - p (all of g), p = softmax(x)",
+        lambda x, g, axis=-1: (
+            -g * ops.expm1(ops.log_softmax(x, axis))
+            - ops.softmax(x, axis) * (ops.sum(g, axis, True) - g)
+        ),
+        lambda x, g, axis=-1: g - ops.softmax(x, axis) * ops.sum(g, axis, True),
+        _LESS_DIGITS,
+        (_REAL, _REAL),
+    ),
+    Identity(
+        "the sum of g - p (all of g) is 0, p = softmax(x)",
+        lambda x, g, axis=-1: ops.sum(
+            g - ops.softmax(x, axis) * ops.sum(g, axis, True), axis, True
+        ),
+        lambda x, g, axis=-1: 0.0 * ops.sum(g, axis, True),  # noqa: ARG005
+        "cheaper: what was subtracted from all of x has no gradient",
+        (_REAL, _REAL),
+    ),
 )
 
 Table = dict[tuple[str, ...], Rule]

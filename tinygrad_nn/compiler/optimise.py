@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from tinygrad_nn.compiler.passes.common import common
 from tinygrad_nn.compiler.passes.expand import expand
+from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
+from tinygrad_nn.compiler.passes.scaling import scaled
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
 from tinygrad_nn.compiler.program import Program
 
@@ -15,9 +17,8 @@ __all__ = ["optimised"]
 
 def optimised(program: Program, *, exact: bool) -> Program:
     """Return a program that does the same with less; bit for bit where ``exact``."""
-    program = fold(replace(program, exact=exact))
-    program = common(program)
-    program = expand(program)
-    program = unbroadcast(program)
-    program = fold(program)
-    return common(program)
+    program = common(fold(replace(program, exact=exact)))
+    if not exact:
+        program = exponentials(scaled(program))
+    program = unbroadcast(expand(program))
+    return common(fold(program))

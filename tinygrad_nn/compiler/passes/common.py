@@ -12,7 +12,7 @@ from tinygrad_nn.op import Node, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["common"]
+__all__ = ["common", "operand_key", "settings_key"]
 
 
 def common(program: Program) -> Program:
@@ -25,8 +25,8 @@ def common(program: Program) -> Program:
         if op.name == "uniform":
             return node
         try:
-            operands = [_key(x, program) for x in inputs]
-            key = (op.name, *operands, _settings_key(settings_of(node)))
+            operands = [operand_key(x, program) for x in inputs]
+            key = (op.name, *operands, settings_key(settings_of(node)))
             first = known.setdefault(key, node)
         except TypeError:  # a setting without a hash
             return node
@@ -35,7 +35,7 @@ def common(program: Program) -> Program:
     return rebuilt(program, visit)
 
 
-def _key(x: Any, program: Program) -> Hashable:
+def operand_key(x: Any, program: Program) -> Hashable:
     if isinstance(x, Node):
         made = x._op is None and x._code is None and x not in program.places
         if made and np.ndim(x._value) == 0:
@@ -48,7 +48,7 @@ def _key(x: Any, program: Program) -> Hashable:
     return (type(x).__name__, str(getattr(x, "dtype", "")), repr(x))
 
 
-def _settings_key(settings: Any) -> Hashable:
+def settings_key(settings: Any) -> Hashable:
     return tuple(sorted((name, _setting(value)) for name, value in settings.items()))
 
 
