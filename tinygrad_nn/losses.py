@@ -19,17 +19,18 @@ Raises, all of them: `ShapeError` for shapes that differ, ``(n, 1)`` against ``(
 above all, which NumPy would broadcast to ``(n, n)``; `OpError` for an unknown
 reduction or a prediction that is no array; `DataError` for weights that sum to zero.
 Values are not inspected, except for labels: a label that is none would make a loss
-that training drives to minus infinity, and a class is used as a position.
+that training drives to minus infinity, and a class is used as a position. In a
+compiled step the labels of every call are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops
+from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import DataError, DtypeError, ModelError, OpError, ShapeError
 from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.shapes import Shape
@@ -74,7 +75,7 @@ def binary_cross_entropy_with_logits(
     """
     where = "binary_cross_entropy_with_logits"
     target = _like(prediction, target, where)
-    _refuse_other_labels(target, where)
+    _inspect_labels(target, where)
     losses = ops.logistic_loss(prediction, target)
     if reduction == "mean" and sample_weight is None and class_weight is None:
         return ops.mean(losses)
@@ -103,7 +104,7 @@ def binary_cross_entropy(
     """
     where = "binary_cross_entropy"
     y = _like(prediction, target, where)
-    _refuse_other_labels(y, where)
+    _inspect_labels(y, where)
     a = prediction
     positive = ops.multiply(y, ops.log(a))
     negative = ops.multiply(1 - y, ops.log(ops.subtract(1, a)))
@@ -112,11 +113,14 @@ def binary_cross_entropy(
     return _reduced(losses, reduction, sample_weight, by_class, where)
 
 
-def _refuse_other_labels(target: Any, where: str) -> None:
-    """Check labels, since the loss of one outside of 0 to 1 has no lower bound."""
+def _inspect_labels(target: Any, where: str) -> None:
     if isinstance(target, Node) and target.requires_grad:
         return  # it is computed, and no label of the user's
-    labels = np.asarray(data_of(target))
+    _inspect(target, lambda labels: _refuse_other_labels(labels, where))
+
+
+def _refuse_other_labels(labels: np.ndarray, where: str) -> None:
+    """Check labels, since the loss of one outside of 0 to 1 has no lower bound."""
     if not labels.size:
         return
     low, high = np.minimum.reduce(labels, None), np.maximum.reduce(labels, None)
@@ -165,7 +169,13 @@ def hinge(
     """
     where = "hinge"
     y = _like(prediction, target, where)
-    labels = np.asarray(data_of(y))
+    _inspect(y, _refuse_unsigned)
+    losses = ops.relu(ops.subtract(1, ops.multiply(y, prediction)))
+    by_class = _by_two_classes(y, class_weight, where, (-1, 1))
+    return _reduced(losses, reduction, sample_weight, by_class, where)
+
+
+def _refuse_unsigned(labels: np.ndarray) -> None:
     strange = np.argwhere(np.abs(labels) != 1)
     if len(strange):
         at = tuple(int(i) for i in strange[0])
@@ -173,9 +183,6 @@ def hinge(
             f"hinge: labels are -1 and 1; got {labels[at]:g} at row "
             f"{at[0] if at else 0}. For labels 0 and 1 pass 2 * target - 1"
         )
-    losses = ops.relu(ops.subtract(1, ops.multiply(y, prediction)))
-    by_class = _by_two_classes(y, class_weight, where, (-1, 1))
-    return _reduced(losses, reduction, sample_weight, by_class, where)
 
 
 # --- many classes ----------------------------------------------------------------
@@ -235,23 +242,27 @@ def cross_entropy(
             f"got {label_smoothing!r}"
         )
     n, k = value.shape
-    labels = np.asarray(data_of(target))
-    scores = ops.log_softmax(prediction, 1)
+    labels = _live(target)
+    traced = recording.current().trace is not None
+    scores = ops.log_softmax(_live(prediction) if traced else prediction, 1)
     by_class = None
     if labels.shape == (n, k):
-        by_class = _expected_weight(labels, class_weight, k)
+        if class_weight is not None:
+            by_class = _expected_weight(labels, class_weight, k)
         # The sign goes into the constant, where there is one: a node less.
         target = _smoothed(_like(prediction, target, where), label_smoothing, k)
         losses = ops.sum(ops.multiply(scores, -target), 1)
     else:
         classes = _classes(labels, n, k)
         if class_weight is not None:
-            by_class = _per_class(class_weight, k)[classes]
+            with recording.no_grad():
+                by_class = _per_class(class_weight, k)[classes]
         if label_smoothing:
-            hot = np.zeros((n, k), value.dtype)
-            hot[np.arange(n), classes] = 1
-            hot = _smoothed(hot, label_smoothing, k)
+            hot = ops.equal(ops.reshape(classes, (n, 1)), np.arange(k))
+            hot = _smoothed(ops.astype(hot, value.dtype), label_smoothing, k)
             losses = ops.sum(ops.multiply(scores, -hot), 1)
+        elif isinstance(classes, Node):
+            losses = ops.negative(scores[np.arange(n), classes])
         else:
             losses = ops.negative(ops.getitem(scores, (np.arange(n), classes)))
     return _reduced(losses, reduction, sample_weight, by_class, where)
@@ -404,7 +415,7 @@ def _like(prediction: Any, target: Any, where: str) -> Any:
     """Return the target in the dtype of the prediction, if it has its shape."""
     value = _value(prediction, where)
     if not isinstance(target, Node):
-        target = np.asarray(target)
+        target = _live(np.asarray(target))
     labels = data_of(target)
     if labels.shape != value.shape:
         raise _misfit(value.shape, labels.shape, where)
@@ -456,19 +467,14 @@ def _reduced(
     weight = by_class
     if sample_weight is not None:
         weight = _per_sample(sample_weight, losses.shape, where)
-        if by_class is not None:
-            weight = weight * by_class
     if weight is not None:
-        if reduction == "mean":
-            total = weight.sum() * (losses.size / max(weight.size, 1))
-            if total == 0:
-                raise DataError(
-                    f"{where}: a weighted mean needs weights that do not sum to 0; got "
-                    f"{weight.size} that do. Leave such batches out, or use "
-                    "reduction='sum'"
-                )
-            weight = weight / total
-        losses = ops.multiply(losses, weight.astype(losses.dtype))
+        with recording.no_grad():
+            if sample_weight is not None and by_class is not None:
+                weight = weight * by_class
+            if reduction == "mean":
+                weight = weight / _total_weight(weight, losses.size, where)
+            weight = weight.astype(losses.dtype)
+        losses = ops.multiply(losses, weight)
     if reduction == "none":
         return losses
     if reduction == "sum" or weight is not None:
@@ -476,9 +482,25 @@ def _reduced(
     return ops.mean(losses)
 
 
-def _per_sample(sample_weight: Any, shape: Shape, where: str) -> np.ndarray:
+def _total_weight(weight: Any, count: int, where: str) -> Any:
+    """Sum of the weights of as many losses, which a mean is divided by."""
+    size = weight.size
+
+    def refuse_nothing(total: np.ndarray) -> None:
+        if total == 0:
+            raise DataError(
+                f"{where}: a weighted mean needs weights that do not sum to 0; got "
+                f"{size} that do. Leave such batches out, or use reduction='sum'"
+            )
+
+    total = weight.sum() * (count / max(size, 1))
+    _inspect(total, refuse_nothing)
+    return total
+
+
+def _per_sample(sample_weight: Any, shape: Shape, where: str) -> Any:
     """Weights ``(n,)`` with as many axes as the losses."""
-    weight = np.asarray(sample_weight, np.float64)
+    weight = _weights(sample_weight)
     if weight.shape != shape[:1]:
         raise ShapeError(
             f"{where}: expected a weight for each example, shape {shape[:1]}; got "
@@ -489,35 +511,35 @@ def _per_sample(sample_weight: Any, shape: Shape, where: str) -> np.ndarray:
 
 def _by_two_classes(
     target: Any, class_weight: Any, where: str, classes: tuple[int, int]
-) -> np.ndarray | None:
+) -> Any:
     """Weight of every label: between the two for a label between the classes."""
     if class_weight is None:
         return None
     low, high = classes
     if isinstance(class_weight, Mapping):
         _refuse_unknown(class_weight, classes, where)
-        pair = [class_weight.get(low, 1.0), class_weight.get(high, 1.0)]
+        pair: Any = [float(class_weight.get(label, 1.0)) for label in classes]
     else:
-        pair = np.asarray(class_weight, np.float64).ravel().tolist()
+        pair = _weights(class_weight).reshape(-1)
         if len(pair) != 2:
             raise ShapeError(
                 f"{where}: class_weight is a pair, for class {low} and class {high}; "
                 f"got {len(pair)} numbers"
             )
-    share = (np.asarray(data_of(target), np.float64) - low) / (high - low)
-    weight: np.ndarray = float(pair[0]) * (1 - share) + float(pair[1]) * share
-    return weight
+    with recording.no_grad():
+        share = (_numbers(target) - low) / (high - low)
+        return pair[0] * (1 - share) + pair[1] * share
 
 
-def _per_class(class_weight: Any, k: int) -> np.ndarray:
+def _per_class(class_weight: Any, k: int) -> Any:
     """Weights ``(k,)`` from an array or a dict."""
     if isinstance(class_weight, Mapping):
         _refuse_unknown(class_weight, range(k), "cross_entropy")
         weights = np.ones(k)
         for number, weight in class_weight.items():
             weights[int(number)] = weight
-        return weights
-    weights = np.asarray(class_weight, np.float64)
+        return _live(weights)
+    weights = _weights(class_weight)
     if weights.shape != (k,):
         raise ShapeError(
             f"cross_entropy: expected a weight for each class, shape ({k},); got "
@@ -541,18 +563,16 @@ def _few(classes: Any) -> str:
     return f"{numbers[0]} to {numbers[-1]}"
 
 
-def _expected_weight(rows: np.ndarray, class_weight: Any, k: int) -> np.ndarray | None:
-    if class_weight is None:
-        return None
-    weight: np.ndarray = np.asarray(rows) @ _per_class(class_weight, k)
-    return weight
+def _expected_weight(rows: Any, class_weight: Any, k: int) -> Any:
+    with recording.no_grad():
+        return ops.matmul(rows, _per_class(class_weight, k))
 
 
 def _smoothed(rows: Any, share: float, k: int) -> Any:
     return rows * (1 - float(share)) + float(share) / k if share else rows
 
 
-def _classes(labels: np.ndarray, n: int, k: int) -> np.ndarray:
+def _classes(labels: Any, n: int, k: int) -> Any:
     """Check classes, since a negative one would quietly count from the end."""
     if labels.shape != (n,):
         advice = "Pass classes (n,), or one-hot rows (n, k)"
@@ -563,7 +583,8 @@ def _classes(labels: np.ndarray, n: int, k: int) -> np.ndarray:
             f"prediction({n}, {k}), target{labels.shape}. {advice}"
         )
     if labels.dtype.kind == "b":
-        labels = labels.astype(np.intp)
+        with recording.no_grad():
+            labels = labels.astype(np.intp)
     if labels.dtype.kind not in "iu":
         number = "target.astype(int)"
         if labels.dtype.kind in "USO":  # names: they have no number of their own
@@ -572,12 +593,51 @@ def _classes(labels: np.ndarray, n: int, k: int) -> np.ndarray:
             f"cross_entropy: classes are integers; got dtype {labels.dtype}. "
             f"Pass {number}"
         )
-    if n and (
-        np.minimum.reduce(labels, None) < 0 or np.maximum.reduce(labels, None) >= k
-    ):
+    if n:
+        _inspect(labels, lambda classes: _refuse_other_classes(classes, k))
+    return labels
+
+
+def _refuse_other_classes(labels: np.ndarray, k: int) -> None:
+    if np.minimum.reduce(labels, None) < 0 or np.maximum.reduce(labels, None) >= k:
         row = int(np.argmax((labels < 0) | (labels >= k)))
         raise DataError(
             f"cross_entropy: classes go from 0 to {k - 1}; got {labels[row]} at row "
             f"{row}. Number the classes from 0, and end the model in as many outputs"
         )
-    return labels
+
+
+# --- values that a compiled step reads anew at each call --------------------------
+
+
+def _inspect(values: Any, check: Callable[[np.ndarray], None]) -> None:
+    """Check values that are given: now, and in a compiled step at each call."""
+    trace = recording.current().trace
+    if trace is None:
+        check(np.asarray(data_of(values)))
+    elif isinstance(values, Node):
+        trace.guard(values, check)
+    else:
+        trace.guard(trace.held(values), check)
+
+
+def _live(x: Any) -> Any:
+    """Return data as an array or, in a compiled step, as what is read anew each time."""
+    trace = recording.current().trace
+    if trace is None:
+        return x if x.__class__ is np.ndarray else np.asarray(data_of(x))
+    return x if isinstance(x, Node) else trace.held(np.asarray(x))
+
+
+def _numbers(x: Any) -> Any:
+    """Return data as float64."""
+    x = _live(x)
+    return x if x.dtype == np.float64 else x.astype(np.float64)
+
+
+def _weights(given: Any) -> Any:
+    """Return weights as float64; those that are to be learned are refused."""
+    if recording.current().trace is None:
+        return np.asarray(given, np.float64)
+    with recording.no_grad():
+        return _numbers(given)
