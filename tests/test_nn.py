@@ -171,7 +171,9 @@ def law_of_float32(member):
         assert leaf.dtype == np.float32
         assert leaf.grad.dtype == np.float32
     for node in graph.nodes(out):
-        assert node.dtype == np.float32
+        # Which elements are dropped is drawn in float64, whatever they are.
+        drawn = node.op is not None and node.op.name in ("uniform", "greater_equal")
+        assert drawn or node.dtype == np.float32
 
 
 def law_of_arrays(member):
@@ -771,7 +773,7 @@ def test_dropout_draws_a_mask_for_each_call_from_its_generator():
     one.sum().backward()
     assert np.array_equal(x.grad, one.data)
     mask = one.inputs[1]
-    assert isinstance(mask, np.ndarray)  # a constant of the graph
+    assert not mask.requires_grad  # a constant of the graph
 
 
 def test_dropout_is_the_identity_in_eval_and_at_rate_0():
