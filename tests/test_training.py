@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_nn import data, nn, optim
+from tinygrad_nn import data, losses, nn, ops, optim, recording
 from tinygrad_nn.errors import (
+    CompileError,
     DataError,
     DivergedError,
     MissingExtraError,
@@ -21,7 +24,7 @@ from tinygrad_nn.errors import (
     ShapeError,
 )
 from tinygrad_nn.losses import binary_cross_entropy_with_logits, cross_entropy, mse
-from tinygrad_nn.tensor import Parameter
+from tinygrad_nn.tensor import Parameter, Tensor
 from tinygrad_nn.training import (
     Checkpoint,
     EarlyStopping,
@@ -34,7 +37,9 @@ from tinygrad_nn.training import (
     predicted_classes,
     r2,
 )
+from tinygrad_nn.training import engine as engines
 from tinygrad_nn.training.interrupt import WholeSteps
+from tinygrad_nn.training.surroundings import Surroundings
 
 X = np.random.default_rng(0).normal(size=(50, 3))
 Y = X @ np.array([[1.0], [-2.0], [0.5]]) + 0.1
@@ -396,6 +401,530 @@ def test_one_metric_needs_no_list():
     assert "r2" in fit(model, mse, adam(model), (X, Y), epochs=1, metrics=r2)
     with pytest.raises(ModelError, match=r"^evaluate: expected .* loss; got 'mse'"):
         evaluate(model, "mse", (X, Y))
+
+
+# --- compiled steps ---
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Compile after the first step of a kind, however few there are."""
+    monkeypatch.setattr(engines, "ENOUGH", 1)
+
+
+LABELS = np.random.default_rng(1).integers(4, size=50)
+TARGETS = {
+    "mse": (mse, Y),
+    "huber": (losses.huber, Y),
+    "mae": (losses.mae, Y),
+    "logits": (binary_cross_entropy_with_logits, (Y > 0) * 1.0),
+    "probabilities": (
+        lambda p, t: losses.binary_cross_entropy(ops.sigmoid(p), t),
+        (Y > 0) * 1,
+    ),
+    "hinge": (losses.hinge, np.sign(Y)),
+    "one-hot": (cross_entropy, np.eye(4)[LABELS]),
+    "classes": (cross_entropy, LABELS),
+}
+MAKERS = {
+    "SGD": lambda parameters: optim.SGD(parameters, 0.05),
+    "momentum": lambda parameters: optim.SGD(parameters, 0.01, momentum=0.9),
+    "decay": lambda parameters: optim.SGD(parameters, 0.01, weight_decay=0.1),
+    "Adam": lambda parameters: optim.Adam(parameters, 0.01),
+    "AdamW": lambda parameters: optim.AdamW(parameters, lambda i: 0.1 / (1 + i)),
+    "RMSProp": lambda parameters: optim.RMSProp(parameters, 0.01),
+    "AdaGrad": lambda parameters: optim.AdaGrad(parameters, 0.01),
+}
+OPTIONS = {
+    "full batch": {"batch_size": None},
+    "last smaller": {"batch_size": 16, "rng": 3},
+    "clipped": {"batch_size": 16, "rng": 3, "max_norm": 0.1},
+    "measured": {"batch_size": 25, "rng": 3, "metrics": [len], "validation_data": True},
+}
+
+
+def trained(compile, loss="mse", optimizer="Adam", rate=0.0, **options):
+    """Train a small network; return the history, the model and the optimiser."""
+    function, y = TARGETS[loss]
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Dense(3, 6, activation="tanh", rng=rng),
+        nn.Dropout(rate, rng=rng),
+        nn.Dense(6, 4 if y.shape != (50, 1) else 1, rng=rng),
+    )
+    if options.get("metrics"):
+        options["metrics"] = {"mean": lambda p, t: p.mean() + len(t)}
+    if options.get("validation_data"):
+        options["validation_data"] = (X[:9], y[:9])
+    maker = MAKERS[optimizer](model.parameters())
+    history = fit(model, function, maker, (X, y), compile=compile, **options)
+    return history, model, maker
+
+
+def assert_same(ours, theirs):
+    """History, model, generators, gradients, names and optimiser: the same bits."""
+    (history, model, optimizer), (expected, its_model, its_optimizer) = ours, theirs
+    assert history.rows == expected.rows
+    for made, wanted in (
+        (model.state(), its_model.state()),
+        (optimizer.state(), its_optimizer.state()),
+    ):
+        assert made.keys() == wanted.keys()
+        assert all(np.array_equal(made[name], wanted[name]) for name in wanted)
+    for a, b in zip(model.parameters(), its_model.parameters(), strict=True):
+        assert np.array_equal(a.grad, b.grad)
+        assert a.name == b.name
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_compiled_steps_leave_the_same_bits(options, rate):
+    """By default nothing but the time tells whether steps were compiled."""
+    settings = {"epochs": 6, "rate": rate, **OPTIONS[options]}
+    ours = trained(True, **settings)
+    assert_same(ours, trained(False, **settings))
+    assert (ours[0].engine, ours[0].reason) == ("numpy", None)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("loss", "optimizer"),
+    [(loss, "Adam") for loss in TARGETS] + [("mse", maker) for maker in MAKERS],
+)
+def test_compiled_steps_agree_with_eager_ones(loss, optimizer):
+    """To the bit by default, and in 200 steps of a backend by name to 1e-12."""
+    settings = {"loss": loss, "optimizer": optimizer, "epochs": 50, "batch_size": 13}
+    eager = trained(False, rng=3, **settings)
+    assert_same(trained(True, rng=3, **settings), eager)
+    history, model, _ = trained("numpy", rng=3, **settings)
+    assert (history.engine, history.reason) == ("numpy", None)
+    for a, b in zip(model.parameters(), eager[1].parameters(), strict=True):
+        assert np.abs(a.data - b.data).max() <= 1e-12 * np.abs(b.data).max()
+    np.testing.assert_allclose(history["loss"], eager[0]["loss"], rtol=1e-12)
+
+
+def test_few_steps_are_not_compiled():
+    """What would take longer to compile than to run is run, and the reason told."""
+    history, _, _ = trained(True, epochs=engines.ENOUGH)
+    assert history.engine == "eager"
+    assert history.reason == "150 steps are worth it, and there are 150"
+    history, _, _ = trained(True, epochs=engines.ENOUGH + 1)
+    assert (history.engine, history.reason) == ("numpy", None)
+    history, _, _ = trained(False, epochs=1)
+    assert (history.engine, history.reason) == ("eager", "compile=False")
+
+
+class Plain(nn.Module):
+    """A linear model, to which others add a peculiarity."""
+
+    def __init__(self):
+        self.weight = Parameter(np.zeros((3, 1)))
+        self.calls, self.seen, self.total = 0, [], np.zeros(1)
+        self.rng = np.random.default_rng(5)
+        self.scale = 1.0
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+class Branching(Plain):
+    def forward(self, x):
+        z = x @ self.weight
+        return z * 2 if z.sum() > 0 else z
+
+
+class Reading(Plain):
+    def forward(self, x):
+        return x @ self.weight * float(np.asarray(x).max())
+
+
+class Drawing(Plain):
+    def forward(self, x):
+        return x @ self.weight + np.random.normal(size=(len(x), 1))  # noqa: NPY002
+
+
+class DrawingItself(Plain):
+    def forward(self, x):
+        return x @ self.weight + self.rng.normal(size=(len(x), 1))
+
+
+class Counting(Plain):
+    def forward(self, x):
+        self.calls += 1
+        return x @ self.weight / self.calls
+
+
+class Collecting(Plain):
+    def forward(self, x):
+        self.seen.append(x.shape)
+        return x @ self.weight / len(self.seen)
+
+
+class Summing(Plain):
+    def forward(self, x):
+        self.total *= 0.9
+        self.total += x[0, 0].item() if isinstance(x, Tensor) else x[0, 0]
+        return x @ self.weight + self.total
+
+
+class Remembering(Plain):
+    def forward(self, x):
+        self.latest = x @ self.weight
+        return self.latest
+
+
+class Looking(Plain):
+    def forward(self, x):
+        return (x / 10 if isinstance(x, np.ndarray) else x) @ self.weight
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Branching, r"^bool of a Tensor at .*test_training\.py:\d+ needs a number"),
+        (Reading, r"asarray|__array__"),
+        (Drawing, r"each step changes np\.random$"),
+        (DrawingItself, r"each step changes model\.rng$"),
+        (Counting, r"each step changes model\.calls$"),
+        (Collecting, r"each step changes model\.seen$"),
+        (Summing, r"each step changes model\.total$"),
+        (Remembering, r"each step changes model\.latest$"),
+        (Looking, r"its loss differs where the inputs are Tensors"),
+    ],
+)
+def test_models_that_cannot_be_compiled_train_as_ever(kind, reason, compile):
+    """The same bits as eagerly, nothing run that shows, and the history says why."""
+    if kind is Looking and compile == "numpy":
+        pytest.skip("asking for a backend, one asks for Tensors")
+    results = []
+    for choice in (compile, False):
+        np.random.seed(3)  # noqa: NPY002 (that of a user)
+        model, optimizer = kind(), None
+        optimizer = adam(model, 0.1)
+        history = fit(
+            model,
+            mse,
+            optimizer,
+            (X, Y),
+            epochs=4,
+            batch_size=20,
+            rng=1,
+            compile=choice,
+        )
+        own = (model.calls, model.seen, model.total.tolist(), np.random.random())  # noqa: NPY002
+        results.append((history, model, optimizer, own))
+    assert_same(results[0][:3], results[1][:3])
+    assert results[0][3] == results[1][3]
+    assert results[0][0].engine == "eager"
+    assert re.search(reason, results[0][0].reason)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_loss_that_collects_is_run_each_time():
+    """What a function of the user notes in a list is noted at each step, once."""
+    seen = []
+
+    def loss(prediction, target):
+        value = mse(prediction, target)
+        seen.append(value.requires_grad)
+        return value
+
+    model = network()
+    history = fit(model, loss, adam(model), (X, Y), epochs=5)
+    assert seen == [True] * 5
+    assert history.reason == "each step changes loss: seen"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+def test_an_optimiser_of_ones_own_makes_its_own_steps(compile):
+    """What only has step(), or overrides how a parameter changes, is not replaced."""
+
+    class Own:
+        def __init__(self, parameters):
+            self.parameters, self.calls = parameters, 0
+
+        def step(self):
+            self.calls += 1
+            for parameter in self.parameters:
+                parameter.data -= 0.01 * self.calls * parameter.grad
+                parameter.zero_grad()
+
+    class Halved(optim.SGD):
+        def _update(self, i, value, gradient, lr):
+            super()._update(i, value, gradient, lr / 2)
+
+    for make in (Own, lambda parameters: Halved(parameters, lr=0.1)):
+        models = network(), network()
+        for model, choice in zip(models, (compile, False), strict=True):
+            optimizer = make(model.parameters())
+            history = fit(model, mse, optimizer, (X, Y), epochs=5, compile=choice)
+        for a, b in zip(*(model.parameters() for model in models), strict=True):
+            assert np.array_equal(a.data, b.data)
+        model = network()
+        history = fit(model, mse, make(model.parameters()), (X, Y), epochs=5)
+        assert (history.engine, "a way of its own" in history.reason) == ("eager", True)
+
+
+strength = 0.5
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+@pytest.mark.parametrize("where", ["attribute", "closure", "global", "flag", "frozen"])
+def test_what_a_callback_changes_is_followed(where, compile):
+    """Attributes, closures, globals and flags that steps are made of may change."""
+    results = []
+    for choice in (compile, False):
+        model, free = Plain(), 0.5
+        model.scale, globals()["strength"] = 0.5, 0.5
+        model.shift = Parameter(0.1)
+
+        def loss(prediction, target, model=model):
+            weight = {"closure": free, "global": strength}.get(where, model.scale)  # noqa: B023
+            return mse(weight * prediction + model.shift, target)
+
+        def change(state, model=model):
+            nonlocal free
+            if state.epoch == 4:
+                model.scale, free, globals()["strength"] = 2.0, 2.0, 2.0
+                if where == "flag":
+                    model.shift.requires_grad = False
+                if where == "frozen":
+                    state.optimizer.hyperparameters = {
+                        **state.optimizer.hyperparameters,
+                        "momentum": 0.1,
+                    }
+
+        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        history = fit(
+            model, loss, optimizer, (X, Y), epochs=9, callbacks=[change], compile=choice
+        )
+        results.append((history, model, optimizer))
+    assert results[0][0].engine == "numpy"
+    if compile is True:
+        assert_same(*results)
+    else:
+        losses_seen = [history["loss"] for history, _, _ in results]
+        np.testing.assert_allclose(*losses_seen, rtol=1e-12)
+
+
+@pytest.mark.parametrize("compile", [True, "numpy"])
+def test_a_compiled_training_goes_on_bit_for_bit(tmp_path, monkeypatch, compile):
+    """Interrupted between epochs, with dropout and a smaller last batch, or not."""
+    monkeypatch.setattr(engines, "ENOUGH", 9)
+    model, optimizer, _, settings = make_training()
+    whole = fit(model, mse, optimizer, (X, Y), epochs=7, compile=compile, **settings)
+    assert (whole.engine, whole.reason) == ("numpy", None)
+    part, part_optimizer, _, settings = make_training(tmp_path / "{epoch}.npz")
+    fit(part, mse, part_optimizer, (X, Y), epochs=5, compile=compile, **settings)
+    again, again_optimizer, rng, settings = make_training()
+    saved = load(tmp_path / "4.npz", again, again_optimizer, rng)
+    history = History(saved.extra["history"])
+    fit(
+        again,
+        mse,
+        again_optimizer,
+        (X, Y),
+        epochs=7,
+        history=history,
+        compile=compile,
+        **settings,
+    )
+    assert_same((history, again, again_optimizer), (whole, model, optimizer))
+
+
+def test_batches_of_many_sizes_are_not_compiled_for_ever():
+    """The first kinds of batches have programs, the others are trained on eagerly."""
+    parts = [(X[:n], Y[:n]) for n in range(5, 5 + 2 * engines.MOST_PROGRAMS)]
+    models = network(), network()
+    optimizers = [adam(model) for model in models]
+    ours = fit(models[0], mse, optimizers[0], parts, epochs=3, compile="numpy")
+    assert ours.engine == "numpy"
+    assert ours.reason == "batches of more than 8 kinds"
+    theirs = fit(models[1], mse, optimizers[1], parts, epochs=3, compile=False)
+    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-12)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_compiled_steps_take_data_in_many_forms():
+    """Tuples of inputs, Datasets, Tensors, dicts and lists, each as eagerly."""
+
+    class Rows(np.ndarray):
+        def __new__(cls, rows):
+            return rows.view(cls)
+
+    class Sum(nn.Module):
+        def __init__(self):
+            self.w = Parameter(np.zeros((3, 1)))
+
+        def forward(self, a, b=0.5):
+            if isinstance(a, dict):
+                a, b = a["a"], a["b"]
+            return (a + b) @ self.w
+
+    def loss(prediction, target):
+        return mse(prediction, ops.reshape(target, prediction.shape))
+
+    rows = [slice(0, 30), slice(30, 50), slice(0, 20)]
+    for make, compiled in (
+        (lambda: ((X, X), Y), True),
+        (lambda: data.Dataset(X, Y[:, 0]), True),
+        (lambda: data.batches(X, Y, 20, 0), True),
+        (lambda: [({"a": X[i], "b": X[i]}, Y[i]) for i in rows], True),
+        (lambda: [(Tensor(X[i]), Tensor(Y[i])) for i in rows], True),
+        (lambda: [(X[i], Y[i].astype(np.float32)) for i in rows], True),
+        (lambda: [(Rows(X[i]), Y[i]) for i in rows], False),
+    ):
+        results = []
+        for choice in (True, False):
+            model = Sum()
+            optimizer = adam(model, 0.1)
+            history = fit(model, loss, optimizer, make(), epochs=9, compile=choice)
+            results.append((history, model, optimizer))
+        assert_same(*results)
+        assert results[0][0].engine == ("numpy" if compiled else "eager")
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+def test_a_compiled_step_refuses_a_loss_that_is_not_finite(compile):
+    """Epoch and batch are named, and the model is as before that batch."""
+    model, by_hand = network(rate=0.5), network(rate=0.5)
+    y = Y.copy()
+    parts = [(X[:25], y[:25]), (X[25:], y[25:])]
+
+    def spoil(state):
+        if state.epoch == 3:
+            y[30] = 1e200
+
+    optimizer = adam(model)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DivergedError, match=r"^fit: .*got inf in epoch 4, batch 2\."),
+    ):
+        fit(model, mse, optimizer, parts, epochs=9, callbacks=[spoil], compile=compile)
+    assert optimizer.steps == 7
+    parts = [(X[:25], Y[:25]), (X[25:], Y[25:])]
+    its = adam(by_hand)
+    fit(by_hand, mse, its, parts, epochs=3, compile=compile)
+    fit(by_hand, mse, its, parts[:1], epochs=1, compile=compile)
+    for a, b in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert np.array_equal(a.data, b.data)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+def test_ctrl_c_waits_for_the_end_of_a_compiled_step(compile):
+    """All parameters have made the same number of steps when training is left."""
+    model, by_hand = network(), network()
+
+    def rate(step):
+        if step == 5 and optimizer.steps == 5 and recording.current().trace is None:
+            calls.append(step)
+            if len(calls) == 2:  # the first is for the history
+                os.kill(os.getpid(), signal.SIGINT)
+        return 0.1
+
+    calls = []
+    optimizer = optim.Adam(model.parameters(), lr=rate)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, mse, optimizer, (X, Y), epochs=9, compile=compile)
+    assert optimizer.steps == 6
+    its = optim.Adam(by_hand.parameters(), lr=0.1)
+    fit(by_hand, mse, its, (X, Y), epochs=6, compile=compile)
+    for a, b in zip(model.parameters(), by_hand.parameters(), strict=True):
+        assert np.array_equal(a.data, b.data)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("compile", [True, "numpy"])
+def test_gradients_from_before_count_in_the_first_step(compile):
+    """What was in .grad when training began is added to, as eagerly."""
+    results = []
+    for choice in (compile, False):
+        model = network()
+        optimizer = adam(model)
+        (3 * mse(model(X), Y)).backward()
+        history = fit(model, mse, optimizer, (X, Y), epochs=4, compile=choice)
+        results.append((history, model, optimizer))
+    np.testing.assert_allclose(*(h["loss"] for h, _, _ in results), rtol=1e-12)
+    assert results[0][0]["loss"][1] != results[0][0]["loss"][0]
+    assert results[0][0].engine == "numpy"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_under_debug_steps_are_eager():
+    """debug() watches eager steps; fit does not take them away."""
+    with recording.debug():
+        history, _, _ = trained(True, epochs=5)
+    assert history.engine == "eager"
+    assert "debug" in history.reason
+
+
+def test_an_unknown_backend_is_refused_before_anything_runs():
+    """The error names the backends there are."""
+    model = Witness()
+    with pytest.raises(CompileError, match=r"'numpy'.*got 'nmpy'"):
+        fit(model, mse, adam(model), (X, Y), epochs=1, compile="nmpy")
+    assert model.seen == []
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_mistake_in_a_loss_is_told_as_eagerly():
+    """Compiled or not, a loss of many numbers is refused with its shape."""
+    for compile in (True, "numpy", False):
+        model = network()
+        with pytest.raises(ShapeError, match=r"one number; got loss\(50, 1\)"):
+            fit(
+                model,
+                lambda p, t: (p - t) ** 2,
+                adam(model),
+                (X, Y),
+                epochs=3,
+                compile=compile,
+            )
+
+
+def test_surroundings_are_seen_and_put_back():
+    """Attributes that come, go and change, lists, sets, arrays and generators."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    thing.kept, thing.bag, thing.array = [1, 2], {3}, np.arange(3.0)
+    thing.rng, thing.gone = np.random.default_rng(0), "here"
+    thing.old = np.random.RandomState(0)
+
+    changes = {
+        "thing.new": lambda: setattr(thing, "new", 1),
+        "thing.gone": lambda: delattr(thing, "gone"),
+        "thing.kept": lambda: thing.kept.append(3),
+        "thing.bag": lambda: thing.bag.add(4),
+        "thing.array": lambda: thing.array.__setitem__(1, 7.0),
+        "thing.rng": thing.rng.random,
+        "thing.old": thing.old.rand,
+        "np.random": np.random.rand,
+        "random": random.random,
+    }
+    before = thing.rng.bit_generator.state
+    for name, change in changes.items():
+        around = Surroundings({"thing": thing})
+        assert around.changed() is None
+        change()
+        assert around.changed() == name
+        around.restore()
+        assert around.changed() is None
+    assert (thing.kept, thing.bag, thing.gone) == ([1, 2], {3}, "here")
+    assert thing.array.tolist() == [0.0, 1.0, 2.0]
+    assert thing.rng.bit_generator.state == before
+    thing.rng.random()
+    assert around.changed() == "thing.rng"
+    assert around.changed(by_others=True) is None
 
 
 # --- callbacks ---

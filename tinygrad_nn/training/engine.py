@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -99,10 +100,9 @@ class Engine:
         self._backend = "numpy" if compile is True else compile
         self._at = (0, 0)
         self._traced_cost: Any = None
-        self._expected: float | None = None
+        self._tries = False
         self._program = self._new_program()
         self._ready: set[Hashable] = set()
-        self._proved: set[Hashable] = set()
         self._refused: set[Hashable] = set()
         self._seen: Counter[Hashable] = Counter()
         self._made = 0
@@ -123,10 +123,7 @@ class Engine:
             return self._eagerly(X, y)
         key = (_signature(X), _signature(y))
         if key in self._ready:
-            if key not in self._proved:
-                self._expect(key, X, y)
-            if key in self._ready:
-                return self._compiled(key, X, y)
+            return self._compiled(key, X, y)
         self._seen[key] += 1
         prepared = self._is_due(key) and self._prepared(key, X, y)
         if prepared and not self._exact:
@@ -144,17 +141,12 @@ class Engine:
             return f"{ENOUGH} steps of one kind are worth it, and there were fewer"
         return self._reason
 
-    def close(self) -> None:
-        """Let go of programs and buffers."""
-        self._program = self._around = None
-
     def look_around(self) -> None:
         """Begin anew if something changed that the programs were made of."""
         if self._around is None or self._around.changed(by_others=True) is None:
             return
         self._program = self._new_program()
         self._ready.clear()
-        self._proved.clear()
         self._refused.clear()
         self._seen.clear()
         self._around, self._ahead = None, 0
@@ -189,8 +181,8 @@ class Engine:
     def _check(self, value: Any) -> None:
         """Refuse a loss that is not finite, before anything is changed by it."""
         value = value.item() if isinstance(value, (np.ndarray, np.generic)) else value
-        if self._expected is not None and not self._is_expected(value):
-            raise CompileError("something of a batch became a part of the program")
+        if self._tries:
+            raise _Tried(value)
         # Not math.isfinite: a loss that is no real number is the loss's own error.
         if not value - value == 0:  # noqa: SIM201 (nan is unequal, too)
             epoch, number = self._at
@@ -208,40 +200,12 @@ class Engine:
         self._steps.begin()
         try:
             found = program(X, y)
-        except CompileError as error:  # of a check, or a new trace: nothing has changed
+        except CompileError as error:  # it was to be traced anew: nothing has changed
             self._refuse(key, _told(error))
-        else:
-            self._steps.end()
-            self.name = str(self._backend)
-            return _read(found)
-        finally:
-            self._expected = None
-        return self._eagerly(X, y)
-
-    def _expect(self, key: Hashable, X: Any, y: Any) -> None:
-        """Let the second program run give the loss that Python gives, or be refused.
-
-        What the first batch was, labels read as plain numbers for example, must not
-        have become a part of the program.
-        """
-        trace = Trace()
-        count = iter(range(1 << 30))
-        batch = mapped(lambda x: trace.argument(data_of(x), next(count), None), (X, y))
-        try:
-            with recording.traced(trace), np.errstate(all="ignore"):
-                self._step(*batch)
-            self._expected = np.asarray(self._traced_cost).item()
-            self._proved.add(key)
-        except Exception as error:  # noqa: BLE001 (eagerly it is the user's, or none)
-            self._refuse(key, _told(error))
-        finally:
-            trace.restore()
-
-    def _is_expected(self, value: float) -> bool:
-        expected: Any = self._expected
-        if self._exact:
-            return bool(value == expected or not np.isfinite(expected))
-        return bool(np.isclose(value, expected, TOLERANCE, TOLERANCE, equal_nan=True))
+            return self._eagerly(X, y)
+        self._steps.end()
+        self.name = str(self._backend)
+        return _read(found)
 
     # --- which steps are compiled ---
 
@@ -291,34 +255,82 @@ class Engine:
 
     def _prepared(self, key: Hashable, X: Any, y: Any) -> bool:
         """Make a program for such batches, unless the user's code does not allow it."""
-        program: Any = self._program
         around = Surroundings(
             {"model": self._model, "loss": self._loss, "optimizer": self._optimizer}
         )
         self._made += 1
-        changed = None
         try:
             with np.errstate(all="ignore"):
-                program.trace(X, y)
-            changed = around.changed()
+                reason = self._objection(X, y, around)
         except MissingExtraError:
             raise
         except Exception as error:  # noqa: BLE001 (eagerly it is the user's, or none)
-            self._refuse(key, _told(error))
-            return False
+            changed = around.changed()
+            reason = _told(error) if changed is None else f"each step changes {changed}"
         finally:
             around.restore()
-        if changed is not None:
-            self._refuse(key, f"each step changes {changed}")
+        if reason is not None:
+            self._refuse(key, reason)
             return False
         self._ready.add(key)
         self._around = around
         return True
 
+    def _objection(self, X: Any, y: Any, around: Surroundings) -> str | None:
+        program: Any = self._program
+        program.trace(X, y)
+        cost, changed = self._traced_cost, around.changed()
+        if changed is not None:
+            return f"each step changes {changed}"
+        if not self._agrees(X, y):
+            return "something of a batch became a part of the program"
+        self._traced_cost = cost
+        return None
+
+    def _agrees(self, X: Any, y: Any) -> bool:
+        """Whether the program has the loss that Python has, of another batch.
+
+        What a batch was, labels that were read as plain numbers for example, must not
+        have become a part of the program. Nothing is updated.
+        """
+        X, y = mapped(lambda x: _moved(x, -1), X), mapped(lambda x: _moved(x, 1), y)
+        trace = Trace()
+        places = count()
+        batch = mapped(lambda x: trace.argument(data_of(x), next(places), None), (X, y))
+        try:
+            with recording.traced(trace):
+                self._step(*batch)
+        finally:
+            trace.restore()
+        expected = np.asarray(self._traced_cost).item()
+        states = [(rng, rng.bit_generator.state) for rng in trace.draws]
+        self._tries = True
+        try:
+            program: Any = self._program
+            program(X, y)
+        except _Tried as tried:
+            found = tried.value
+        finally:
+            self._tries = False
+            for rng, state in states:
+                rng.bit_generator.state = state
+        if self._exact:
+            return bool(_is_same(expected, found) or not np.isfinite(expected))
+        return bool(np.isclose(found, expected, TOLERANCE, TOLERANCE, equal_nan=True))
+
     def _refuse(self, key: Hashable, reason: str) -> None:
         self._ready.discard(key)
         self._refused.add(key)
         self._reason = reason
+
+
+@final
+class _Tried(TinygradError):  # noqa: N818 (nothing is wrong: it ends a trial)
+    """A program has come to the value of its loss, and shall not go on."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(value)
+        self.value = value
 
 
 def outcome(model: Any, X: Any) -> Any:
@@ -350,6 +362,13 @@ def _signature(x: Any) -> Hashable:
         items = tuple(map(_signature, x))
         return None if None in items else (type(x), items)
     return None
+
+
+def _moved(x: Any, places: int) -> Any:
+    """Return examples in another order."""
+    rows = data_of(x)
+    rows = np.roll(rows, places, axis=0) if np.ndim(rows) else rows
+    return Tensor(rows) if isinstance(x, Node) else rows
 
 
 def _is_same(traced: Any, value: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -192,19 +192,17 @@ def fit(
         _modes_kept(model),
         Progress(epochs, state.epoch, count, shown=progress) as bar,
         WholeSteps() as steps,
-        closing(
-            Engine(
-                model,
-                loss,
-                optimizer,
-                steps,
-                compile=compile,
-                max_norm=max_norm,
-                keeps=bool(measures),
-                ahead=(epochs - state.epoch) * (count or 0),
-            )
-        ) as engine,
     ):
+        engine = Engine(
+            model,
+            loss,
+            optimizer,
+            steps,
+            compile=compile,
+            max_norm=max_norm,
+            keeps=bool(measures),
+            ahead=(epochs - state.epoch) * (count or 0),
+        )
         while state.epoch < epochs and state.reason is None:
             epoch = state.epoch + 1
             if others:
