@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -24,6 +25,8 @@ from tinygrad_nn.cli.run import split_of
 from tinygrad_nn.cli.settings import MAKERS
 from tinygrad_nn.cli.sources import NAMED, examples
 from tinygrad_nn.nn import Dense
+from tinygrad_nn.optim import Adam
+from tinygrad_nn.recording import current
 from tinygrad_nn.training import load, save
 
 QUICK = ("--epochs", "2", "--layers", "5,4")
@@ -217,6 +220,56 @@ def test_every_optimizer_learns(call, name):
 
 
 @pytest.mark.usefixtures("pictureless")
+@pytest.mark.parametrize(
+    "words", [("iris",), ("moons", "--dropout", "0.3"), ("diabetes", "--l2", "0")]
+)
+def test_compiled_runs_agree_with_eager_ones(call, words):
+    """The default compiles every step, and says so; models agree but for rounding."""
+    models = []
+    for backend in ("numpy", "eager"):
+        code, out, _ = call(
+            "train", *words, "--epochs", "5", "--backend", backend, "--out", backend
+        )
+        assert code == 0
+        models.append(load(f"{backend}/model.npz"))
+        told = {"numpy": "steps compiled to NumPy", "eager": "steps not compiled"}
+        assert out.splitlines()[1].endswith(f", epochs 1 to 5, {told[backend]}")
+        assert out.splitlines()[2].startswith("train ")
+        run = read_run(backend, np.random.default_rng(0))
+        assert run.settings.backend == backend
+    ours, theirs = (saved.model for saved in models)
+    for name, value in theirs.items():
+        if "weight" in name:
+            np.testing.assert_allclose(ours[name], value, rtol=1e-9, atol=1e-12)
+    call("train", *words, "--epochs", "5", "--out", "default", "--quiet")
+    assert tree_of("default") == tree_of("numpy")
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_steps_that_were_not_compiled_are_told(call, monkeypatch):
+    """What stands in the way of compiling is a line of the report."""
+    step = Adam.step
+
+    def own(self):
+        step(self)
+
+    monkeypatch.setattr(Adam, "step", own)
+    code, out, _ = call("train", "moons", *QUICK, "--out", "run")
+    assert code == 0
+    line = "no steps were compiled: Adam makes its steps in a way of its own"
+    assert out.splitlines()[2] == line
+
+
+@pytest.mark.usefixtures("pictureless")
+def test_a_backend_that_is_not_there_names_the_extra(call, monkeypatch):
+    """One line tells what to install, and nothing is left behind."""
+    monkeypatch.setitem(sys.modules, "jax", None)
+    code, _, err = call("train", "moons", *QUICK, "--backend", "jax", "--out", "run")
+    assert_refused(code, err, "tinygrad_nn[jax]")
+    assert tree() == {}
+
+
+@pytest.mark.usefixtures("pictureless")
 def test_l2_makes_weights_smaller(call):
     """The penalty is in the cost that is trained on."""
     norms = []
@@ -370,6 +423,7 @@ def test_the_picture_of_many_classes_has_a_key(call, values):
         ["moons", "--dropout", "0.3", "--optimizer", "adamw"],
         ["iris", "--optimizer", "momentum", "--batch-size", "7"],
         ["houses.csv", "--target", "price", "--optimizer", "rmsprop"],
+        ["moons", "--dropout", "0.3", "--backend", "eager"],
     ],
     ids=" ".join,
 )
@@ -506,6 +560,11 @@ BAD_TRAINING = {
     "nearly all tested": (
         ["numbers.csv", "--target", "b", "--test-size", "0.999"],
         ["--test-size", "0.999", "leaves 1 of 6"],
+    ),
+    "backend": (["moons", "--backend", "nmpy"], ["'nmpy'", "did you mean 'numpy'"]),
+    "resume on another backend": (
+        ["moons", "--resume", "--epochs", "9", "--backend", "eager", "--out", "run"],
+        ["--backend eager", "numpy"],
     ),
     "no test part": (["moons", "--test-size", "0"], ["--test-size", "above 0"]),
     "all tested": (["moons", "--test-size", "1"], ["--test-size", "below 1"]),
@@ -690,34 +749,52 @@ STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 def stopped(monkeypatch, number, calls):
-    """Let a signal come while the loss is computed for the so-many-th time."""
-    import tinygrad_nn.cli.run as module
+    """Let a signal come at the so-many-th step or validation.
 
-    fit, left = module.fit, [calls]
+    Steps are compiled, and a loss that counts would not be: it is counted around them.
+    A text is a number of steps, the signal comes within the next one.
+    """
+    from tinygrad_nn.training import engine, loop
 
-    def fit_with_a_signal(model, loss, *rest, **settings):
-        def counted(prediction, target):
+    if isinstance(calls, str):
+        rate = Adam.rate
+
+        def rate_with_a_signal(self, step):
+            if self.steps == int(calls) and current().trace is None:
+                os.kill(os.getpid(), number)
+            return rate(self, step)
+
+        monkeypatch.setattr(Adam, "rate", rate_with_a_signal)
+        return
+    left = [calls]
+
+    def counted(function):
+        def with_a_signal(*given, **settings):
             left[0] -= 1
             if not left[0]:
                 os.kill(os.getpid(), number)
-            return loss(prediction, target)
+            return function(*given, **settings)
 
-        return fit(model, counted, *rest, **settings)
+        return with_a_signal
 
-    monkeypatch.setattr(module, "fit", fit_with_a_signal)
+    monkeypatch.setattr(engine.Engine, "__call__", counted(engine.Engine.__call__))
+    monkeypatch.setattr(loop, "evaluate", counted(loop.evaluate))
 
 
 @pytest.mark.usefixtures("pictureless")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 @pytest.mark.parametrize(
-    ("calls", "dropout"), [(9, "0.2"), (10, "0"), (11, "0.2"), (12, "0")]
+    ("calls", "dropout"),
+    [(9, "0.2"), (10, "0"), (11, "0.2"), (12, "0"), ("7", "0.2"), ("8", "0")],
 )
+@pytest.mark.parametrize("backend", ["numpy", "eager"])
 def test_an_interrupted_run_goes_on_bit_for_bit(
-    call, monkeypatch, number, calls, dropout
+    call, monkeypatch, number, calls, dropout, backend
 ):
     """Within an epoch or its validation, the last whole epoch is what is kept."""
-    # An epoch of iris in batches of 50 computes the loss 3 times, and once to validate.
+    # An epoch of iris in batches of 50 makes 3 steps, and one validation.
     words = ("--dropout", dropout, "--batch-size", "50", "--layers", "6", "--quiet")
+    words += ("--backend", backend)
     call("train", "iris", *words, "--epochs", "6", "--out", "whole")
     call("train", "iris", *words, "--epochs", "2", "--out", "two")
     handler = signal.getsignal(number)
@@ -776,12 +853,14 @@ def test_the_history_kept_is_that_of_the_model_kept(call, monkeypatch):
 
 @pytest.mark.usefixtures("pictureless")
 def test_a_run_of_before_there_were_tasks_goes_on(call):
-    """Settings without a task mean that the target was looked at."""
+    """Settings without a task or a backend mean what was done then."""
     call("train", rooms(), "--target", "rooms", *QUICK, "--quiet", "--out", "run")
     run = read_run("run", np.random.default_rng(0))
     values = run.settings.to_json()
     assert values.pop("task") == "auto"
-    assert type(run.settings).from_json(values) == run.settings
+    assert values.pop("backend") == "numpy"
+    again = type(run.settings).from_json(values)
+    assert again == replace(run.settings, backend="eager")
 
 
 @pytest.mark.usefixtures("pictureless")

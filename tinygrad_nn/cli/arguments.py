@@ -8,7 +8,14 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import NoReturn, TypeVar
 
-from tinygrad_nn.cli.settings import DEFAULTS, MAKERS, ONES, TASKS, learning_rate
+from tinygrad_nn.cli.settings import (
+    BACKENDS,
+    DEFAULTS,
+    MAKERS,
+    ONES,
+    TASKS,
+    learning_rate,
+)
 from tinygrad_nn.cli.sources import NAMED
 
 __all__ = ["parser"]
@@ -183,6 +190,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=_number(float, above=0, below=1),
         help=f"of the data, kept for testing ({_shown('test_size')})",
+    )
+    add(
+        "--backend",
+        metavar="NAME",
+        type=_one_of("backend", BACKENDS),
+        help="what makes the steps: numpy, c or jax run them compiled, eager does not; "
+        f"results differ by rounding alone ({_shown('backend')})",
     )
     add("--out", metavar="DIR", help="where results go (a new directory in runs/)")
     add(

@@ -29,6 +29,7 @@ FILES = (MODEL, HISTORY, COST, BOUNDARY, CONFUSION, NUMBERS, DOT, SVG)
 """Everything a run may leave behind."""
 
 DRAWN_EXAMPLES = 4
+_LANGUAGES = {"numpy": "NumPy", "c": "C", "jax": "JAX"}
 
 A = TypeVar("A")
 
@@ -63,7 +64,7 @@ class Report:
             f"network {'-'.join(map(str, network.sizes))}, {settings.activation}, "
             f"{parameters:,} parameters; {settings.optimizer}, "
             f"learning rate {settings.lr:g}, epochs {len(run.history) + 1} to "
-            f"{settings.epochs}"
+            f"{settings.epochs}, {_engine(settings)}"
         )
 
     def measure(self, run: Run, split: Split[Array]) -> None:
@@ -81,6 +82,10 @@ class Report:
                 f"train: expected finite results; got {', '.join(wrong)} in epoch "
                 f"{row['epoch']}. {lower(run.settings)}"
             )
+        history, wanted = run.history, run.settings.backend
+        if wanted != "eager" and (history.engine != wanted or history.reason):
+            some = "no" if history.engine == "eager" else "not all"
+            self._say(f"{some} steps were compiled: {history.reason}")
         for part, X, y in (
             ("train", split.X_train, split.y_train),
             ("test", split.X_test, split.y_test),
@@ -118,6 +123,12 @@ class Report:
 def lower(settings: Settings) -> str:
     """Advise what to do when training left the finite numbers."""
     return f"Lower --lr (it is {settings.lr:g})"
+
+
+def _engine(settings: Settings) -> str:
+    if settings.backend == "eager":
+        return "steps not compiled"
+    return f"steps compiled to {_LANGUAGES[settings.backend]}"
 
 
 def _task(dataset: Dataset, run: Run) -> str:

@@ -316,6 +316,7 @@ def _train(
             else {"accuracy": _right},
             history=run.history,
             callbacks=[whole],
+            compile=False if settings.backend == "eager" else settings.backend,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, final, get_args
 from tinygrad_nn.errors import DataError
 
 __all__ = [
+    "BACKENDS",
     "DEFAULTS",
     "MAKERS",
     "ONES",
@@ -23,6 +24,9 @@ __all__ = [
 Task = Literal["auto", "classes", "regression"]
 TASKS: tuple[Task, ...] = get_args(Task)
 """What a target column may be taken for; ``auto`` looks at it."""
+
+BACKENDS = ("numpy", "c", "jax", "eager")
+"""What makes the steps: a backend of the compiler, or plain Python."""
 
 ONES = ("relu", "tanh", "sigmoid", "softplus", "identity")
 """Activations of hidden layers."""
@@ -72,6 +76,7 @@ class Settings:
     dropout: float
     seed: int
     test_size: float
+    backend: str
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -80,8 +85,8 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """Return what `to_json` was called on."""
-        # Runs of earlier versions have no task.
-        values = {"task": "auto", **values}
+        # Runs of earlier versions have no task, and no compiled steps.
+        values = {"task": "auto", "backend": "eager", **values}
         return cls(**{**values, "layers": tuple(values["layers"])})
 
 
@@ -96,6 +101,7 @@ DEFAULTS: dict[str, Any] = {
     "dropout": 0.0,
     "seed": 0,
     "test_size": 0.2,
+    "backend": "numpy",
 }
 
 
