@@ -613,8 +613,8 @@ def record(
             node._scope = mode.scope
         if mode.checksums:
             node._sums = checksums(op, inputs, value)
-        if not mode.records:
-            mode.trace.quiet.add(node)
+        if mode.trace is not None:
+            mode.trace.recorded(node, gradients=mode.records)
     return node
 
 

@@ -295,7 +295,8 @@ class Calls:
             flat = x if value.ndim == 1 else self._flat(source, x)
             if out is not None:
                 return f"{dot}({flat}, {ones}, {out}.reshape(()))"
-            return f"{dot}({flat}, {ones})"
+            kept = f".reshape({node._value.shape!r})" if node._value.ndim else ""
+            return f"{dot}({flat}, {ones}){kept}"
         rows, columns = value.shape
         kept = node._settings["keepdims"]
         if axes[0] == 1:

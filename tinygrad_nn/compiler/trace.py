@@ -126,6 +126,7 @@ class Trace:
         self._kept: dict[Any, _Kept] = {}
         self._generators: dict[int, tuple[Any, Any]] = {}
         self._stand_ins: dict[int, tuple[Any, Any]] = {}
+        self._drawn: list[Any] = []
         self._flags: dict[Any, Any] = {}
         self._roots: dict[Node, Node] = {}
         self._updates: list[int] = []
@@ -220,6 +221,13 @@ class Trace:
         """Note that the step sets the training flag of a module."""
         self._flags.setdefault(module, vars(module).get("training"))
         self.switched[module] = training
+
+    def recorded(self, node: Node, *, gradients: bool) -> None:
+        """Note a node of which something else than its value counts."""
+        if not gradients:
+            self.quiet.add(node)
+        if node._op is not None and node._op.kind == "random":
+            self._drawn.append(node)
 
     def through(self, how: graph.Source) -> graph.Source:
         """Return the way to a node's operands that stops where `no_grad` stopped."""
@@ -440,6 +448,11 @@ class Trace:
         outputs += [node for node, _ in self.checks]
         outputs += self.sources
         found = self._settled(outputs)
+        checks = self.checks
+        unused = [node for node in self._drawn if node not in found]
+        if unused:  # the next numbers are those that eager would draw
+            checks = [*checks, *((node, _ignore) for node in unused)]
+            found = self._settled([*outputs, *unused])
         self._refuse_shared(outside)
 
         def now(x: Any) -> Any:
@@ -452,7 +465,7 @@ class Trace:
                 results=[now(x) for x in returned],
                 writes=[(place, now(x)) for place, x in writes],
                 gradients=[(leaf, now(g)) for leaf, g in gradients],
-                checks=[(now(x), check) for x, check in self.checks],
+                checks=[(now(x), check) for x, check in checks],
                 sources=[now(x) for x in self.sources],
                 first_update=first if self._last_backward < first else None,
             )
@@ -563,8 +576,9 @@ class Trace:
                 continue
             order.append(node)
             settings = live[node] = self._live(settings_of(node))
+            needs = () if node._op.kind == "random" else inputs_of(node)
             found = operands[node] = {
-                x: self._seen(x, node._order) for x in inputs_of(node) if _is_node(x)
+                x: self._seen(x, node._order) for x in needs if _is_node(x)
             }
             stack += found.values()
             stack += [x for x in _inside(settings) if isinstance(x, Node)]
@@ -578,7 +592,9 @@ class Trace:
             elif isinstance(index, Node):
                 settings = {**settings, "index": made.get(index, index)}
             inputs = []
-            for x in inputs_of(node):
+            if node._op.kind == "random":  # its operand gives a shape, and no value
+                inputs.append(np.broadcast_to(0.0, node._value.shape))
+            for x in inputs_of(node)[len(inputs) :]:
                 now = operands[node][x] if _is_node(x) else x
                 inputs.append(made.get(now, now) if _is_node(now) else now)
             made[node] = like(node, tuple(inputs), settings)
@@ -621,6 +637,10 @@ class Trace:
             name = assigned_name(self.cotangents[node])
             return f"d{name}" if name else None
         return assigned_name(node)
+
+
+def _ignore(value: Any) -> None:
+    """Look at a value that nobody uses."""
 
 
 def _is_node(x: Any) -> bool:
