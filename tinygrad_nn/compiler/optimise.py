@@ -8,6 +8,7 @@ from tinygrad_nn.compiler.passes.common import common
 from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
+from tinygrad_nn.compiler.passes.masks import masks
 from tinygrad_nn.compiler.passes.scaling import scaled
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
 from tinygrad_nn.compiler.program import Program
@@ -20,5 +21,5 @@ def optimised(program: Program, *, exact: bool) -> Program:
     program = common(fold(replace(program, exact=exact)))
     if not exact:
         program = exponentials(scaled(program))
-    program = unbroadcast(expand(program))
+    program = masks(unbroadcast(expand(program)))
     return common(fold(program))
