@@ -3,7 +3,8 @@
 `softmax` and `log_softmax` of one operand have one maximum, one exponential and one sum.
 `sigmoid` and the logarithms of one operand have one ``log1p(exp(-|z|))``: with the
 logarithm at hand the sigmoid is ``exp(min(z, 0) - log1p(exp(-|z|)))``, which in NumPy
-is cheaper than choosing between the two tails, and as exact in both.
+is cheaper than choosing between the two tails, and as exact in both. Where a float32
+operand is widened for one of them, the others take the wide one too.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ def exponentials(program: Program) -> Program:
     infinities, of which all elements are nan either way, gets no care.
     """
     users: dict[str, set[Any]] = {"sigmoid": set(), "logsumexp": set(), "log": set()}
+    narrow = {node: x for node in program.nodes for x in _widened(node)}
+    wide = set(narrow.values())
     for node in program.nodes:
         name = node._op.name  # type: ignore[union-attr]
         name = "log" if name in _LOGARITHMS else name
-        if name in users and _is_float(inputs_of(node)[0]):
-            users[name].add(inputs_of(node)[0])
+        x = inputs_of(node)[0]
+        if name in users and _is_float(x):
+            users[name].add(narrow.get(x, x))
     shared = users["log"] & users["sigmoid"]
     writer = _Writer()
     before = iter(program.nodes)
@@ -44,16 +48,39 @@ def exponentials(program: Program) -> Program:
     def visit(node: Tensor, inputs: tuple[Any, ...]) -> Any:
         op = node._op
         assert op is not None  # noqa: S101 (a program's nodes are ops)
-        asked = inputs_of(next(before))[0]
-        x = inputs[0]
-        if op.name in _SOFT and _is_float(x):
-            return writer.soft(node, x, op.name, bounded=asked in users["logsumexp"])
+        original = next(before)
+        x, asked = inputs[0], inputs_of(original)[0]
+        if original in narrow:
+            return writer.wide(x, node)
+        soft = op.name in _SOFT
         logistic = op.name == "sigmoid" or op.name in _LOGARITHMS
-        if logistic and isinstance(asked, Node) and asked in shared:
-            return writer.logistic(node, inputs, op.name)
-        return node
+        if not (soft or logistic) or not _is_float(asked):
+            return node
+        group = narrow.get(asked, asked)
+        if logistic and group not in shared:
+            return node
+        if asked in wide:
+            x = writer.wide(x, node)
+        if soft:
+            made = writer.soft(node, x, op.name, bounded=group in users["logsumexp"])
+        else:
+            made = writer.logistic(node, (x, *inputs[1:]), op.name)
+        if made._value.dtype != node._value.dtype:
+            settings = {"dtype": node._value.dtype}
+            made = writer.part(("narrow", made), ops.astype, (made,), node, **settings)
+        if getattr(made, "_name", None) is None:
+            made._name = getattr(node, "_name", None)
+        return made
 
     return rebuilt(program, visit)
+
+
+def _widened(node: Tensor) -> list[Any]:
+    """Return the float32 operand of which a node is the float64 copy."""
+    op, x = node._op, inputs_of(node)[0]
+    if op is None or op.name != "astype" or node._value.dtype != np.float64:
+        return []
+    return [x] if isinstance(x, Node) and x._value.dtype == np.float32 else []
 
 
 def _is_float(x: Any) -> bool:
@@ -73,6 +100,10 @@ class _Writer:
             made = recorded(op_of(op), inputs, node, **settings)
             known = self.parts[key] = made
         return known
+
+    def wide(self, x: Any, node: Node) -> Any:
+        """Make the float64 copy of a float32 operand."""
+        return self.part(("wide", x), ops.astype, (x,), node, dtype=np.dtype(float))
 
     # --- sigmoid ---
 
@@ -99,19 +130,17 @@ class _Writer:
             y = inputs[1]
             line = recorded(op_of(ops.multiply), (x, y), node)
             kink = recorded(op_of(ops.subtract), (self.high(x, node), line), node)
-            return _named(recorded(op_of(ops.add), (kink, rest), node), node)
+            return recorded(op_of(ops.add), (kink, rest), node)
         if name == "softplus":
-            return _named(
-                self.part(("soft", x), ops.add, (self.high(x, node), rest), node), node
-            )
+            return self.part(("soft", x), ops.add, (self.high(x, node), rest), node)
         if name == "log1m_sigmoid":
             soft = self.part(("soft", x), ops.add, (self.high(x, node), rest), node)
-            return _named(recorded(op_of(ops.negative), (soft,), node), node)
+            return recorded(op_of(ops.negative), (soft,), node)
         low = self.low(x, node)
         log = self.part(("log", x), ops.subtract, (low, rest), node)
         if name == "log_sigmoid":
-            return _named(log, node)
-        return _named(self.part(("curve", x), ops.exp, (log,), node), node)
+            return log
+        return self.part(("curve", x), ops.exp, (log,), node)
 
     # --- softmax ---
 
@@ -132,21 +161,12 @@ class _Writer:
         weights = self.part(("weights", *key), ops.exp, (distance,), node)
         total = self.part(("total", *key), ops.sum, (weights,), node, **row)
         if name == "softmax":
-            shares = self.part(("shares", *key), ops.divide, (weights, total), node)
-            return _named(shares, node)
+            return self.part(("shares", *key), ops.divide, (weights, total), node)
         log = self.part(("log", *key), ops.log, (total,), node)
         if name == "log_softmax":
-            logs = self.part(("logs", *key), ops.subtract, (distance, log), node)
-            return _named(logs, node)
+            return self.part(("logs", *key), ops.subtract, (distance, log), node)
         result = recorded(op_of(ops.add), (log, top), node)
         if np.shape(result._value) != np.shape(node._value):
             shape = np.shape(node._value)
             result = recorded(op_of(ops.reshape), (result,), node, shape=shape)
-        return _named(result, node)
-
-
-def _named(made: Any, node: Node) -> Any:
-    name = getattr(node, "_name", None)
-    if name is not None and getattr(made, "_name", None) is None:
-        made._name = name
-    return made
+        return result

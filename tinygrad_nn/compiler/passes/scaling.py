@@ -126,6 +126,11 @@ def _times(x: Any, y: Any) -> Any:
     return x if _is_one(y) else x * y
 
 
+def _over(x: Any, y: Any) -> Any:
+    """Divide two numbers."""
+    return x if _is_one(y) else x / y
+
+
 def _usable(scale: Any) -> bool:
     """Whether a number may be moved about without a loss."""
     if isinstance(scale, Scalar):
@@ -151,12 +156,14 @@ class _Walk:
         self.wanted: set[Node] = set()
         self.now: set[Node] = set()
         self.writing = 0  # an identity's other side
+        self.node: Any = None
         self.matcher = Matcher(self.parts)
 
     def run(self) -> Program:
         """Return the program with numbers applied where they must be, or cost least."""
         for node in self.program.nodes:
             self.now = set()
+            self.node = node
             forms = tuple(self.form_of(x) for x in inputs_of(node))
             op: Op = node._op  # type: ignore[assignment]
             settings = self._settings(node)
@@ -260,8 +267,10 @@ class _Walk:
         scale, base, origin = form.scale, form.base, form.origin
         blame = origin if origin is not None else base
         value = base._value
-        if origin is not None and self._is_that(origin, form):
-            return origin
+        if origin is not None and origin._op is not None:
+            again = self._again(origin, form)
+            if again is not None:
+                return again
         op = base._op
         if op is not None and op.name == "divide" and base not in self.program.places:
             over, under = inputs_of(base)
@@ -280,18 +289,23 @@ class _Walk:
             made._name = getattr(origin, "_name", None)
         return made
 
-    def _is_that(self, origin: Node, form: Form) -> bool:
-        """Whether the node as it was applies just this number to just this base."""
+    def _again(self, origin: Node, form: Form) -> Any:
+        """Write a node as it was, where it applies just this number to this base."""
         op = origin._op
-        assert op is not None  # noqa: S101 (a program's nodes are ops)
-        if op.name not in ("negative", "multiply", "divide"):
-            return False
-        held = [
-            x
-            for x in inputs_of(origin)
-            if isinstance(x, Node) and number_of(x, self.program) is None
-        ]
-        return len(held) == 1 and held[0] is form.base
+        if op is None or op.name not in ("negative", "multiply", "divide"):
+            return None
+        inputs = []
+        held = 0
+        for x in inputs_of(origin):
+            known = self.form_of(x)
+            if known.base is None and not known.shape:
+                inputs.append(x)
+            elif known.base is form.base and _is_one(known.scale):
+                inputs.append(form.base)
+                held += 1
+        if held != 1 or len(inputs) != len(inputs_of(origin)):
+            return None
+        return self._node(op, tuple(inputs), {}, origin, origin._value)
 
     def _filled(self, form: Form) -> Any:
         """Return a number, or an array of one number."""
@@ -306,7 +320,7 @@ class _Walk:
             known = number
             if form.shape:
                 value = np.broadcast_to(np.asarray(_data(number)), form.shape)
-                blame = form.origin
+                blame = self.node if form.origin is None else form.origin
                 known = self._node(
                     _SPREAD,
                     (number,),
@@ -444,6 +458,10 @@ class _Walk:
                 scale, base = found.bound[leaf]
                 value = _data(base)
                 forms[leaf] = Form(scale, base, np.shape(value), _dtype(value))
+        first = pattern.stand_ins[0]
+        narrow = pattern.identity.loses_digits and forms[first].dtype == np.float32
+        if narrow:
+            forms[first] = self._cast(forms[first], np.float64, blame)
         for node in steps(pattern):
             if node._op is None:
                 continue
@@ -460,9 +478,17 @@ class _Walk:
                 continue
             forms[node] = self.apply(node._op, given, settings, blame, None)
         form = forms[pattern.result]
+        if narrow:
+            form = self._cast(form, np.float32, blame)
         for factor in found.rest:
             form = self.apply(_MULTIPLY, (form, self.form_of(factor)), {}, blame, None)
         return form._replace(scale=_times(form.scale, found.scale), origin=None)
+
+    def _cast(self, form: Form, dtype: Any, blame: Node) -> Form:
+        settings = {"dtype": np.dtype(dtype)}
+        base = self.raw(form._replace(scale=1.0, origin=None))
+        made = self._node(op_of(ops.astype), (base,), settings, blame, None)
+        return form._replace(base=made, dtype=np.dtype(dtype), origin=None)
 
     # --- rules ---
 
@@ -529,6 +555,8 @@ def _fits(form: Form, value: Any) -> bool:
         return form.dtype is None or form.dtype == value.dtype
     if form.dtype == value.dtype or form.dtype is None:
         return True
+    if form.dtype == np.float32 and value.dtype == np.float64:
+        return True  # out there it has more digits
     return _is_one(form.scale) and form.dtype.kind in "bi"
 
 
@@ -580,7 +608,7 @@ def _divide(
         return None
     if _is_zero(x):
         return _full(0.0, value)
-    scale = x.scale / y.scale
+    scale = _over(x.scale, y.scale)
     if not _usable(scale):
         return None
     if y.base is None:
