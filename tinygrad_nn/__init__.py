@@ -96,7 +96,7 @@ from tinygrad_nn.transforms import (
 )
 
 if TYPE_CHECKING:
-    from tinygrad_nn.compiler import compile
+    from tinygrad_nn.compiler import compile, export_numpy
     from tinygrad_nn import check, data, losses, nn, optim, training
     from tinygrad_nn.drawing import Drawing, draw
     from tinygrad_nn.training import (
@@ -121,6 +121,7 @@ _ROOMS = {
     "compile": "tinygrad_nn.compiler",
     "data": "tinygrad_nn.data",
     "draw": "tinygrad_nn.drawing",
+    "export_numpy": "tinygrad_nn.compiler",
     "fit": "tinygrad_nn.training",
     "load": "tinygrad_nn.training",
     "losses": "tinygrad_nn.losses",
@@ -175,6 +176,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "export_numpy",
     "fit",
     "flip",
     "getitem",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import dis
 import functools
 import inspect
+import linecache
 import math
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -46,7 +47,7 @@ def unique(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def literal(value: Any) -> str | None:
+def literal(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
     """Return an expression that gives a plain value again, bit for bit; None if none.
 
     >>> print(literal((1, -2.5, None)), literal(float("inf")), literal(np.float32(0.5)))
@@ -101,7 +102,7 @@ def _array(value: np.ndarray) -> str | None:
     return f"np.array({text}{kind})"
 
 
-def _collection(value: Any) -> str | None:
+def _collection(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
     if isinstance(value, slice):
         parts = [literal(x) for x in (value.start, value.stop, value.step)]
         return None if None in parts else f"slice({', '.join(map(str, parts))})"
@@ -128,30 +129,65 @@ def definition(function: FunctionType) -> ast.FunctionDef:
 
     Raises
     ------
-    OSError
-        Where no file holds its text.
     ValueError
-        Where the text does not show one definition, as for two lambdas on a line.
+        Where no file shows it, or does not show which: two lambdas on a line.
     """
-    text = textwrap.dedent(inspect.getsource(function.__code__))
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ValueError("its text does not stand on lines of its own") from error
-    name = function.__code__.co_name
-    for found in ast.walk(tree):
-        if isinstance(found, ast.FunctionDef) and found.name == name:
-            return _bare(found)
-    lambdas = [found for found in ast.walk(tree) if isinstance(found, ast.Lambda)]
-    if len(lambdas) != 1:
-        raise ValueError("its text does not stand on lines of its own")
+    code = function.__code__
+    found = [
+        node
+        for node in _functions(code.co_filename)
+        if _first_line(node) == code.co_firstlineno
+        and getattr(node, "name", "<lambda>") == code.co_name
+        and tuple(x.arg for x in _arguments(node)) == _parameters(code)
+    ]
+    if len(found) != 1:
+        raise ValueError("its text is not there, or does not show which it is")
+    node = copy.deepcopy(found[0])
+    if isinstance(node, ast.FunctionDef):
+        return _bare(node)
     made = ast.FunctionDef(
         name="function",
-        args=lambdas[0].args,
-        body=[ast.Return(lambdas[0].body)],
+        args=node.args,
+        body=[ast.Return(node.body)],
         decorator_list=[],
     )
     return _bare(ast.fix_missing_locations(made))
+
+
+_Definition = ast.FunctionDef | ast.Lambda
+
+
+def _functions(filename: str) -> list[_Definition]:
+    """Return all functions that a file defines."""
+    linecache.checkcache(filename)
+    return _parsed("".join(linecache.getlines(filename)))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> list[_Definition]:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a cell of a notebook may hold more than Python
+        return []
+    return [x for x in ast.walk(tree) if isinstance(x, (ast.FunctionDef, ast.Lambda))]
+
+
+def _first_line(node: _Definition) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(x.lineno for x in decorators)])
+
+
+def _arguments(node: _Definition) -> list[ast.arg]:
+    args = node.args
+    more = [x for x in (args.vararg, args.kwarg) if x is not None]
+    return [*args.posonlyargs, *args.args, *args.kwonlyargs, *more]
+
+
+def _parameters(code: CodeType) -> tuple[str, ...]:
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS)
+    count += bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
 
 
 def _bare(found: ast.FunctionDef) -> ast.FunctionDef:
@@ -240,16 +276,13 @@ class Inlined:
         known = self._known.get(id(plain))
         if known is not None:
             return known
-        if isinstance(plain, functools._lru_cache_wrapper):  # noqa: SLF001 (its type)
+        if isinstance(plain, functools._lru_cache_wrapper):
             plain = plain.__wrapped__
         if not isinstance(plain, FunctionType):
             raise _refused(who, f"{_title(value)}, which is no function of Python")
-        if plain.__code__.co_freevars:
-            names = ", ".join(plain.__code__.co_freevars)
-            raise _refused(who, f"{_title(value)}, which closes over {names}")
         try:
             tree = definition(plain)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise _refused(who, f"{_title(value)}: {error}") from None
         name = unique(identifier(wanted), self.taken)
         self._remember(value, name)
@@ -273,6 +306,11 @@ class Inlined:
             for name in _globals(function.__code__)
             if name in function.__globals__
         }
+        # What it closes over is written as it is now.
+        closed = zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        )
+        names.update((name, cell.cell_contents) for name, cell in closed)
         missing = [
             name
             for name in _globals(function.__code__)
@@ -349,7 +387,9 @@ class Inlined:
 class _Renamed(ast.NodeTransformer):
     """Replaces names looked up outside, and what is looked up in our modules."""
 
-    def __init__(self, names: Mapping[str, Any], text: Callable[[Any, str], str]) -> None:
+    def __init__(
+        self, names: Mapping[str, Any], text: Callable[[Any, str], str]
+    ) -> None:
         self.names = names
         self.text = text
         self.given: set[str] = set()
@@ -361,8 +401,10 @@ class _Renamed(ast.NodeTransformer):
         return self._made(value, node.attr)
 
     def visit_Name(self, node: ast.Name) -> Any:
-        if node.id not in self.names or isinstance(node.ctx, ast.Store):
+        if node.id not in self.names:
             return node
+        if isinstance(node.ctx, ast.Store):
+            raise _refused("a function", f"the variable {node.id!r} of another one")
         return self._made(self.names[node.id], node.id)
 
     def _made(self, value: Any, name: str) -> ast.expr:
