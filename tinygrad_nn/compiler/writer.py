@@ -107,7 +107,8 @@ class Writer:
         key = (str(number.dtype), number.tobytes())
         known = self._fills.get(key)
         if known is None:
-            text = repr(value.item() if isinstance(value, np.generic) else value)
+            plain = value.item() if isinstance(value, np.generic) else value
+            text = repr(float(plain) if number.dtype.kind == "f" else plain)
             digits = re.sub(r"\W", "_", text.replace("-", "minus_"))
             word = _NUMBER_NAMES.get(float(value)) or f"number_{digits}"
             known = self._fills[key] = self.unique(word)
