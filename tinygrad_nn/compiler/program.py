@@ -186,6 +186,8 @@ def rebuilt(program: Program, visit: Visit) -> Program:
         made = visit(given, inputs)
         if made is not node:
             instead[node] = made
+    if not instead:
+        return program
     return reordered(
         replace(
             program,
