@@ -162,7 +162,7 @@ class Matcher:
                 continue
             if number != 1 or isinstance(number, Scalar):
                 scale = scale * number
-            if isinstance(part, Node) and _is(part, "multiply"):
+            if _is(part, "multiply"):
                 stack += [part._y, part._x]
             else:
                 found.append(part)
@@ -174,6 +174,9 @@ class Matcher:
         """Yield every pattern with this last op that the terms are, and how."""
         wanted = patterns().get(root)
         if not wanted:
+            return
+        # In the table every term of a sum is a product, which is quick to see.
+        if len(terms) > 1 and not all(_is(base, "multiply") for _, base in terms):
             return
         products: list[tuple[Any, list[Any]]] = []
         for scale, base in terms:
@@ -272,7 +275,7 @@ class Matcher:
             elif bound[part][1] is base and close(scale, number * bound[part][0]):
                 yield bound
             return
-        if not isinstance(base, Node) or not _is(base, part._op.name):
+        if not _is(base, part._op.name):
             return
         if not close(scale, number):
             return
@@ -307,8 +310,8 @@ class Matcher:
         return True
 
 
-def _is(node: Node, name: str) -> bool:
-    return node._op is not None and node._op.name == name
+def _is(x: Any, name: str) -> bool:
+    return isinstance(x, Node) and x._op is not None and x._op.name == name
 
 
 def _settings(part: Node, base: Node, bound: Bound) -> Bound | None:

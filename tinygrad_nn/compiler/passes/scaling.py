@@ -55,7 +55,8 @@ def scaled(program: Program) -> Program:
     """
     scout = _Walk(program, frozenset())
     there = scout.run()
-    return _Walk(program, _where(scout, there)).run()
+    here = _where(scout, there)
+    return _Walk(program, here).run() if here else there
 
 
 def _cost(value: Any) -> float:
