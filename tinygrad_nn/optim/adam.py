@@ -36,11 +36,12 @@ def adam(
     count = count + 1
     mean = beta1 * mean + (1 - beta1) * gradient
     square = beta2 * square + (1 - beta2) * (gradient * gradient)
-    # Both averages started at zero; the correction of the mean is a number, so it
-    # goes into the rate rather than through the array.
-    rate = lr / (1 - beta1**count)
-    root = ops.sqrt(square / (1 - beta2**count))
-    return parameter - rate * mean / (root + eps), (mean, square, count)
+    # Both averages started at zero. The corrections are numbers, so they go into the
+    # rate and eps rather than through the arrays: Kingma, Ba, end of section 2.
+    scale = (1 - beta2**count) ** 0.5
+    rate = lr * scale / (1 - beta1**count)
+    step = rate * mean / (ops.sqrt(square) + eps * scale)
+    return parameter - step, (mean, square, count)
 
 
 def adamw(
