@@ -293,9 +293,9 @@ class Calls:
         if len(axes) == value.ndim:
             ones = self.w.full(1.0, (value.size,), value.dtype)
             flat = x if value.ndim == 1 else self._flat(source, x)
-            if out is not None:
-                return f"{dot}({flat}, {ones}, {out}.reshape(()))"
             kept = f".reshape({node._value.shape!r})" if node._value.ndim else ""
+            if out is not None:
+                return f"{dot}({flat}, {ones}, {out}.reshape(())){kept}"
             return f"{dot}({flat}, {ones}){kept}"
         rows, columns = value.shape
         kept = node._settings["keepdims"]
