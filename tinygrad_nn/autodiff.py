@@ -502,7 +502,10 @@ def _path(
         # Each share is a sum of some of g's elements: g = mask tells which arrive.
         if live is None and op.kind != "indexing" and not op.variadic:
             return None
-        ones = np.ones(size)
+        ones: Any = np.ones(size)
+        if recording.current().trace is not None:
+            # Recorded: an index that is data of a compiled step is another next time.
+            ones = constant(ones, recording.tick())
         moved = where(live, ones, 0.0) if live is not None else ones
         values = [data_of(x) for x in inputs]
         back = (

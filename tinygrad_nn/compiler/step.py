@@ -111,9 +111,9 @@ class CompiledStep:
             if step is None or key != self._last_key or not step.fits():
                 step = self._specialised(key, args, keywords)
                 self._last, self._last_key = step, key
-            values = self._run(step, arrays, args, keywords)
+            values, runner = self._run(step, arrays, args, keywords)
             frame = sys._getframe(1)
-            step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+            runner.after(frame.f_code, frame.f_lasti, recording.changed())
         if step.results.__class__ is Tensor:
             return constant(values[0], recording.tick())
         return _wrapped(step.results, values)
@@ -249,7 +249,7 @@ class CompiledStep:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
         try:
-            return step.runner(*arrays)
+            return step.runner(*arrays), step.runner
         except FloatingPointError as error:
             if isinstance(error, TinygradError) or not step.selects:
                 raise
@@ -258,7 +258,7 @@ class CompiledStep:
                 rng.bit_generator.state = state
             if step.careful is None:
                 step.careful = self._traced(args, keys, careful=True)
-            return step.careful.runner(*arrays)
+            return step.careful.runner(*arrays), step.careful.runner
         except TinygradError:
             raise
         except Exception as error:
