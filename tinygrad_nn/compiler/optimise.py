@@ -9,6 +9,7 @@ from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
 from tinygrad_nn.compiler.passes.masks import masks
+from tinygrad_nn.compiler.passes.roots import roots
 from tinygrad_nn.compiler.passes.scaling import scaled
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
 from tinygrad_nn.compiler.program import Program
@@ -20,6 +21,6 @@ def optimised(program: Program, *, exact: bool) -> Program:
     """Return a program that does the same with less; bit for bit where ``exact``."""
     program = common(fold(replace(program, exact=exact)))
     if not exact:
-        program = exponentials(scaled(program))
+        program = exponentials(scaled(roots(program)))
     program = masks(unbroadcast(expand(program)))
     return common(fold(program))
