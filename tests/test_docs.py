@@ -245,6 +245,18 @@ def test_an_example_says_what_to_install(example):
     assert ("matplotlib" in imported) == ("pip install '.[train]'" in says)
 
 
+def test_the_compiled_example_trains_as_its_eager_one(tmp_path, capsys):
+    """Its costs are the same bits with exact=True, and differ by rounding without."""
+    example = runpy.run_path(str(HOME / "examples/compiled_training.py"))
+    arguments = ["--iterations", "60", "--out", str(tmp_path)]
+    same, difference, accuracy = example["main"](arguments)
+    assert same
+    assert difference < 1e-12
+    assert 0.8 < accuracy <= 1
+    assert "def step(X, Y):" in (tmp_path / "step.py").read_text("utf-8")
+    assert "all costs are the same: True" in capsys.readouterr().out
+
+
 # --- the map ---------------------------------------------------------------------
 
 
