@@ -13,6 +13,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import recording
 from tinygrad_nn.compiler import away, backends
+from tinygrad_nn.compiler.jax.state import Residence
 from tinygrad_nn.errors import (
     CompileError,
     DivergedError,
@@ -284,7 +285,7 @@ def test_values_stay_on_the_device_until_they_are_read():
     W, *_, b2 = optimizer.parameters
     compiled = tg.compile(step, backend="jax")
     compiled(*petals())
-    runner = compiled._last.runner
+    runner = compiled._last.runner.residence
     array = away.array_of(W)
     before = array.copy()
     del array
@@ -306,7 +307,7 @@ def test_a_parameter_that_is_away_is_itself():
 
     def gone():
         compiled(*petals())
-        assert away.is_away(W, compiled._last.runner)
+        assert away.is_away(W, compiled._last.runner.residence)
         return W
 
     assert isinstance(gone(), tg.Parameter)
@@ -448,9 +449,9 @@ def test_repeats_are_steps():
 
 def test_repeats_of_many_random_numbers_come_in_pieces(monkeypatch):
     """Random numbers are drawn for as many steps as memory allows, and no more."""
-    from tinygrad_nn.compiler import jax_runner
+    from tinygrad_nn.compiler.jax import runner
 
-    monkeypatch.setattr(jax_runner, "TABLE", 8 * 20 * 8 * 4)
+    monkeypatch.setattr(runner, "TABLE", 8 * 20 * 8 * 4)
     repeats_are_steps()
 
 
@@ -613,23 +614,16 @@ def test_the_source_is_python_over_jax():
 
 def test_the_law_of_held_arrays_notices_a_blind_eye(monkeypatch):
     """If every array were thought unseen, the user's would fall behind."""
-    from tinygrad_nn.compiler import jax_runner
+    from tinygrad_nn.compiler.jax import state
 
-    monkeypatch.setattr(jax_runner, "is_unseen", lambda _array: True)
+    monkeypatch.setattr(state, "is_unseen", lambda _array: True)
     with pytest.raises(AssertionError):
         held_arrays_follow()
 
 
-@pytest.mark.parametrize(
-    ("method", "change"),
-    [("bring_home", written_through_data), ("states_home", loaded)],
-)
-def test_the_law_of_changes_notices_a_runner_that_does_not_look(
-    monkeypatch, method, change
-):
+def test_the_law_of_changes_notices_a_value_that_is_left_behind(monkeypatch):
     """If a value that came home were not taken to the device again, it would be lost."""
-    runner = backends.backend_named("jax")
-    plain = getattr(runner, method)
+    plain = Residence.bring_home
 
     def forgetful(self, *args):
         before = set(self._home)
@@ -637,9 +631,9 @@ def test_the_law_of_changes_notices_a_runner_that_does_not_look(
         if len(self._vector):
             self._home = before
 
-    monkeypatch.setattr(runner, method, forgetful)
+    monkeypatch.setattr(Residence, "bring_home", forgetful)
     with pytest.raises(AssertionError):
-        changes_are_seen(change)
+        changes_are_seen(written_through_data)
 
 
 def test_the_law_of_repeats_notices_frozen_numbers(monkeypatch):

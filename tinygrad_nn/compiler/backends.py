@@ -54,10 +54,14 @@ _BACKENDS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner}
 def backend_named(name: str) -> Callable[..., Any]:
     """Return what makes a runner of a program."""
     if name == "jax":  # an optional package, imported when it is asked for
-        from tinygrad_nn.compiler.jax_runner import jax_runner  # noqa: PLC0415
+        from tinygrad_nn.compiler.jax.runner import jax_runner  # noqa: PLC0415
 
         return jax_runner()
+    if name == "c":  # nobody else pays for its import
+        from tinygrad_nn.compiler.c import CRunner  # noqa: PLC0415
+
+        return CRunner
     if name not in _BACKENDS:
-        known = ", ".join(map(repr, [*_BACKENDS, "jax"]))
+        known = ", ".join(map(repr, [*_BACKENDS, "c", "jax"]))
         raise CompileError(f"compile: backend is one of {known}; got {name!r}")
     return _BACKENDS[name]

@@ -2,7 +2,7 @@
 
 One assignment a line, in the user's names. The function takes everything that a step
 reads and returns everything that it changes, so `jax.jit` and `lax.scan` take it as it
-is; `jax_runner` carries values to and fro. Nothing here needs JAX to be installed.
+is; `runner` carries values to and fro. Nothing here needs JAX to be installed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import graph, shapes
+from tinygrad_nn.compiler.jax.elsewhere import Elsewhere
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import (
@@ -26,11 +27,12 @@ from tinygrad_nn.compiler.program import (
     operands,
 )
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
+from tinygrad_nn.compiler.writer import Line, Writer
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
-__all__ = ["Draw", "Elsewhere", "JaxSource", "Mask", "lower"]
+__all__ = ["Draw", "JaxSource", "Mask", "lower"]
 
 _INFIX = {
     np.add: "{} + {}",
@@ -64,27 +66,6 @@ class Mask(NamedTuple):
     array: np.ndarray
     axis: int
     count: int
-
-
-class Elsewhere:
-    """An op whose body is no chain of calls: the runner says how it is called.
-
-    Attributes
-    ----------
-    node
-        What is computed; its value says the shape and the dtype.
-    call : callable
-        ``(*operands) -> value`` on JAX's arrays; set by the runner.
-    """
-
-    def __init__(self, node: Node, settings: dict[str, Any]) -> None:
-        self.node = node
-        self.settings = settings
-        self.call: Any = None
-
-    def __call__(self, *operands: Any) -> Any:
-        """Compute the node."""
-        return self.call(*operands)
 
 
 @dataclass
@@ -145,10 +126,10 @@ class JaxSource:
 
 def lower(program: Program, trace: Trace, *, check_finite: bool = False) -> JaxSource:
     """Write a program as source over `jax.numpy`."""
-    return _Writer(program, trace, check_finite=check_finite).written()
+    return _Source(program, trace, check_finite=check_finite).written()
 
 
-class _Writer:
+class _Source:
     """Writes the source from the top down."""
 
     def __init__(self, program: Program, trace: Trace, *, check_finite: bool) -> None:
@@ -156,13 +137,11 @@ class _Writer:
         self.trace = trace
         self.check_finite = check_finite
         self.found = JaxSource()
-        self.taken = {"jnp", "step", "numbers", "counts"} | set(trace.scalars)
-        self.names: dict[Node, str] = {}
-        self.held: dict[int, str] = {}
-        self.kept: list[Any] = []  # an id is good for as long as the object lives
-        self.numbers: dict[str, str] = {}
+        self.w = Writer(program)
+        self.w.taken |= {"jnp", "numbers", "counts", *trace.scalars}
+        self.constants: dict[int, str] = {}
         self.inputs: list[tuple[str, Any]] = []
-        self.body: list[tuple[str, Node | None]] = []
+        self.body: list[Line] = []
 
     def written(self) -> JaxSource:
         """Return the whole."""
@@ -172,7 +151,7 @@ class _Writer:
         arguments = self._arguments()
         self._nodes()
         returned = self._returned(state)
-        texts = list(self.numbers)
+        texts = list(self.w.numbers)
         found.numbers = texts
         found.inputs = [*(x for _, x in arguments), *(x for _, x in self.inputs)]
         found.input_facts = [
@@ -180,10 +159,10 @@ class _Writer:
         ]
         parameters = [
             *(name for name, _ in [*state, *kept]),
-            *(self.numbers[text] for text in texts),
+            *(self.w.numbers[text] for text in texts),
             *(name for name, _ in [*arguments, *self.inputs]),
         ]
-        lines: list[tuple[str, Node | None]] = [
+        lines: list[Line] = [
             ('"""A compiled step over jax.numpy: one assignment a line."""', None),
             ("", None),
             ("import jax.numpy as jnp", None),
@@ -196,29 +175,14 @@ class _Writer:
             ("    )", None),
             *((text, None) for text in self._on_the_host(texts)),
         ]
+        found.namespace = self.w.namespace
         found.source = "\n".join(text for text, _ in lines) + "\n"
         found.lines = {
             i: node for i, (_, node) in enumerate(lines, start=1) if node is not None
         }
         return found
 
-    # --- names ---
-
-    def unique(self, wanted: str) -> str:
-        """Return a name that nothing else has."""
-        name, count = wanted, 2
-        while name in self.taken:
-            name, count = f"{wanted}_{count}", count + 1
-        self.taken.add(name)
-        return name
-
-    def name(self, node: Node) -> str:
-        """Return the variable that holds a node."""
-        if node not in self.names:
-            given = getattr(node, "_name", None)
-            wanted = given or (node._op.name if node._op is not None else "x")
-            self.names[node] = self.unique(identifier(wanted))
-        return self.names[node]
+    # --- operands ---
 
     def operand(self, x: Any, dtype: Any = None) -> str:
         """Return how the source says an operand, converted to a dtype if it is given.
@@ -226,7 +190,7 @@ class _Writer:
         Python's numbers take the dtype of what they meet, in JAX as in NumPy.
         """
         if isinstance(x, Scalar):
-            return self._converted(self._number(x), self.found.number_dtype, dtype)
+            return self._converted(self.w.number(x), self.found.number_dtype, dtype)
         if isinstance(x, (int, float)) and not isinstance(x, np.generic):
             return _number_text(x)
         if isinstance(x, Node):
@@ -235,7 +199,7 @@ class _Writer:
                 if x._code is None and np.ndim(value) == 0:
                     value = np.asarray(value)[()]  # a number that a rule made
                 return self._converted(self._constant(value), value.dtype, dtype)
-            return self._converted(self.name(x), x._value.dtype, dtype)
+            return self._converted(self.w.name(x), x._value.dtype, dtype)
         return self._converted(self._constant(x), x.dtype, dtype)
 
     @staticmethod
@@ -244,28 +208,15 @@ class _Writer:
             return text
         return f"{text}.astype(jnp.{_dtype_text(wanted)})"
 
-    def _number(self, x: Scalar) -> str:
-        """Return the parameter of a number that the host computes for each step."""
-        if x.text not in self.numbers:
-            plain = x.text.isidentifier()
-            self.numbers[x.text] = x.text if plain else self.unique("rate")
-        return self.numbers[x.text]
-
     def _constant(self, value: Any) -> str:
         """Return an array's name, which is read at each call, or a number's text."""
         if isinstance(value, np.generic):
             return f"jnp.{_dtype_text(value.dtype)}({_number_text(value.item())})"
-        key = id(value)
-        if key not in self.held:
-            self.kept.append(value)
-            self.held[key] = self.unique(f"constant_{len(self.held) + 1}")
-            self.inputs.append((self.held[key], value))
-        return self.held[key]
-
-    def _object(self, value: Any, wanted: str) -> str:
-        name = self.unique(wanted)
-        self.found.namespace[name] = value
-        return name
+        if id(value) not in self.constants:  # it lives on, in `inputs`
+            name = self.w.unique(f"constant_{len(self.constants) + 1}")
+            self.constants[id(value)] = name
+            self.inputs.append((name, value))
+        return self.constants[id(value)]
 
     # --- parameters ---
 
@@ -297,10 +248,10 @@ class _Writer:
     def _place_name(self, place: Any, leaves: dict[Place, Any]) -> str:
         leaf = leaves.get(place)
         if leaf is None:
-            return self.unique("old")  # it is written, and never read
+            return self.w.unique("old")  # it is written, and never read
         if isinstance(place, Value) and graph.name(place.tensor):
-            self.names[leaf] = self.unique(identifier(str(graph.name(place.tensor))))
-        return self.name(leaf)
+            self.w.names[leaf] = self.w.unique(identifier(str(graph.name(place.tensor))))
+        return self.w.name(leaf)
 
     def _arguments(self) -> list[tuple[str, Any]]:
         used = {x for node in self.program.nodes for x in operands(node)}
@@ -308,7 +259,7 @@ class _Writer:
         found = []
         for leaf, place in self.program.places.items():
             if leaf in used and isinstance(place, (Argument, Gradient)):
-                found.append((self.name(leaf), place))
+                found.append((self.w.name(leaf), place))
         return found
 
     # --- lines ---
@@ -322,10 +273,10 @@ class _Writer:
                 last = where
             if node._op is not None and node._op.name == "uniform":
                 draw = Draw(settings_of(node)["rng"], tuple(node._value.shape))
-                self.inputs.append((self.name(node), draw))
+                self.inputs.append((self.w.name(node), draw))
                 continue
             text = self._expression(node)
-            self.body.append((f"{self.name(node)} = {text}", node))
+            self.body.append((f"{self.w.name(node)} = {text}", node))
 
     def _expression(self, node: Any) -> str:
         op: Op = node._op
@@ -469,7 +420,7 @@ class _Writer:
             return [repr(bool(mask))]
         names = []
         for axis in range(mask.ndim):
-            names.append(self.unique("picked"))
+            names.append(self.w.unique("picked"))
             self.inputs.append((names[-1], Mask(mask, axis, int(mask.sum()))))
         return names
 
@@ -487,7 +438,7 @@ class _Writer:
             )
         call = Elsewhere(node, dict(settings_of(node)))
         self.found.elsewhere.append(call)
-        name = self._object(call, identifier(f"{op.name}_op"))
+        name = self.w.held(call, identifier(f"{op.name}_op"))
         args = ", ".join(
             self.operand(x, None if isinstance(x, Node) else _dtype_of(x))
             for x in inputs_of(node)
@@ -512,7 +463,7 @@ class _Writer:
         if self.check_finite:
             finite = [n for n in program.nodes if n._value.dtype.kind == "f"]
             found.checked += [(node, None) for node in finite]
-            checked += [f"jnp.isfinite({self.name(node)}).all()" for node in finite]
+            checked += [f"jnp.isfinite({self.w.name(node)}).all()" for node in finite]
         return [
             _tuple_text([self.operand(x) for x in found.results]),
             _tuple_text(

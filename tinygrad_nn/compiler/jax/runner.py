@@ -1,0 +1,464 @@
+"""Backend ``jax``, the running: one jitted program, whose state stays on its device."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from tinygrad_nn.compiler.backends import Memory
+from tinygrad_nn.compiler.checks import Finite
+from tinygrad_nn.compiler.execute import run
+from tinygrad_nn.compiler.jax.source import Draw, JaxSource, Mask, lower
+from tinygrad_nn.compiler.jax.state import Layout, Part, Residence, facts
+from tinygrad_nn.compiler.passes.selects import selects
+from tinygrad_nn.compiler.program import Argument, Gradient, Program, Value
+from tinygrad_nn.compiler.trace import Rate, Trace
+from tinygrad_nn.errors import CompileError, MissingExtraError
+from tinygrad_nn.tensor import Lent
+
+__all__ = ["JaxRunner", "jax_runner"]
+
+TABLE = 1 << 28
+"""Bytes of random numbers drawn beforehand, at most, for a repeated step."""
+LARGE = 1 << 16
+"""Bytes from which a result is handed over, not copied."""
+
+
+def _jax() -> Any:
+    """Return JAX, the optional package.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    try:
+        return importlib.import_module("jax")
+    except ImportError:
+        raise MissingExtraError(
+            "compile: backend 'jax' needs JAX: pip install 'tinygrad_nn[jax]'"
+        ) from None
+
+
+def jax_runner() -> type[JaxRunner]:
+    """Return what runs a program through JAX, if it is installed.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    _jax()
+    return JaxRunner
+
+
+@final
+class JaxRunner:
+    """Runs a program through `jax.jit`.
+
+    Parameters
+    ----------
+    program, trace, title, check_finite
+        As for every backend.
+
+    Attributes
+    ----------
+    source : str
+        The program over `jax.numpy`.
+    memory : Memory
+    compilations : int
+        How many programs XLA compiled: one, and one for each ``n`` of `repeat`.
+    residence : Residence
+        Where the state is.
+
+    Raises
+    ------
+    MissingExtraError
+        Without JAX.
+    """
+
+    careful = True
+    """XLA raises no flag where 0 meets infinity: missing paths are traced as such."""
+
+    def __init__(
+        self, program: Program, trace: Trace, title: str, *, check_finite: bool
+    ) -> None:
+        self._jax = _jax()
+        self._wide = self._jax.enable_x64
+        self._lowered = lowered = lower(selects(program), trace, check_finite=check_finite)
+        for call in lowered.elsewhere:
+            call.bind(self._jax)
+        self.source, self.lines = lowered.source, lowered.lines
+        names, self.filename = run(lowered.source, lowered.namespace, title)
+        self._step = names["step"]
+        self._numbers_of, self._counts_of = names["numbers"], names["counts"]
+        self._layout = Layout(lowered)
+        self.residence = Residence(lowered, self._layout, self._jax.numpy)
+        self._refusals = [
+            Finite(node) if check is None else check for node, check in lowered.checked
+        ]
+        self._finite = [check is None for _, check in lowered.checked]
+        # What may yet be refused is not given away.
+        donated = () if self._refusals else (0, 1)
+        self._call = self._jax.jit(self._whole, donate_argnums=donated)
+        self._many = self._jax.jit(self._scanned, donate_argnums=donated)
+        self._numbers: Any = None
+        self._numbers_there: Any = ()
+        self._shares = _shared_results(program)
+        self._on_cpu = self._jax.default_backend() == "cpu"
+        self._plan_inputs(lowered)
+        self._plan_effects(program, trace)
+        self._naive = sum(node._value.nbytes for node in program.nodes)
+        self._program = _emptied(program)
+
+    def _plan_inputs(self, lowered: JaxSource) -> None:
+        """Find the short way to what a call is given."""
+        places = lowered.inputs
+        plain = all(isinstance(place, Argument) for place in places)
+        order = [place.index for place in places] if plain else []
+        self._as_given = plain and order == list(range(len(places)))
+        self._draws = [place for place in places if isinstance(place, Draw)]
+        self._rates = [
+            (k, source.optimizer, source.later)
+            for k, source in enumerate(lowered.scalars)
+            if isinstance(source, Rate)
+        ]
+        self._counts = [
+            (k, source.optimizer, source.parameter, source.index)
+            for k, source in enumerate(lowered.scalars)
+            if not isinstance(source, Rate)
+        ]
+        # Of each count of a state, which of the new ones replaces it.
+        new = {tuple(source): k for k, source in enumerate(lowered.new_counts)}
+        self._successors = [(k, new.get(tuple(source))) for k, *source in self._counts]
+        rows: dict[Any, list[tuple[int, int]]] = {}
+        for k, (optimizer, i, j) in enumerate(lowered.new_counts):
+            rows.setdefault((optimizer, i), []).append((j, k))
+        self._new_counts = [(o, i, parts) for (o, i), parts in rows.items()]
+
+    def _plan_effects(self, program: Program, trace: Trace) -> None:
+        """Note what an eager step leaves behind besides numbers."""
+        self._steps = list(trace.steps.items())
+        self._changed = [
+            place.tensor for place, _ in program.writes if isinstance(place, Value)
+        ]
+        self._gradients: list[tuple[Any, bool, Any]] = []
+        # What more may be added to is an array of its own after each call.
+        self._own: list[tuple[Any, int]] = []
+        there = {leaf: k for k, (leaf, _) in enumerate(program.gradients)}
+        for leaf, spent in trace.spent.items():
+            grad: Any = _AS_IT_IS
+            if leaf in there and spent:
+                grad = Lent(_Gradient(self.residence, there[leaf]))  # type: ignore[arg-type]
+            elif leaf in there:
+                self._own.append((leaf, there[leaf]))
+            elif spent and trace._gradients.get(leaf) is None:
+                grad = None
+            self._gradients.append((leaf, spent, grad))
+
+    # --- what is jitted ---
+
+    def _whole(
+        self, vector: Any, arrays: Any, kept: Any, numbers: Any, inputs: Any
+    ) -> tuple[Any, ...]:
+        """Run the step on what the vector and the other arrays hold."""
+        numpy, layout = self._jax.numpy, self._layout
+        found = iter(arrays)
+        state = [
+            next(found) if part is None else part.of(vector) for part in layout.state
+        ]
+        each = [numbers[i] for i in range(len(self._lowered.numbers))]
+        # On a GPU the default would round float32 products to ten bits.
+        with self._jax.default_matmul_precision("highest"):
+            results, new, gradients, checked = self._step(
+                *state, *kept, *each, *inputs
+            )
+        packed: list[Any] = []
+
+        def rest(values: Any, parts: Sequence[Part | None]) -> list[Any]:
+            alone = []
+            for value, part in zip(values, parts, strict=True):
+                if part is None:
+                    alone.append(numpy.asarray(value))
+                else:
+                    packed.append(numpy.reshape(value, -1))
+            return alone
+
+        state = rest(new, layout.state)
+        gradients = rest(gradients, layout.gradients)
+        results = rest(results, layout.results)
+        vector = numpy.concatenate(packed) if packed else ()
+        return vector, state, gradients, results, list(checked)
+
+    def _scanned(
+        self, vector: Any, arrays: Any, kept: Any, table: Any, inputs: Any, draws: Any
+    ) -> tuple[Any, ...]:
+        """Run a step for every row of a table of numbers."""
+        jax = self._jax
+
+        def body(carry: Any, row: Any) -> tuple[Any, None]:
+            numbers, drawn = row
+            start = carry[0] if self._layout.takes_vector else ()
+            given = self._with_draws(inputs, drawn)
+            return self._whole(start, carry[1], kept, numbers, given), None
+
+        first, drawn = jax.tree_util.tree_map(lambda x: x[0], (table, draws))
+        given = self._with_draws(inputs, drawn)
+        like = jax.eval_shape(self._whole, vector, arrays, kept, first, given)
+        start, _, *rest = jax.tree_util.tree_map(
+            lambda x: jax.numpy.zeros(x.shape, x.dtype), like
+        )
+        start = vector if self._layout.takes_vector else start
+        last, _ = jax.lax.scan(body, (start, arrays, *rest), (table, draws))
+        return last  # type: ignore[no-any-return]
+
+    def _with_draws(self, inputs: Any, drawn: Any) -> list[Any]:
+        found = iter(drawn)
+        return [
+            next(found) if isinstance(place, Draw) else x
+            for place, x in zip(self._lowered.inputs, inputs, strict=True)
+        ]
+
+    # --- running ---
+
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run the step; return its results, as arrays of their own."""
+        if self._lowered.beforehand:
+            self._check_arguments(arrays)
+        residence = self.residence
+        with residence.lock, self._wide(True):
+            scalars = self._scalars()
+            numbers = self._numbers_of(*scalars)
+            if numbers != self._numbers:
+                there = np.array(numbers, self._layout.dtype)
+                self._numbers, self._numbers_there = numbers, self._jax.numpy.asarray(there)
+            inputs = arrays if self._as_given else self._inputs(arrays)
+            vector, state, gradients, results, checked = self._call(
+                *residence.gathered(), self._numbers_there, inputs
+            )
+            if checked:
+                self._refuse(checked)
+            residence.keep(vector, state, gradients)
+            if self._new_counts:
+                self._count(self._counts_of(*scalars))
+            for optimizer, count in self._steps:
+                optimizer.steps += count
+            return self._returned(vector, results, inputs)
+
+    def repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
+        """Run ``n`` steps in one call; return the results of the last.
+
+        The numbers of each step, learning rates and counts, are computed beforehand,
+        and random numbers are drawn. A program is compiled for each ``n``. A step that
+        may be refused, by ``check_finite`` or a check of its own, runs one by one.
+        """
+        if self._refusals:
+            for _ in range(n - 1):
+                self(*arrays)
+            return self(*arrays)
+        if self._lowered.beforehand:
+            self._check_arguments(arrays)
+        size = sum(8 * int(np.prod(draw.shape)) for draw in self._draws)
+        most = max(1, TABLE // size) if size else n
+        while n > most:
+            self._repeated(most, arrays)
+            n -= most
+        return self._repeated(n, arrays)
+
+    def _repeated(self, n: int, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        residence = self.residence
+        with residence.lock, self._wide(True):
+            rows, counts = [], ()
+            scalars = self._scalars()
+            for k in range(1, n + 1):
+                rows.append(self._numbers_of(*scalars))
+                counts = self._counts_of(*scalars)
+                scalars = self._scalars(k, counts)
+            table = np.array(rows, self._layout.dtype).reshape(n, -1)
+            # Drawn step by step, as single steps would.
+            drawn = [[d.rng.random(d.shape) for d in self._draws] for _ in range(n)]
+            columns = [np.stack(column) for column in zip(*drawn, strict=True)]
+            inputs = self._inputs(arrays, draws=False)
+            vector, state, gradients, results, _ = self._many(
+                *residence.gathered(), table, inputs, columns
+            )
+            residence.keep(vector, state, gradients)
+            self._count(counts)
+            for optimizer, count in self._steps:
+                optimizer.steps += n * count
+            return self._returned(vector, results, inputs)
+
+    def after(self, code: Any, instruction: int, order: int) -> None:
+        """Leave the marks that an eager step leaves on Tensors."""
+        for tensor in self._changed:
+            tensor._order = order
+            tensor._code = code
+            tensor._lasti = instruction
+            tensor._form = None
+        for leaf, spent, grad in self._gradients:
+            leaf._spent = spent
+            if grad is not _AS_IT_IS:
+                leaf._grad = grad
+        for leaf, k in self._own:
+            leaf._grad = self.residence.gradient(k)
+
+    # --- what a call is given ---
+
+    def _scalars(self, later: int = 0, counts: Sequence[Any] = ()) -> list[Any]:
+        """Return live rates and counts; those of a step that is ``later`` more."""
+        values: list[Any] = [None] * len(self._lowered.scalars)
+        for k, optimizer, more in self._rates:
+            ahead = later * dict(self._steps).get(optimizer, 0) if later else 0
+            values[k] = optimizer.rate(optimizer.steps + more + ahead)
+        if not later:
+            for k, optimizer, i, j in self._counts:
+                states = optimizer._states
+                here = getattr(states, "now", states.__getitem__)
+                values[k] = here(i)[j]
+        else:
+            for k, successor in self._successors:
+                assert successor is not None  # noqa: S101 (a state is written whole)
+                values[k] = counts[successor]
+        return values
+
+    def _inputs(self, arrays: tuple[Any, ...], *, draws: bool = True) -> list[Any]:
+        found: list[Any] = []
+        for place in self._lowered.inputs:
+            if isinstance(place, Argument):
+                found.append(arrays[place.index])
+            elif isinstance(place, Gradient):
+                found.append(place.tensor.grad)
+            elif isinstance(place, Draw):
+                found.append(place.rng.random(place.shape) if draws else ())
+            else:
+                found.append(_picked(place) if isinstance(place, Mask) else place)
+        return found
+
+    def _check_arguments(self, arrays: tuple[Any, ...]) -> None:
+        for place, check in self._lowered.beforehand:
+            check(np.asarray(arrays[place.index]))
+
+    # --- what it gives ---
+
+    def _refuse(self, checked: list[Any]) -> None:
+        """Make the checks that belong to the step, before anything is changed."""
+        for check, only_finite, value in zip(
+            self._refusals, self._finite, checked, strict=True
+        ):
+            if only_finite:
+                check(0.0 if value else np.nan)
+            else:
+                check(np.asarray(value))
+
+    def _count(self, counts: Sequence[Any]) -> None:
+        """Let optimisers remember the new counts."""
+        for optimizer, i, parts in self._new_counts:
+            state = list(optimizer._states.now(i))
+            for j, k in parts:
+                state[j] = counts[k]
+            optimizer._states.put(i, tuple(state))
+
+    def _returned(self, vector: Any, alone: Any, inputs: Any) -> tuple[Any, ...]:
+        """Return results as arrays, and numbers, of their own."""
+        found: list[Any] = []
+        rest = iter(alone)
+        for part, shares in zip(self._layout.results, self._shares, strict=True):
+            if part is None:
+                value = self._owned(next(rest), inputs, shares=shares)
+                found.append(value if value.ndim else value[()])
+            elif part.shape:
+                found.append(np.array(part.of(np.asarray(vector))))
+            else:
+                found.append(np.asarray(vector)[part.start])
+        return tuple(found)
+
+    def _owned(self, array: Any, inputs: Any, *, shares: bool) -> np.ndarray:
+        """Return an array that may be written to; a large one in XLA's own memory."""
+        value = np.asarray(array)
+        if value.nbytes < LARGE or shares or not self._on_cpu:
+            return np.array(value)
+        for x in inputs:
+            if isinstance(x, np.ndarray) and np.may_share_memory(x, value):
+                return np.array(value)
+        return np.asarray(_Handed(array, value))
+
+    # --- figures ---
+
+    @property
+    def compilations(self) -> int:
+        """Return how many programs XLA compiled."""
+        return int(self._call._cache_size() + self._many._cache_size())
+
+    @property
+    def memory(self) -> Memory:
+        """Return bytes of intermediates, as XLA plans them."""
+        with self.residence.lock, self._wide(True):
+            analysis = self._call.lower(*self._like()).compile().memory_analysis()
+        return Memory(int(analysis.temp_size_in_bytes), self._naive)
+
+    def _like(self) -> tuple[Any, ...]:
+        """Return shapes and dtypes of what the jitted function takes."""
+        like, layout = self._jax.ShapeDtypeStruct, self._layout
+        pairs = zip(layout.shapes, layout.state, strict=True)
+        arrays = [like(*shape) for shape, part in pairs if part is None]
+        vector = like((layout.length,), layout.dtype) if layout.takes_vector else ()
+        kept = [like(*facts(place)) for place in self._lowered.kept]
+        numbers = like((len(self._lowered.numbers),), layout.dtype)
+        inputs = [like(*shape) for shape in self._lowered.input_facts]
+        return vector, arrays, kept, numbers, inputs
+
+
+_AS_IT_IS: Any = object()
+
+
+class _Gradient(NamedTuple):
+    """A gradient on the device: what `Lent` copies when ``.grad`` is read."""
+
+    residence: Residence
+    k: int
+
+    def copy(self) -> np.ndarray:
+        """Return it as an array."""
+        return self.residence.gradient(self.k)
+
+
+class _Handed:
+    """Memory of a result that nobody but its array has a use for."""
+
+    def __init__(self, owner: Any, value: np.ndarray) -> None:
+        self._owner = owner
+        address, _ = value.__array_interface__["data"]
+        self.__array_interface__ = {
+            **value.__array_interface__,
+            "data": (address, False),
+        }
+
+
+def _shared_results(program: Program) -> list[bool]:
+    """Return which results may be the memory of something else that is returned."""
+    others = [node for _, node in [*program.writes, *program.gradients]]
+    counts: dict[int, int] = {}
+    for x in [*others, *program.results]:
+        counts[id(x)] = counts.get(id(x), 0) + 1
+    return [counts[id(x)] > 1 or x in program.places for x in program.results]
+
+
+def _emptied(program: Program) -> Program:
+    """Let go of the values of a trace: views among them lead to users' arrays."""
+    for node in program.nodes:
+        value = node._value
+        if np.ndim(value):
+            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
+    return program
+
+
+def _picked(mask: Mask) -> np.ndarray:
+    found: np.ndarray = np.nonzero(mask.array)[mask.axis]
+    if found.size != mask.count:
+        raise CompileError(
+            "compile: backend 'jax' needs shapes that do not depend on values; got a "
+            f"boolean index that picked {mask.count} when the step was traced and now "
+            f"picks {found.size}. Choose with tg.where, or use backend='numpy'"
+        )
+    return found
