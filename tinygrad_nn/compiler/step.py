@@ -24,6 +24,8 @@ from tinygrad_nn.tensor import Tensor
 
 __all__ = ["CompiledStep", "compile"]
 
+_ndarray = np.ndarray
+
 
 class _Array(NamedTuple):
     """The part of a signature that an array is."""
@@ -98,7 +100,7 @@ class CompiledStep:
         self._twice = twice
         self._known: dict[Any, list[_Specialised]] = {}
         self._last: _Specialised | None = None
-        self._last_key: Any = None
+        self._last_kinds: list[tuple[Any, Any]] | None = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
@@ -106,12 +108,14 @@ class CompiledStep:
         if recording.current().trace is not None:
             return self._function(*args, **keywords)  # a part of another step
         with self._lock:
-            arrays, key = self._read(args, keywords)
-            step = self._last
-            if step is None or key != self._last_key or not step.fits():
+            step = self._same(args) if not keywords else None
+            if step is None:
+                arrays, key = self._read(args, keywords)
                 step = self._specialised(key, args, keywords)
-                self._last, self._last_key = step, key
-            values, runner = self._run(step, arrays, args, keywords)
+                self._note(step, args)
+                values, runner = self._run(step, arrays, args, keywords)
+            else:
+                values, runner = self._run(step, args, args, keywords)
             frame = sys._getframe(1)
             runner.after(frame.f_code, frame.f_lasti, recording.changed())
         if step.results.__class__ is Tensor:
@@ -128,29 +132,44 @@ class CompiledStep:
         with self._lock:
             arrays, key = self._read(args, keywords)
             step = self._specialised(key, args, keywords)
+            self._note(step, ())
             frame = sys._getframe(1)
             repeat = getattr(step.runner, "repeat", None)
             if repeat is not None:
                 values = repeat(n, *arrays)
                 step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
-                self._last, self._last_key = step, key
                 return _wrapped(step.results, values)
             for _ in range(n):
                 step = self._specialised(key, args, keywords)
-                values = self._run(step, arrays, args, keywords)
-                self._last, self._last_key = step, key
-                step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
+                values, runner = self._run(step, arrays, args, keywords)
+                runner.after(frame.f_code, frame.f_lasti, recording.changed())
         return _wrapped(step.results, values)
 
     def trace(self, *args: Any, **keywords: Any) -> CompiledStep:
         """Trace the step for these arguments without running it; return the step."""
         with self._lock:
             _, key = self._read(args, keywords)
-            self._last = self._specialised(key, args, keywords)
-            self._last_key = key
+            self._note(self._specialised(key, args, keywords), ())
         return self
 
     # --- signatures ---
+
+    def _note(self, step: _Specialised, args: Any) -> None:
+        """Remember what ran last, and on what, if it was arrays alone."""
+        self._last = step
+        plain = bool(args) and all(x.__class__ is np.ndarray for x in args)
+        self._last_kinds = [(x.shape, x.dtype) for x in args] if plain else None
+
+    def _same(self, args: Any) -> _Specialised | None:
+        """Return what ran last, if it is what these arguments ask for: the quick way."""
+        kinds = self._last_kinds
+        if kinds is None or len(kinds) != len(args):
+            return None
+        for x, (shape, dtype) in zip(args, kinds):  # noqa: B905 (as long, and quicker)
+            if x.__class__ is not _ndarray or x.dtype is not dtype or x.shape != shape:
+                return None
+        step = self._last
+        return step if step is not None and step.fits() else None
 
     def _read(self, args: Any, keywords: Any) -> tuple[list[Any], Any]:
         """Return the arrays among the arguments, and the signature."""
