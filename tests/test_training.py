@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tinygrad_nn import data, losses, nn, ops, optim, recording
+from tinygrad_nn.compiler.toolchain import find_compiler
 from tinygrad_nn.errors import (
     CompileError,
     DataError,
@@ -504,6 +505,39 @@ def test_compiled_steps_agree_with_eager_ones(loss, optimizer):
     np.testing.assert_allclose(history["loss"], eager[0]["loss"], rtol=1e-12)
 
 
+def needs(backend):
+    """Skip where a backend is not installed."""
+    if backend == "jax":
+        pytest.importorskip("jax")
+    if backend == "c":
+        try:
+            find_compiler()
+        except MissingExtraError:
+            pytest.skip("no C compiler")
+
+
+@pytest.mark.parametrize("backend", ["c", "jax"])
+@pytest.mark.parametrize(
+    ("loss", "rate"), [("classes", 0.3), ("logits", 0.0), ("huber", 0.0)]
+)
+def test_other_backends_agree_with_eager_steps(backend, loss, rate):
+    """C and JAX train a model as eager steps do, but for rounding."""
+    needs(backend)
+    settings = {"loss": loss, "epochs": 9, "batch_size": 13, "max_norm": 0.5}
+    settings |= {"rate": rate, "metrics": [len], "validation_data": True}
+    history, model, _ = trained(backend, rng=3, **settings)
+    expected, its_model, _ = trained(False, rng=3, **settings)
+    assert (history.engine, history.reason) == (backend, None)
+    for a, b in zip(model.parameters(), its_model.parameters(), strict=True):
+        assert np.abs(a.data - b.data).max() <= 1e-11 * np.abs(b.data).max()
+    for column in ("loss", "mean", "validation_loss", "validation_mean"):
+        np.testing.assert_allclose(history[column], expected[column], rtol=1e-11)
+    made, wanted = model.state(), its_model.state()
+    for name in wanted:
+        if "rng" in name:
+            assert np.array_equal(made[name], wanted[name])
+
+
 def test_few_steps_are_not_compiled():
     """What would take longer to compile than to run is run, and the reason told."""
     history, _, _ = trained(True, epochs=engines.ENOUGH)
@@ -712,13 +746,15 @@ def test_what_a_callback_changes_is_followed(where, compile):
         np.testing.assert_allclose(*losses_seen, rtol=1e-12)
 
 
-@pytest.mark.parametrize("compile", [True, "numpy"])
+@pytest.mark.parametrize("compile", [True, "numpy", "c", "jax"])
 def test_a_compiled_training_goes_on_bit_for_bit(tmp_path, monkeypatch, compile):
     """Interrupted between epochs, with dropout and a smaller last batch, or not."""
+    needs(compile)
     monkeypatch.setattr(engines, "ENOUGH", 9)
     model, optimizer, _, settings = make_training()
     whole = fit(model, mse, optimizer, (X, Y), epochs=7, compile=compile, **settings)
-    assert (whole.engine, whole.reason) == ("numpy", None)
+    backend = "numpy" if compile is True else compile
+    assert (whole.engine, whole.reason) == (backend, None)
     part, part_optimizer, _, settings = make_training(tmp_path / "{epoch}.npz")
     fit(part, mse, part_optimizer, (X, Y), epochs=5, compile=compile, **settings)
     again, again_optimizer, rng, settings = make_training()

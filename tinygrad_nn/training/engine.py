@@ -176,7 +176,7 @@ class Engine:
         self._optimizer.step()
         if trace is None:
             self._steps.end()
-        return (cost, prediction) if self._keeps else (cost,)
+        return (cost, prediction) if self._keeps else cost
 
     def _check(self, value: Any) -> None:
         """Refuse a loss that is not finite, before anything is changed by it."""
@@ -345,8 +345,10 @@ def _is_ours(*functions: Any) -> bool:
 
 
 def _read(found: Any) -> tuple[float, Any]:
-    cost, *prediction = found
-    return cost.item(), prediction[0] if prediction else None
+    if found.__class__ is tuple:
+        cost, prediction = found
+        return cost.item(), prediction
+    return found.item(), None
 
 
 def _signature(x: Any) -> Hashable:
