@@ -156,7 +156,7 @@ class _Source:
         w = self.w
         lines: list[Line] = []
         for leaf in self.program.sources if self.trap else ():
-            if self._is_leaf(leaf):
+            if self._is_leaf(leaf) and leaf in self.used:
                 refuse = w.held(refuse_nan, "refuse_nan")
                 lines.append((f"{refuse}({w.operand(leaf)})", leaf))
         for node, check in self.program.checks:
