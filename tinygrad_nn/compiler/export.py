@@ -7,33 +7,24 @@ what it says of Tensors and optimisers is put in the words of plain dictionaries
 
 from __future__ import annotations
 
-import inspect
 import keyword
 import os
 import secrets
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import graph, recording
+from tinygrad_nn import recording
+from tinygrad_nn.compiler.export_prediction import prediction_module
 from tinygrad_nn.compiler.export_step import step_module
-from tinygrad_nn.compiler.prediction import Recorded, module_text, written
 from tinygrad_nn.compiler.step import CompiledStep
-from tinygrad_nn.compiler.structure import flattened, mapped
-from tinygrad_nn.errors import CompileError, SaveError
-from tinygrad_nn.op import Node
-from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.errors import SaveError
 
 __all__ = ["export_numpy"]
-
-PROBES = (12, 18, 30, 17)
-"""Numbers of examples for which a model is recorded, to see what depends on them."""
 
 _IMPORTED = frozenset({"functools", "json", "numpy", "os", "pathlib", "sys", "types"})
 
@@ -104,147 +95,10 @@ def export_numpy(
         text, arrays = step_module(model, target.stem, arguments, settings)
     else:
         outside = recording.line_of(*recording.caller())
-        text, arrays = _prediction(
-            model, target, arguments, settings, batch_axis, outside
+        text, arrays = prediction_module(
+            model, target.stem, arguments, settings, batch_axis, outside
         )
     _write(target, text, arrays)
-
-
-# --- prediction ---
-
-
-def _prediction(
-    model: Any,
-    target: Path,
-    arguments: tuple[Any, ...],
-    settings: Mapping[str, Any],
-    batch_axis: int | None,
-    outside: recording.Line | None,
-) -> tuple[str, dict[str, Any]]:
-    """Record a model in evaluation mode, for several numbers of examples."""
-    if not callable(model):
-        raise CompileError(
-            "export_numpy: expected a model, a function of arrays, or a compiled step; "
-            f"got {type(model).__name__}"
-        )
-    arrays = [x for x in flattened(arguments) if isinstance(x, (Node, np.ndarray))]
-    if not arrays:
-        raise CompileError(
-            "export_numpy: a model is recorded as it runs on an example; got no array. "
-            'Pass one: tg.export_numpy("net.py", model, X)'
-        )
-    call = _call_of(model)
-    trace, program, results = _recorded(call, arguments, settings)
-    flags = {module: module.training for module in trace.modules}
-    try:
-        for module in flags:
-            module.training = False
-        if any(flags.values()):
-            trace, program, results = _recorded(call, arguments, settings)
-        _refuse_effects(trace, program, _title(model))
-        variants = [Recorded(None, program, results)]
-        if batch_axis is not None:
-            first = arrays[0]
-            variants = _for_other_sizes(call, arguments, settings, batch_axis, first)
-    finally:
-        for module, training in flags.items():
-            module.training = training
-    names = _names(model, trace)
-    made = written(variants, names, outside)
-    text = module_text(made, target.stem, _title(model), results, batch_axis or 0)
-    return text, {held.key: held.value for held in made.held}
-
-
-def _recorded(call: Any, arguments: Any, settings: Any) -> tuple[Any, Any, Any]:
-    found: tuple[Any, Any, Any] = CompiledStep(call)._recorded(
-        arguments, dict(settings), careful=False
-    )
-    return found
-
-
-def _call_of(model: Any) -> Any:
-    """Return a function that calls the model, with the names of its arguments."""
-
-    def predict(*arguments: Any, **settings: Any) -> Any:
-        return model(*arguments, **settings)
-
-    with suppress(TypeError, ValueError):
-        plain = getattr(model, "forward", model)
-        predict.__signature__ = inspect.signature(plain)  # type: ignore[attr-defined]
-    return predict
-
-
-def _title(model: Any) -> str:
-    name = getattr(model, "__name__", None) or getattr(model, "name", None)
-    return name if isinstance(name, str) else type(model).__name__
-
-
-def _refuse_effects(trace: Any, program: Any, title: str) -> None:
-    changed = [graph.name(place[0]) or "a Tensor" for place, _ in program.writes]
-    changed += [f"the gradient of {graph.name(t)}" for t, _ in program.gradients]
-    if changed or trace.steps:
-        raise CompileError(
-            "export_numpy: a prediction changes nothing; got a function that changes "
-            f"{changed[0] if changed else 'an optimiser'}. Export the step: "
-            f'tg.export_numpy("step.py", tg.compile({title}), …)'
-        )
-
-
-def _for_other_sizes(
-    call: Any, arguments: Any, settings: Any, axis: int, first: Any
-) -> list[Recorded]:
-    """Record the model for the numbers of examples in `PROBES`."""
-    shape = np.shape(first._value if isinstance(first, Node) else first)
-    if not -len(shape) <= axis < len(shape) or shape[axis] == 0:
-        raise CompileError(
-            f"export_numpy: expected an example with axis {axis} that is not empty; "
-            f"got shape {shape}. Say which axis counts the examples: batch_axis="
-        )
-    count = shape[axis]
-
-    def resized(x: Any, n: int) -> Any:
-        value = x._value if isinstance(x, Node) else x
-        if not isinstance(value, np.ndarray):
-            return x
-        if not -value.ndim <= axis < value.ndim or value.shape[axis] != count:
-            return x
-        value = np.take(value, np.arange(n) % count, axis)
-        return Tensor(value) if isinstance(x, Node) else value
-
-    found = []
-    for n in PROBES:
-        probe = mapped(partial(resized, n=n), arguments)
-        try:
-            _, program, results = _recorded(call, probe, settings)
-        except Exception as error:
-            raise CompileError(
-                "export_numpy: a model takes any number of examples; got one that "
-                f"refuses {n} along axis {axis}: {error}. Pass batch_axis=1 where "
-                "examples are columns, or batch_axis=None to export it for the shapes "
-                "of the example alone"
-            ) from error
-        found.append(Recorded(n, program, results))
-    return found
-
-
-def _names(model: Any, trace: Any) -> dict[int, str]:
-    """Return what the user calls arrays and Tensors, by id."""
-    found: dict[int, str] = {}
-
-    def note(names: Mapping[str, Any], before: str = "") -> None:
-        for name, value in names.items():
-            if isinstance(value, (np.ndarray, Tensor)):
-                found.setdefault(id(value), before + name)
-
-    for module in trace.modules:
-        path = getattr(module, "_path", None)
-        note(vars(module), f"{path}." if path else "")
-    function = getattr(model, "__func__", model)
-    if isinstance(function, FunctionType):
-        closed = inspect.getclosurevars(function)
-        note(closed.nonlocals)
-        note(closed.globals)
-    return found
 
 
 # --- the two files ---

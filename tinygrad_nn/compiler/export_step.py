@@ -17,8 +17,8 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.compiler.checks import Finite
-from tinygrad_nn.compiler.inlined import Inlined, literal, unique
-from tinygrad_nn.compiler.prediction import nested, plain, quoted
+from tinygrad_nn.compiler.inlined import Inlined
+from tinygrad_nn.compiler.literals import literal, nested, plain, quoted, unique
 from tinygrad_nn.compiler.program import Argument
 from tinygrad_nn.compiler.step import CompiledStep
 from tinygrad_nn.errors import CompileError

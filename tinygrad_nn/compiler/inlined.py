@@ -13,7 +13,6 @@ import dis
 import functools
 import inspect
 import linecache
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
@@ -21,107 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.compiler.literals import literal, unique
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.errors import CompileError, TinygradError
 from tinygrad_nn.op import Op
 
-__all__ = ["Inlined", "definition", "literal", "unique"]
+__all__ = ["Inlined", "definition"]
 
 _HOUSE = __name__.partition(".")[0]
-FEW = 8
-"""Elements up to which an array is written out in the text."""
-
-
-def unique(wanted: str, taken: set[str]) -> str:
-    """Return a name that nothing else has, and take it.
-
-    >>> taken = {"x"}
-    >>> unique("x", taken), unique("x", taken), unique("y", taken)
-    ('x_1', 'x_2', 'y')
-    """
-    name, count = wanted, 1
-    while name in taken:
-        name = f"{wanted}_{count}"
-        count += 1
-    taken.add(name)
-    return name
-
-
-def literal(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
-    """Return an expression that gives a plain value again, bit for bit; None if none.
-
-    >>> print(literal((1, -2.5, None)), literal(float("inf")), literal(np.float32(0.5)))
-    (1, -2.5, None) np.inf np.float32(0.5)
-    >>> print(literal(np.arange(3)), literal(np.dtype("int8")), literal(object()))
-    np.array([0, 1, 2]) np.dtype('int8') None
-    """
-    kind = type(value)
-    if value is Ellipsis:
-        return "..."
-    if value is None or kind in (bool, int, str, bytes):
-        return repr(value)
-    if kind is float:
-        return _float(value)
-    if kind in (tuple, list, set, frozenset, dict, slice):
-        return _collection(value)
-    if isinstance(value, np.dtype):
-        return f"np.dtype({value.name!r})" if value.kind in "fiub" else None
-    if isinstance(value, type):
-        return _type(value)
-    if isinstance(value, np.generic) and value.dtype.kind in "fiub":
-        if value.dtype.char in "gG":
-            return None
-        return f"np.{_scalar_name(value.dtype)}({literal(value.item())})"
-    if kind is np.ndarray and value.dtype.kind in "fiub" and value.size <= FEW:
-        return _array(value)
-    return None
-
-
-def _float(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
-
-
-def _scalar_name(dtype: Any) -> str:
-    return "bool" if dtype.kind == "b" else str(dtype.name)
-
-
-def _type(value: type) -> str | None:
-    if issubclass(value, np.generic):
-        return f"np.{_scalar_name(np.dtype(value))}"
-    return value.__name__ if value.__module__ == "builtins" else None
-
-
-def _array(value: np.ndarray) -> str | None:
-    plain = value.dtype in (np.float64, np.int64, np.bool_)
-    text = literal(value.tolist())
-    if value.dtype.char == "g" or text is None or 0 in value.shape:
-        return None
-    kind = "" if plain else f", np.{_scalar_name(value.dtype)}"
-    return f"np.array({text}{kind})"
-
-
-def _collection(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
-    if isinstance(value, slice):
-        parts = [literal(x) for x in (value.start, value.stop, value.step)]
-        return None if None in parts else f"slice({', '.join(map(str, parts))})"
-    if isinstance(value, dict):
-        pairs = [(literal(k), literal(v)) for k, v in value.items()]
-        if any(None in pair for pair in pairs):
-            return None
-        return f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
-    found = [literal(x) for x in value]
-    if None in found:
-        return None
-    inner = ", ".join(map(str, found))
-    if isinstance(value, tuple):
-        return f"({inner},)" if len(found) == 1 else f"({inner})"
-    if isinstance(value, list):
-        return f"[{inner}]"
-    if isinstance(value, frozenset):
-        return f"frozenset([{inner}])"
-    return f"{{{inner}}}" if found else "set()"
 
 
 def definition(function: FunctionType) -> ast.FunctionDef:

@@ -10,39 +10,35 @@ from __future__ import annotations
 
 import ast
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_nn import graph, shapes
-from tinygrad_nn.compiler.inlined import Inlined, definition, literal, unique
+from tinygrad_nn.compiler.inlined import Inlined
+from tinygrad_nn.compiler.literals import literal, unique
 from tinygrad_nn.compiler.names import identifier
+from tinygrad_nn.compiler.op_text import (
+    calling,
+    filled,
+    parsed,
+    spelled,
+    takes_part,
+    variable,
+    whole,
+)
 from tinygrad_nn.compiler.program import Argument, Program, Value, operands
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.recording import Line
 
-__all__ = [
-    "Held",
-    "Prediction",
-    "Recorded",
-    "module_text",
-    "nested",
-    "plain",
-    "quoted",
-    "written",
-]
+__all__ = ["Held", "Prediction", "Recorded", "written"]
 
 LONG = 60
 """Characters up to which an expression goes into a longer one."""
-
-_REDUCTIONS = ("sum", "max", "min", "prod", "mean")
 
 
 @dataclass(frozen=True)
@@ -136,116 +132,6 @@ def written(
     return _Writer(variants, names, outside).run()
 
 
-def module_text(
-    made: Prediction, stem: str, title: str, results: Any, axis: int
-) -> str:
-    """Return the whole file: what it is, parameters, helpers, the function.
-
-    Parameters
-    ----------
-    made
-        What `written` returned.
-    stem
-        The file's name without ``.py``.
-    title
-        What is predicted with.
-    results
-        The structure of what the model returns.
-    axis
-        Which axis counts the examples.
-    """
-    assert made.inlined is not None  # noqa: S101 (made with the writer)
-    names = [name for name, _ in made.arguments]
-    given = ", ".join(names)
-    said = "any number n of examples" if made.free else "these shapes"
-    kinds = ", ".join(kind for _, kind in made.results if kind)
-    beside = f" and {stem}.npz, which lies beside this file" if made.held else ""
-    text = [
-        f'"""Prediction of {plain(title)} as plain NumPy, written by tinygrad_nn.',
-        "",
-        f"It needs NumPy{beside}:",
-        "",
-        f"    from {stem} import predict",
-        "",
-        f"    predict({given})",
-        "",
-        "or, on arrays that np.save wrote:",
-        "",
-        f"    python {stem}.py {' '.join(f'{name}.npy' for name in names)}",
-        "",
-        f"Arguments, for {said}:",
-        "",
-        *(f"    {name} : {kind}" for name, kind in made.arguments),
-        "",
-        f"Returns {kinds}.",
-        '"""',
-        "",
-        "import sys",
-        *(["from pathlib import Path"] if made.held else []),
-        *sorted(made.inlined.imports),
-        "",
-        "import numpy as np",
-        "",
-    ]
-    if made.held:
-        text.append(f'with np.load(Path(__file__).with_name("{stem}.npz")) as file:')
-        for held in made.held:
-            kind = f"{held.value.dtype} {held.value.shape}"
-            text.append(f"    {held.name} = file[{quoted(held.key)}]  # {kind}")
-        text.append("")
-    text += ["", *made.inlined.lines]
-    text += [f"def predict({given}):", f'    """Return the prediction: {kinds}."""']
-    text += [f"    {name} = np.asarray({name})" for name in names]
-    if made.counts:
-        text.append(f"    {made.number} = {names[0]}.shape[{axis}]")
-    text += [f"    {line}" for line in made.lines]
-    texts = [result for result, _ in made.results]
-    text += [f"    return {nested(results, texts)}", "", ""]
-    text += ['if __name__ == "__main__":']
-    text += ["    print(predict(*map(np.load, sys.argv[1:])))"]
-    return "\n".join(text) + "\n"
-
-
-def plain(text: str) -> str:
-    """Return text that may stand in a docstring, on one line."""
-    return " ".join(text.replace("\\", "/").replace('"', "'").split())
-
-
-def quoted(text: str) -> str:
-    """Return text as Python says it, in double quotes.
-
-    >>> print(quoted("W1"), quoted("it's"))
-    "W1" "it's"
-    """
-    return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def nested(structure: Any, texts: Sequence[str]) -> str:
-    """Return an expression of nested dicts, lists and tuples with these leaves.
-
-    >>> nested({"a": 1, "b": (2,)}, ["x", "y"])
-    '{"a": x, "b": (y,)}'
-    """
-    found = iter(texts)
-
-    def said(value: Any) -> str:
-        kind = type(value)
-        if kind is dict:
-            return f"{{{', '.join(f'{_key(k)}: {said(x)}' for k, x in value.items())}}}"
-        if kind is list:
-            return f"[{', '.join(map(said, value))}]"
-        if isinstance(value, tuple):
-            parts = [said(x) for x in value]
-            return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
-        return next(found)
-
-    return said(structure)
-
-
-def _key(key: Any) -> str:
-    return quoted(key) if isinstance(key, str) else repr(key)
-
-
 class _Writer:
     def __init__(
         self,
@@ -293,7 +179,7 @@ class _Writer:
             place = here or place
             name = unique(self._wanted(node), self.taken)
             made.lines.append(f"{name} = {ast.unparse(expression)}")
-            self.expressions[node] = _name(name)
+            self.expressions[node] = variable(name)
         for found in zip(*(p.results for p in self.programs), strict=True):
             kind = "" if not isinstance(found[0], Node) else self.described(found)
             made.results.append((ast.unparse(self._operand(found)), kind))
@@ -319,7 +205,7 @@ class _Writer:
             found = tuple(leaf[i] for leaf in leaves)
             wanted = identifier(graph.name(found[0]) or f"x{i}")
             name = unique(wanted, self.taken)
-            self.expressions[found[0]] = _name(name)
+            self.expressions[found[0]] = variable(name)
             self.made.arguments.append((name, self.described(found)))
 
     def described(self, nodes: Sequence[Any]) -> str:
@@ -350,7 +236,7 @@ class _Writer:
         if isinstance(place, Value):
             tensor = place.tensor
             wanted = graph.name(tensor) or self.given.get(id(tensor)) or "array"
-            return _name(self._hold(tensor._value, wanted))
+            return variable(self._hold(np.asarray(tensor.numpy()), wanted))
         return self._constant([x._value for x in nodes], node)
 
     # --- one node ---
@@ -373,7 +259,7 @@ class _Writer:
         if all(_equal(value, other) for other in found[1:]):
             text = literal(value)
             if text is not None:
-                return _parsed(text)
+                return parsed(text)
             raise CompileError(
                 "export_numpy: an exported module computes with numbers and arrays; "
                 f"got {type(value).__name__}{_at(node)}"
@@ -385,28 +271,28 @@ class _Writer:
         value = found[0]
         if all(x is value or _equal(x, value) for x in found[1:]):
             text = literal(value) if id(value) not in self.given else None
-            return _parsed(text) if text else _name(self._hold(value, "constant"))
+            return parsed(text) if text else variable(self._hold(value, "constant"))
         plain_kind = value.dtype in (np.float64, np.int64, np.bool_)
-        kinds = [] if plain_kind else [_parsed(f"np.{value.dtype}")]
+        kinds = [] if plain_kind else [parsed(f"np.{value.dtype}")]
         sizes = list(zip(*(np.shape(x) for x in found), strict=True))
         filled = [x.flat[0] for x in found]
         if all(np.all(x == x.flat[0]) for x in found):
             shape = ast.Tuple([self._number(s, node) for s in sizes], ast.Load())
             fill = self._constant([x.item() for x in filled], node)
-            return _call("np.full", shape, fill, *kinds)
+            return calling("np.full", shape, fill, *kinds)
         if all(x.ndim == 1 and _equal(x, np.arange(len(x))) for x in found):
-            return _call("np.arange", self._number(sizes[0], node))
+            return calling("np.arange", self._number(sizes[0], node))
         raise _differs(node)
 
     def _number(self, found: Sequence[Any], node: Any) -> ast.expr:
         """Return a formula of the number of examples that gives all of these."""
         if all(_equal(x, found[0]) for x in found[1:]):
-            return _parsed(literal(found[0]) or "None")
+            return parsed(literal(found[0]) or "None")
         sizes = [n for n in self.sizes if n is not None]
         if len(sizes) == len(found) and self.number:
             text = _formula(found, sizes, self.number)
             if text is not None:
-                return _parsed(text)
+                return parsed(text)
         raise _differs(node)
 
     def _setting(self, found: Sequence[Any], node: Any) -> ast.expr:
@@ -446,10 +332,13 @@ class _Writer:
             name: self._setting([settings_of(x)[name] for x in nodes], node)
             for name in settings_of(node)
         }
+        if op.name == "astype" and settings_of(node)["dtype"] is not None:
+            kind = np.dtype(settings_of(node)["dtype"]).type
+            settings = {"dtype": parsed(literal(kind) or "None")}
         if op.name == "spread":
             return self._spread(inputs[0], nodes)
         ranks = [np.ndim(data_of(x)) for x in inputs_of(node)]
-        made = _spelled(op, inputs, settings, ranks) or _filled(op, inputs, settings)
+        made = spelled(op, inputs, settings, ranks) or filled(op, inputs, settings)
         return made if made is not None else self._called(op, inputs, settings)
 
     def _called(
@@ -458,10 +347,10 @@ class _Writer:
         """Call the body of an op, which comes along as a function."""
         assert self.made.inlined is not None  # noqa: S101 (made with the writer)
         name = self.made.inlined.function(op.call, op.name, f"the op {op.name!r}")
-        call = _call(name, *inputs)
+        call = calling(name, *inputs)
         defaults = {key: literal(value) for key, value in op.defaults.items()}
         call.keywords = [
-            ast.keyword(key, _whole(value))
+            ast.keyword(key, whole(value))
             for key, value in settings.items()
             if ast.unparse(value) != defaults[key]
         ]
@@ -473,8 +362,8 @@ class _Writer:
             settings = settings_of(node)
             shape.append(tuple(settings["shape"]))
             kept.append(shapes.reduced(shape[-1], settings["axis"], keepdims=True))
-        x = _call("np.reshape", x, self._setting(kept, nodes[0]))
-        return _call("np.broadcast_to", x, self._setting(shape, nodes[0]))
+        x = calling("np.reshape", x, self._setting(kept, nodes[0]))
+        return calling("np.broadcast_to", x, self._setting(shape, nodes[0]))
 
     # --- lines ---
 
@@ -483,11 +372,11 @@ class _Writer:
         if self.uses.get(node) != 1 or getattr(node, "_name", None):
             return False
         user = self.users[node]
-        if not _takes_part(user, node):
+        if not takes_part(user, node):
             return False
-        if isinstance(expression, ast.Attribute):
-            if isinstance(expression.value, ast.Name):  # W.T
-                return True
+        inner = getattr(expression, "value", None)
+        if isinstance(expression, ast.Attribute) and isinstance(inner, ast.Name):
+            return True  # W.T
         same = graph.scope(user) == graph.scope(node)
         line = graph.line(user) == graph.line(node)
         return same and line and len(ast.unparse(expression)) <= LONG
@@ -530,140 +419,6 @@ def _formula(found: Sequence[Any], sizes: Sequence[int], n: str) -> str | None:
             if all(float(factor * m) == x for x, m in zip(found, sizes, strict=True)):
                 return f"float({factor!r} * {n})"
     return None
-
-
-# --- ops as text ---
-
-
-@lru_cache(maxsize=256)
-def _template(op: Op) -> ast.expr | None:  # noqa: PLR0911 (many ways to be more)
-    """Return the expression that a body is, where it is one of NumPy alone."""
-    function = op.function
-    if op.quiet or not isinstance(function, FunctionType):
-        return None
-    if function.__code__.co_freevars:
-        return None
-    try:
-        body = definition(function).body
-    except ValueError:
-        return None
-    lines = [x for x in body if not _is_text(x)]
-    if len(lines) != 1 or not isinstance(lines[0], ast.Return):
-        return None
-    expression = lines[0].value
-    if expression is None:
-        return None
-    known = {*function.__code__.co_varnames}
-    for x in ast.walk(expression):
-        if isinstance(x, (ast.Lambda, ast.comprehension, ast.NamedExpr)):
-            return None
-        if not isinstance(x, ast.Name) or x.id in known:
-            continue
-        if x.id != "np" or function.__globals__.get("np") is not np:
-            return None
-    return expression
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
-
-
-class _Filled(ast.NodeTransformer):
-    """Puts expressions where a body names its operands and settings."""
-
-    def __init__(self, values: Mapping[str, ast.expr]) -> None:
-        self.values = values
-        self.counts: dict[str, int] = {}
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id not in self.values:
-            return node
-        self.counts[node.id] = self.counts.get(node.id, 0) + 1
-        return copy.deepcopy(self.values[node.id])
-
-
-def _filled(
-    op: Op, inputs: Sequence[ast.expr], settings: Mapping[str, ast.expr]
-) -> ast.expr | None:
-    template = _template(op)
-    if template is None:
-        return None
-    values = {key: _whole(value) for key, value in settings.items()}
-    if op.variadic:
-        values[op.operands[0]] = ast.Tuple(list(inputs), ast.Load())
-    else:
-        values.update(zip(op.operands, inputs, strict=True))
-    filled = _Filled(values)
-    made: ast.expr = filled.visit(copy.deepcopy(template))
-    return made
-
-
-def _takes_part(user: Any, node: Any) -> bool:
-    """Whether an operand may stand in the text of its user: it is said once."""
-    op: Op = user._op
-    template = _template(op)
-    if template is None or op.variadic:
-        return True
-    names = [
-        name for name, x in zip(op.operands, inputs_of(user), strict=True) if x is node
-    ]
-    said = [x.id for x in ast.walk(template) if isinstance(x, ast.Name)]
-    return sum(said.count(name) for name in names) <= 1
-
-
-def _spelled(  # noqa: PLR0911 (a table of ops)
-    op: Op,
-    inputs: Sequence[ast.expr],
-    settings: Mapping[str, ast.expr],
-    ranks: Sequence[int],
-) -> ast.expr | None:
-    """Return what a person would write, where a body takes a quicker way."""
-    if op.name == "matmul":
-        if list(ranks) == [2, 2]:
-            return _call("np.dot", *inputs)
-        return ast.BinOp(inputs[0], ast.MatMult(), inputs[1])
-    if op.name == "transpose" and ast.unparse(settings["axes"]) == "None":
-        return ast.Attribute(inputs[0], "T", ast.Load())
-    if op.name == "getitem":
-        return ast.Subscript(inputs[0], settings["index"], ast.Load())
-    if op.name == "einsum":
-        return _call("np.einsum", settings["subscripts"], *inputs)
-    if op.name == "astype":
-        kind = ast.unparse(settings["dtype"]).removeprefix("np.dtype('")
-        short = f"np.{kind.removesuffix(chr(39) + ')')}"
-        return _call("np.array", inputs[0], _parsed(short))
-    if op.name in _REDUCTIONS and ranks[0] > 0:
-        call = _call(f"np.{op.name}", *inputs)
-        for key, default in (("axis", "None"), ("keepdims", "False")):
-            value = _whole(settings[key])
-            if ast.unparse(value) != default:
-                call.keywords.append(ast.keyword(key, value))
-        return call
-    return None
-
-
-def _whole(value: ast.expr) -> ast.expr:
-    """Return a setting outside of brackets: slices spelled as calls."""
-
-    class Spelled(ast.NodeTransformer):
-        def visit_Slice(self, node: ast.Slice) -> ast.expr:
-            parts = (node.lower, node.upper, node.step)
-            return _call("slice", *[x or ast.Constant(None) for x in parts])
-
-    made: ast.expr = Spelled().visit(copy.deepcopy(value))
-    return made
-
-
-def _call(function: str, *args: ast.expr) -> ast.Call:
-    return ast.Call(_parsed(function), list(args), [])
-
-
-def _name(text: str) -> ast.expr:
-    return ast.Name(text, ast.Load())
-
-
-def _parsed(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
 
 
 def _equal(x: Any, y: Any) -> bool:
