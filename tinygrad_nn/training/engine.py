@@ -60,7 +60,8 @@ class Engine:
     were made, or lie ahead, and only if one step, traced and made eagerly, has the
     same loss. With the name of a backend, steps are compiled from the first on, with
     all that the compiler knows; which batches are is then decided by what they are and
-    not by when they come, so that a resumed training does the same as a whole one.
+    not by when they come, so that a resumed training does the same as a whole one (as
+    long as `MOST_PROGRAMS` are enough, or its batches come in the same order).
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ class Engine:
         if not self._exact:
             if self._made < MOST_PROGRAMS:
                 return True
-            self._reason = f"batches of more than {MOST_PROGRAMS} kinds"
+            self._reason = f"more than {MOST_PROGRAMS} programs would be needed"
             return False
         # The first step of its kind is eager: what is made when first used is there
         # then, and the user's mistakes are told as ever.
@@ -381,5 +382,5 @@ def _is_same(traced: Any, value: float) -> bool:
 def _told(error: Exception) -> str:
     text = str(error)
     if isinstance(error, TinygradError):
-        return text.removeprefix("compile: ")
+        return text.removeprefix("compile: ").partition(". ")[0]
     return f"{type(error).__name__}: {text}"
