@@ -34,7 +34,11 @@ class Lent:
 
     __slots__ = ("_buffer",)
 
-    def __init__(self, buffer: np.ndarray) -> None:
+    def __init__(self, buffer: np.ndarray | None = None) -> None:
+        self._buffer: Any = buffer
+
+    def lend(self, buffer: np.ndarray) -> None:
+        """Say where the gradient lies."""
         self._buffer = buffer
 
     def copied(self) -> np.ndarray:

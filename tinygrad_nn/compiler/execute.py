@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 from collections.abc import Mapping
 from itertools import count
@@ -16,17 +17,31 @@ _number = count(1).__next__
 
 
 def executed(lowered: Lowered, title: str) -> tuple[dict[str, Any], str]:
-    """Run the source of a NumPy step; return its names, and its file name."""
-    namespace, filename = run(lowered.source, lowered.namespace, title)
+    """Run the source of a NumPy step; return its names, and its file name.
+
+    The module is run as the body of a function: what it defines are then closures,
+    whose names are found at once, where a module's are looked up at every use.
+    """
+    lent = {name: Lent() for name, _ in lowered.lent.values()}
+    given = {**lowered.namespace, **lent}
+    tree = ast.parse(lowered.source)
+    wrapped = ast.parse(f"def module({', '.join(given)}): return locals()")
+    function = wrapped.body[0]
+    assert isinstance(function, ast.FunctionDef)  # noqa: S101 (it was just written)
+    function.body[:0] = tree.body
+    namespace, filename = run(lowered.source, {}, title, wrapped)
+    namespace = namespace["module"](**given)
     for name, buffer in lowered.lent.values():
-        namespace[name] = Lent(namespace[buffer])
+        lent[name].lend(namespace[buffer])
     return namespace, filename
 
 
 def run(
-    source: str, names: Mapping[str, Any], title: str
+    source: str, names: Mapping[str, Any], title: str, tree: ast.Module | None = None
 ) -> tuple[dict[str, Any], str]:
     """Run a module's source; return its names, and the file name it is known by.
+
+    Where a ``tree`` is given, it is what runs; its lines are the text's.
 
     The text is registered with `linecache`, so that debuggers step through it and
     tracebacks show it.
@@ -39,5 +54,6 @@ def run(
         filename,
     )
     namespace = dict(names)
-    exec(compile(source, filename, "exec"), namespace)  # noqa: S102
+    code = compile(source if tree is None else tree, filename, "exec")
+    exec(code, namespace)  # noqa: S102 (the one place)
     return namespace, filename
