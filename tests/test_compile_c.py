@@ -1,0 +1,632 @@
+"""Backend c: every op, whole steps, and what numbers mean, held to eager."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import laws
+import numpy as np
+import pytest
+import test_ops
+
+import tinygrad_nn as tg
+from tinygrad_nn.compiler.toolchain import find_compiler
+from tinygrad_nn.errors import (
+    CompileError,
+    DivergedError,
+    MissingExtraError,
+    ShapeError,
+)
+from tinygrad_nn.op import REGISTRY
+
+
+def _compiler_is_missing():
+    try:
+        find_compiler()
+    except MissingExtraError:
+        return True
+    return False
+
+
+pytestmark = pytest.mark.skipif(
+    _compiler_is_missing(), reason="the C backend needs a C compiler; none was found"
+)
+
+TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
+
+
+def in_c(function, **options):
+    return tg.compile(function, backend="c", **options)
+
+
+def close(got, wanted, tolerance=None):
+    """Hold a value to another: nan at the same places, infinities the same."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.shape == wanted.shape
+    assert got.dtype == wanted.dtype
+    if wanted.dtype.kind != "f":
+        assert np.array_equal(got, wanted)
+        return
+    finite = np.isfinite(wanted)
+    assert np.array_equal(np.isnan(got), np.isnan(wanted))
+    assert np.array_equal(got[~finite], wanted[~finite], equal_nan=True)
+    scale = np.max(np.abs(wanted[finite]), initial=0.0) or 1.0
+    worst = np.max(np.abs(got[finite] - wanted[finite]), initial=0.0)
+    allowed = TOLERANCE.get(wanted.dtype, 1e-2) if tolerance is None else tolerance
+    assert worst <= allowed * scale, f"{worst / scale} apart: {got} is not {wanted}"
+
+
+def value_of(x):
+    return x.numpy() if isinstance(x, tg.Tensor) else np.asarray(x)
+
+
+# --- every op --------------------------------------------------------------------
+
+
+def _chunks(members, count):
+    return [members[i::count] for i in range(count)]
+
+
+def _sampled(member, rng, dtype):
+    arrays = [
+        a.astype(dtype) if a.dtype == np.float64 else a for a in member.sample.draw(rng)
+    ]
+    found = np.asarray(member.plain(*arrays))
+    g = rng.standard_normal(found.shape)
+    kind = found.dtype if found.dtype.kind == "f" else dtype
+    return arrays, np.asarray(g, kind)
+
+
+def _both_ways(members, rng, dtype):
+    """Return a function of all members' operands: values and gradients of each."""
+    drawn = [_sampled(member, rng, dtype) for member in members]
+    flat = [array for arrays, _ in drawn for array in arrays]
+
+    def function(*given):
+        rest = list(given)
+        out = []
+        for member, (arrays, g) in zip(members, drawn, strict=True):
+            here, rest = rest[: len(arrays)], rest[len(arrays) :]
+
+            def scalar(*operands, member=member, g=g):
+                y = member.value(*operands)
+                return tg.sum(y * g)
+
+            y = member.value(*here)
+            out.append(y)
+            floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
+            differentiable = member.op is None or member.op.differentiable
+            if floats and differentiable:
+                out += list(tg.grad(scalar, argnums=tuple(floats))(*here))
+        return out
+
+    return function, flat
+
+
+MEMBERS = [m for m in test_ops.MEMBERS if m.name != "uniform"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("part", range(6))
+def test_ops(part, dtype, rng):
+    """Values and gradients of every op at every sample are those of eager."""
+    members = MEMBERS[part::6]
+    function, arrays = _both_ways(members, rng, dtype)
+    step = in_c(function)
+    tensors = [tg.Tensor(a) for a in arrays]
+    wanted = function(*tensors)
+    for _ in range(2):
+        found = step(*arrays)
+        assert len(found) == len(wanted)
+        for got, want in zip(found, wanted, strict=True):
+            close(value_of(got), value_of(want))
+
+
+def test_members():
+    """All ops of the registry are among the members, but for random numbers."""
+    ours = {name for name in REGISTRY if hasattr(tg.ops, name)}
+    assert ours - {m.name for m in MEMBERS} == {"uniform"}
+
+
+# --- whole steps -----------------------------------------------------------------
+
+
+def twins(make):
+    """Return an eager step and a compiled one, with their parameters and optimisers."""
+    eager, compiled = make(), make()
+    return eager, (in_c(compiled[0]), *compiled[1:])
+
+
+def hold(make, arguments, steps=20, tolerance=None):
+    """Hold each of some steps to eager: results, parameters, gradients, states."""
+    (f, parameters, optimizer), (g, ours, other) = twins(make)
+    for _ in range(steps):
+        want, got = f(*arguments()), g(*arguments())
+        close(value_of(got), value_of(want), tolerance)
+        same_state(ours, parameters, other, optimizer, tolerance)
+    return g
+
+
+def same_state(ours, theirs, other, optimizer, tolerance=None):
+    for a, b in zip(ours, theirs, strict=True):
+        close(a.data, b.data, tolerance)
+        if b.grad is None:
+            assert a.grad is None
+        else:
+            close(a.grad, b.grad, tolerance)
+    assert other.steps == optimizer.steps
+    for a, b in zip(other._states, optimizer._states, strict=True):
+        for x, y in zip(a, b, strict=True):
+            close(x, y, tolerance)
+
+
+def columns(sizes, hidden, seed=0, lr=0.1):
+    """Return a maker of the tutorials' network, examples in columns."""
+
+    def make():
+        rng = np.random.default_rng(seed)
+        parameters = []
+        for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            W = rng.standard_normal((m, n)) / np.sqrt(n)
+            parameters += [
+                tg.Parameter(W, name=f"W{i}"),
+                tg.Parameter(np.full((m, 1), 0.1), name=f"b{i}"),
+            ]
+        optimizer = tg.optim.SGD(parameters, lr=lr)
+
+        def step(X, Y):
+            A = X
+            for i in range(0, len(parameters), 2):
+                Z = np.dot(parameters[i], A) + parameters[i + 1]
+                A = hidden(Z) if i < len(parameters) - 2 else 1 / (1 + np.exp(-Z))
+            cost = -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A))
+            optimizer.minimize(cost)
+            return cost
+
+        return step, parameters, optimizer
+
+    return make
+
+
+def labelled(n, features, seed=1, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((features, n)).astype(dtype)
+    Y = (rng.random((1, n)) < 0.5).astype(dtype)
+    return X, Y
+
+
+@pytest.mark.parametrize("n", [1, 3, 400, 1000])
+def test_flower(n):
+    """A tanh network with examples in columns, at sizes below and above a block."""
+    X, Y = labelled(n, 2)
+    hold(columns((2, 4, 1), np.tanh), lambda: (X, Y))
+
+
+@pytest.mark.parametrize("sizes", [(4, 5, 4, 3, 1), (3, 17, 9, 1), (300, 5, 1)])
+def test_weather(sizes):
+    """A relu network, also with layers wider than a tile and features beyond a cache."""
+    X, Y = labelled(777, sizes[0])
+    hold(columns(sizes, lambda Z: np.maximum(0, Z), lr=0.02), lambda: (X, Y))
+
+
+def rows(sizes, optimizer, dtype=np.float64, dropout=0.0):
+    """Return a maker of a softmax network of layers, examples in rows."""
+
+    def make():
+        rng = np.random.default_rng(3)
+        layers = []
+        for n, m in zip(sizes, sizes[1:], strict=False):
+            layers += [tg.nn.Dense(n, m, rng=rng), tg.nn.ReLU()]
+            if dropout:
+                layers.append(tg.nn.Dropout(dropout, rng=np.random.default_rng(5)))
+        model = tg.nn.Sequential(*layers[: -2 if dropout else -1])
+        parameters = list(model.parameters())
+        for p in parameters:
+            p.data = p.data.astype(dtype)
+        opt = optimizer(parameters)
+
+        def step(X, Y):
+            loss = tg.losses.cross_entropy(model(X), Y)
+            opt.minimize(loss)
+            return loss
+
+        return step, parameters, opt
+
+    return make
+
+
+def classes(n, features, k, dtype=np.float64, one_hot=True):
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((n, features)).astype(dtype)
+    labels = rng.integers(k, size=n)
+    return X, np.eye(k, dtype=dtype)[labels] if one_hot else labels
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+@pytest.mark.parametrize("sizes", [(20, 40, 32, 10), (5, 3, 4)])
+def test_softmax_adam(sizes, one_hot):
+    """Softmax, Adam and float32, with products in loops and in the BLAS."""
+    X, Y = classes(64, sizes[0], sizes[-1], np.float32, one_hot)
+    make = rows(sizes, lambda p: tg.optim.Adam(p, lr=0.01), np.float32)
+    hold(make, lambda: (X, Y), 5, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: tg.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: tg.optim.SGD(
+            p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
+        ),
+        lambda p: tg.optim.AdamW(p, lr=0.01),
+        lambda p: tg.optim.RMSProp(p, lr=0.01),
+        lambda p: tg.optim.Adam(p, lr=lambda step: 0.1 / (1 + step)),
+    ],
+)
+def test_optimisers(optimizer):
+    """States, counts and schedules advance as they do eagerly."""
+    X, Y = classes(50, 6, 3)
+    hold(rows((6, 7, 3), optimizer), lambda: (X, Y))
+
+
+def test_dropout():
+    """Random numbers come from the same generator, drawn by Python."""
+    X, Y = classes(30, 6, 3)
+    hold(
+        rows((6, 8, 3), lambda p: tg.optim.SGD(p, lr=0.1), dropout=0.4), lambda: (X, Y)
+    )
+
+
+def test_arguments_of_any_layout():
+    """Strided, reversed, read-only and unaligned arguments, new ones at each call."""
+    X, Y = labelled(60, 2)
+    plain = np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(np.float64)
+    unaligned = plain.reshape(X.shape)
+    assert not unaligned.flags.aligned
+    locked = X.copy()
+    locked.flags.writeable = False
+    shapes = [np.asfortranarray(X), X[:, ::-1][:, ::-1], unaligned, locked]
+    shapes.append(np.repeat(X, 2, axis=1)[:, ::2])
+    turn = iter(shapes * 4)
+    current = []
+
+    def arguments():
+        if not current:
+            current.extend([next(turn)] * 2)
+        return current.pop(), Y
+
+    hold(columns((2, 4, 1), np.tanh), arguments, steps=10)
+
+
+def test_parameters_of_any_layout():
+    """A parameter in Fortran order, a view, or rebound between calls is written to."""
+
+    def make():
+        rng = np.random.default_rng(0)
+        W = tg.Parameter(np.asfortranarray(rng.standard_normal((3, 4))), name="W")
+        base = rng.standard_normal((4, 6))
+        v = tg.Parameter(base[:, ::2], name="v")
+        v.data = base[:, ::2]
+        optimizer = tg.optim.SGD([W, v], lr=0.1)
+
+        def step(x):
+            loss = tg.sum((x @ W @ v) ** 2)
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [W, v], optimizer
+
+    x = np.random.default_rng(1).standard_normal((5, 3))
+    (f, theirs, a), (g, ours, b) = twins(make)
+    for i in range(6):
+        if i == 3:
+            for p in (theirs[0], ours[0]):
+                p.data = np.array(p.data, order="C") * 2
+        array = ours[1].data
+        close(value_of(g(x)), value_of(f(x)))
+        assert ours[1].data is array
+        same_state(ours, theirs, b, a)
+
+
+def test_interleaved():
+    """Eager and compiled steps take turns on one model."""
+    X, Y = labelled(40, 2)
+    (f, theirs, a), _ = twins(columns((2, 4, 1), np.tanh))
+    step, ours, b = columns((2, 4, 1), np.tanh)()
+    compiled = in_c(step)
+    for i in range(12):
+        close(value_of((compiled if i % 3 else step)(X, Y)), value_of(f(X, Y)))
+        same_state(ours, theirs, b, a)
+
+
+def test_learning_rate_is_read_anew():
+    """A learning rate that was changed is the one of the next step."""
+    X, Y = labelled(40, 2)
+    (f, theirs, a), (g, ours, b) = twins(columns((2, 4, 1), np.tanh))
+    for lr in (0.1, 0.5, 0.0, 0.01):
+        a.lr = b.lr = lr
+        close(value_of(g(X, Y)), value_of(f(X, Y)))
+        same_state(ours, theirs, b, a)
+
+
+def test_results_are_fresh():
+    """A result is an array of its own, also one that is a parameter or an argument."""
+    w = tg.Parameter([1.0, 2.0, 3.0], name="w")
+    step = in_c(lambda x: (w * 1.0, w, x, x.T[::-1], w + x))
+    x = np.arange(3.0)
+    first, second = step(x), step(x)
+    for a, b in zip(first, second, strict=True):
+        assert not np.shares_memory(value_of(a), value_of(b))
+        assert not np.shares_memory(value_of(a), w.data)
+        assert not np.shares_memory(value_of(a), x)
+        close(value_of(a), value_of(b))
+    close(value_of(first[3]), x[::-1])
+
+
+def test_swap():
+    """Values that replace each other are read before they are written."""
+    a = tg.Parameter([1.0, 2.0], name="a")
+    b = tg.Parameter([3.0, 4.0], name="b")
+
+    def step(x):
+        with tg.no_grad():
+            old = a * 1
+            a.data = b + 0 * x
+            b.data = old
+        return x
+
+    in_c(step)(np.zeros(2))
+    close(a.data, np.array([3.0, 4.0]))
+    close(b.data, np.array([1.0, 2.0]))
+
+
+# --- what numbers mean -----------------------------------------------------------
+
+
+def test_nan_and_inf():
+    """nan, infinities, denormal numbers and signs of zero go through as in NumPy."""
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 1e-310, 1e308, -2.0] * 3)
+    y = np.roll(x, 4)
+
+    def f(x, y):
+        return (
+            [tg.maximum(x, y), tg.minimum(x, y), tg.maximum(x, 0), tg.minimum(0.5, x)]
+            + [tg.relu(x), abs(x), -x, x * y, x + y, x / y, tg.sign(x), tg.sqrt(x)]
+            + [tg.exp(x), tg.log(x), tg.tanh(x), tg.log1p(x), tg.expm1(x), tg.sin(x)]
+            + [tg.where(x > y, x, y), x > y, x <= y, tg.equal(x, y), tg.isnan(x)]
+            + [tg.logical_and(x, y), tg.sigmoid(x), tg.softplus(x), x**y, x * (y > 0)]
+            + [tg.max(x), tg.min(y), tg.max(x.reshape(3, 9), 0), tg.sum(x[4:9])]
+            + [tg.min(x.reshape(3, 9), 1), tg.prod(x[3:8]), tg.astype(x > 0, float)]
+        )
+
+    with np.errstate(all="ignore"):
+        wanted = f(tg.Tensor(x), tg.Tensor(y))
+        step = in_c(f)
+        found = step(x, y)
+    for i, (got, want) in enumerate(zip(found, wanted, strict=True)):
+        got, want = value_of(got), value_of(want)
+        close(got, want)
+        if i not in (12, 17, 24, 25, 26) and want.dtype.kind == "f":  # signs of zeros
+            assert np.array_equal(
+                np.signbit(got[want == 0]), np.signbit(want[want == 0])
+            )
+
+
+def test_denormals_stay():
+    """Loading the library flushes nothing to zero, here or in NumPy."""
+    step = in_c(lambda x: x * 0.5)
+    assert value_of(step(np.full(9, 1e-323)))[0] == 5e-324
+    assert np.array([1e-323])[0] * 0.5 == 5e-324
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64", "bool"])
+def test_whole_numbers(dtype):
+    """Whole numbers wrap, promote and compare as in NumPy."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2 if dtype == "bool" else 120, (4, 5)).astype(dtype)
+    y = rng.integers(0, 2 if dtype == "bool" else 120, (4, 5)).astype(dtype)
+
+    def f(x, y):
+        out = [x + y, x * y, tg.maximum(x, y), x > y, tg.equal(x, y), tg.sum(x)]
+        out += [tg.sum(x, 0), x / (y + 1), tg.exp(x), x @ y.T, tg.where(x > y, x, y)]
+        out += [tg.astype(x, np.float32), tg.astype(x * 1.5, np.int32), tg.max(x, 0)]
+        if dtype != "bool":
+            out += [x - y, -x, abs(x), x * 2, x**2, tg.prod(x, 0), tg.sign(x)]
+        return out
+
+    with np.errstate(all="ignore"):
+        wanted = f(tg.Tensor(x), tg.Tensor(y))
+        found = in_c(f)(x, y)
+    for got, want in zip(found, wanted, strict=True):
+        close(value_of(got), value_of(want))
+
+
+def test_half():
+    """float16 is left to Python, and is as it is eagerly."""
+    x = np.linspace(-2, 2, 12, dtype=np.float16).reshape(3, 4)
+    f = lambda x: [tg.exp(x) * 2, tg.sum(x * x, 1), x @ x.T, tg.where(x > 0, x, 0)]
+    for got, want in zip(in_c(f)(x), f(tg.Tensor(x)), strict=True):
+        close(value_of(got), value_of(want))
+
+
+def test_long_sums():
+    """A sum of many numbers of float32 keeps its digits."""
+    x = np.random.default_rng(0).random(1_000_003, np.float32)
+    got = value_of(in_c(lambda x: [tg.sum(x), tg.mean(x), tg.sum(x * x)])(x)[0])
+    assert abs(got - np.sum(x, dtype=np.float64)) <= 1e-6 * got
+
+
+# --- checks, blame, careful ways -------------------------------------------------
+
+
+def test_careful():
+    """Where 0 meets an infinity, gradients are those of eager, and so are parameters."""
+
+    def make():
+        w = tg.Parameter([0.0, 1.0, 2.0], name="w")
+        optimizer = tg.optim.SGD([w], lr=0.1)
+
+        def step(x):
+            loss = tg.sum(tg.where(x > 0, tg.log(x * w), 0.0))
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [w], optimizer
+
+    with np.errstate(all="ignore"):
+        hold(make, lambda: (np.array([-1.0, 1.0, 2.0]),), 3)
+        hold(make, lambda: (np.array([0.0, 1.0, 2.0]),), 3)
+
+
+def test_nan_that_hides():
+    """A nan among what relu chose from goes the careful way, as in eager."""
+
+    def make():
+        w = tg.Parameter([0.5, 1.0, -2.0], name="w")
+        optimizer = tg.optim.SGD([w], lr=0.1)
+
+        def step(x):
+            loss = tg.sum(tg.relu(w * x))
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [w], optimizer
+
+    with np.errstate(all="ignore"):
+        hold(make, lambda: (np.array([np.nan, np.inf, 1.0]),), 2)
+
+
+def test_no_needless_care():
+    """Ordinary numbers never set the flag that leads to the careful program."""
+    X, Y = labelled(777, 4)
+    step = hold(columns((4, 5, 4, 3, 1), lambda Z: np.maximum(0, Z)), lambda: (X, Y), 5)
+    assert step._last.selects
+    assert step._last.careful is None
+
+
+def test_check_finite():
+    """The node that first gave an infinity is named, with its line."""
+    w = tg.Parameter([1.0, 2.0], name="w")
+
+    def f(x):
+        y = w * x
+        z = np.exp(y)  # here
+        return tg.sum(z * 0.5)
+
+    step = in_c(f, check_finite=True)
+    step(np.ones(2))
+    with pytest.raises(DivergedError, match=r"exp.*test_compile_c"):
+        step(np.array([1.0, 1e6]))
+    with pytest.raises(DivergedError, match="multiply"):
+        step(np.array([1.0, np.nan]))
+
+
+def test_check_refuses_before_the_update():
+    """A check of labels raises, and leaves the model as it was."""
+    step, parameters, optimizer = rows((4, 3), lambda p: tg.optim.SGD(p, lr=0.1))()
+    X, labels = classes(10, 4, 3, one_hot=False)
+    compiled = in_c(step)
+    compiled(X, labels)
+    before = [p.data.copy() for p in parameters]
+    with pytest.raises(Exception, match="class"):
+        compiled(X, labels + 5)
+    assert optimizer.steps == 1
+    for p, b in zip(parameters, before, strict=True):
+        assert np.array_equal(p.data, b)
+
+
+def test_blame():
+    """An op that Python computes is named with its line when it fails."""
+    step = in_c(lambda x, i: x[i])
+    x = np.arange(5.0)
+    close(value_of(step(x, np.array([0, 3]))), x[[0, 3]])
+    with pytest.raises(Exception, match=r"getitem.*test_compile_c"):
+        step(x, np.array([0, 9]))
+
+
+def test_unknown_backend():
+    """Backends that exist are named."""
+    with pytest.raises(CompileError, match="'c'"):
+        tg.compile(lambda x: x, backend="d")
+
+
+# --- the library -----------------------------------------------------------------
+
+
+def test_cached(tmp_path, monkeypatch):
+    """The same program in another process, or again in this one, is not built again."""
+    monkeypatch.setenv("TINYGRAD_NN_CACHE", str(tmp_path))
+    X, Y = labelled(33, 2)
+    for _ in range(2):
+        step, _, _ = columns((2, 4, 1), np.tanh)()
+        in_c(step)(X, Y)
+        assert len(list(tmp_path.glob("*.so"))) == 1
+
+
+def test_source_names_the_user(rng):
+    """The source is C, with the user's names and lines."""
+    X, Y = labelled(33, 2)
+    step, _, _ = columns((2, 4, 1), np.tanh)()
+    compiled = in_c(step)
+    compiled(X, Y)
+    assert "W0" in compiled.source
+    assert "test_compile_c.py:" in compiled.source
+    assert "#pragma omp simd" in compiled.source
+
+
+def test_without_blas(monkeypatch):
+    """Where there is no BLAS, loops multiply."""
+    from tinygrad_nn.compiler.c import source
+
+    monkeypatch.setattr(source, "find_blas", lambda: None)
+    X, Y = classes(64, 20, 18)
+    step = hold(
+        rows((20, 40, 18), lambda p: tg.optim.SGD(p, lr=0.1)), lambda: (X, Y), 3
+    )
+    assert "gemm" not in step.source
+
+
+def test_blas_is_called():
+    """Products whose sizes are all large go to the BLAS."""
+    X, Y = classes(64, 20, 18)
+    step = hold(
+        rows((20, 40, 18), lambda p: tg.optim.SGD(p, lr=0.1)), lambda: (X, Y), 3
+    )
+    assert "blas_dgemm(" in step.source
+
+
+def test_threads():
+    """Two models step at the same time in two threads."""
+    X, Y = labelled(400, 2)
+    expected, parameters, _ = columns((2, 4, 1), np.tanh)()
+    for _ in range(50):
+        expected(X, Y)
+    made = [columns((2, 4, 1), np.tanh)() for _ in range(2)]
+
+    def run(step):
+        compiled = in_c(step)
+        for _ in range(50):
+            compiled(X, Y)
+
+    threads = [threading.Thread(target=run, args=(step,)) for step, _, _ in made]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for _, ours, _ in made:
+        for a, b in zip(ours, parameters, strict=True):
+            close(a.data, b.data)
+
+
+def test_overlapping_argument():
+    """An argument that shows a parameter is read as it was before the step."""
+    (f, theirs, a), (g, ours, b) = twins(columns((2, 4, 1), np.tanh))
+    X, Y = labelled(4, 2)
+    for _ in range(3):
+        X1, X2 = theirs[0].data.T, ours[0].data.T
+        close(value_of(g(X2, Y)), value_of(f(X1.copy(), Y)))
+        same_state(ours, theirs, b, a)
+
+
+_ = (shutil, laws, ShapeError)

@@ -1,0 +1,261 @@
+"""The Python half of a step in C: a module of a few lines, generated for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph
+from tinygrad_nn.compiler.c.source import Lowered
+from tinygrad_nn.compiler.names import identifier
+from tinygrad_nn.compiler.program import Argument, Gradient, Program, Slot, Value
+from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
+from tinygrad_nn.op import Node
+from tinygrad_nn.scalars import Scalar
+from tinygrad_nn.tensor import Lent
+
+__all__ = ["HostSource"]
+
+
+class HostSource:
+    """Writes the functions ``call`` and ``after``."""
+
+    def __init__(
+        self, program: Program, trace: Trace, lowered: Lowered, runner: Any
+    ) -> None:
+        self.program = program
+        self.trace = trace
+        self.c = lowered
+        self.runner = runner
+        self.namespace: dict[str, Any] = {"runner": runner}
+        self.held: dict[int, str] = {}
+        self.taken: set[str] = {"np", "call", "after", "runner", "status", "bound"}
+        self.taken |= set(trace.scalars)
+        self.lines: list[str] = []
+
+    def source(self) -> str:
+        """Return the module's text."""
+        runner = self.runner
+        self.namespace |= {
+            "bound": runner._bound,
+            "bind": runner.bind,
+            "copies": runner._copies,
+            "copy_in": runner.copy_in,
+            "copy_out": runner.copy_out,
+            "failed": runner.failed,
+            "scalars": runner._scalars,
+            "table": runner._table,
+            "reference": runner._reference,
+            "compute": runner._library.compute,
+            "update": runner._library.update,
+            "run": runner._library.step,
+            "empty": np.empty,
+        }
+        from tinygrad_nn.compiler.c.runner import address_of  # noqa: PLC0415
+
+        self.namespace["address_of"] = address_of
+        self.taken |= set(self.namespace)
+        self._call()
+        self._after()
+        return "\n".join(self.lines) + "\n"
+
+    def name(self, value: Any, wanted: str) -> str:
+        """Return the name of an object that the text refers to."""
+        if id(value) not in self.held:
+            name, count = wanted, 1
+            while name in self.taken:
+                name, count = f"{wanted}_{count}", count + 1
+            self.taken.add(name)
+            self.held[id(value)] = name
+            self.namespace[name] = value
+        return self.held[id(value)]
+
+    def _tensor(self, tensor: Any) -> str:
+        return self.name(tensor, f"{identifier(graph.name(tensor) or 't')}_tensor")
+
+    def _optimizer(self, optimizer: Any) -> str:
+        return self.name(optimizer, type(optimizer).__name__.lower())
+
+    def _call(self) -> None:
+        write = self.lines.append
+        arguments = self._arguments()
+        write(f"def call({', '.join(arguments)}):")
+        states = self._states_read()
+        for line in states:
+            write(f"    {line}")
+        for line in self._places(arguments):
+            write(f"    {line}")
+        for line in self._numbers():
+            write(f"    {line}")
+        results = []
+        for i in range(len(self.program.results)):
+            results.append(self._result(i, write))
+        write("    if copies:")
+        write("        copy_in()")
+        checks = []
+        for node, check in self.program.checks:
+            if node._op is None or node in self.program.places:
+                held = self.name(check, "check")
+                value = self.name(self.runner.value(node), "value")
+                write(f"    {held}({value}())")
+            else:
+                checks.append((node, check))
+        if self.trace.draws and self.c.trapped:
+            write(f"    {self.name(self.runner.remember_draws, 'remember_draws')}()")
+        function = "compute" if checks else "run"
+        write(f"    status = {function}(reference)")
+        write("    if status:")
+        write("        failed(status)")
+        for node, check in checks:
+            held = self.name(check, "check")
+            value = self.name(self.runner.value(node), "value")
+            write(f"    {held}({value}())")
+        if checks:
+            write("    status = update(reference)")
+            write("    if status:")
+            write("        failed(status)")
+        write("    if copies:")
+        write("        copy_out()")
+        for leaf, node in self.program.gradients:
+            if leaf not in self._lent():
+                value = self.name(self.runner.value(node), "value")
+                copy = self.name(np.array, "copy")
+                write(f"    {self._tensor(leaf)}._grad = {copy}({value}())")
+        for line in self._states():
+            write(f"    {line}")
+        tail = "," if len(results) == 1 else ""
+        write(f"    return ({', '.join(results)}{tail})")
+
+    def _arguments(self) -> list[str]:
+        found = {}
+        for leaf, place in self.program.places.items():
+            if isinstance(place, Argument):
+                found[place.index] = f"x{place.index}"
+                del leaf
+        self.taken |= set(found.values())
+        return [found[i] for i in sorted(found)]
+
+    def _places(self, arguments: list[str]) -> list[str]:
+        lines = []
+        del arguments
+        for i, entry in enumerate(self.c.outside):
+            if entry.kind != "place":
+                continue
+            place = self.program.places[entry.what]
+            if isinstance(place, Argument):
+                text = f"x{place.index}"
+            elif isinstance(place, Value):
+                text = f"{self._tensor(place.tensor)}._value"
+            elif isinstance(place, Gradient):
+                text = f"{self._tensor(place.tensor)}._grad"
+                plain = self.name(_plain, "plain")
+                lines.append(f"bind({i}, {plain}({text}))")
+                continue
+            else:
+                key = self.state_names[id(place.optimizer), place.parameter]
+                text = f"{key}[{place.index}]"
+            lines += [f"if {text} is not bound[{i}]:", f"    bind({i}, {text})"]
+        return lines
+
+    def _states_read(self) -> list[str]:
+        """Fetch what optimisers remember."""
+        self.state_names: dict[tuple[int, int], str] = {}
+        lines = []
+        wanted: dict[tuple[int, int], tuple[Any, int]] = {}
+        for entry in self.c.outside:
+            if entry.kind == "place":
+                place = self.program.places[entry.what]
+                if isinstance(place, Slot):
+                    key = (id(place.optimizer), place.parameter)
+                    wanted[key] = (place.optimizer, place.parameter)
+        for source in self.trace.scalars.values():
+            if isinstance(source, StateNumber):
+                key = (id(source.optimizer), source.parameter)
+                wanted[key] = (source.optimizer, source.parameter)
+        for key, (optimizer, i) in wanted.items():
+            name = f"state_{len(self.state_names)}"
+            self.state_names[key] = name
+            lines.append(f"{name} = {self._optimizer(optimizer)}._states[{i}]")
+        return lines
+
+    def _numbers(self) -> list[str]:
+        lines = []
+        for text, source in self.trace.scalars.items():
+            if isinstance(source, Rate):
+                optimizer = self._optimizer(source.optimizer)
+                later = f" + {source.later}" if source.later else ""
+                lines.append(f"{text} = {optimizer}.rate({optimizer}.steps{later})")
+            else:
+                key = self.state_names[id(source.optimizer), source.parameter]
+                lines.append(f"{text} = {key}[{source.index}]")
+        lines += [f"scalars[{i}] = {text}" for i, text in enumerate(self.c.scalars)]
+        return lines
+
+    def _result(self, i: int, write: Any) -> str:
+        x = self.program.results[i]
+        if not isinstance(x, Node):
+            return self.name(x, "result")
+        entry = self.c.fresh[i]
+        number = next(j for j, e in enumerate(self.c.outside) if e is entry)
+        name = f"result_{i}"
+        shape, dtype = x._value.shape, x._value.dtype
+        kind = self.name(dtype, "dtype")
+        write(f"    bound[{number}] = {name} = empty({tuple(shape)!r}, {kind})")
+        write(f"    table[{number}] = address_of({name})")
+        return name if shape else f"{name}[()]"
+
+    def _lent(self) -> set[Any]:
+        return {
+            leaf
+            for leaf, node in self.program.gradients
+            if self.trace.spent[leaf] and node in self.c.views
+        }
+
+    def _states(self) -> list[str]:
+        lines = []
+        for (optimizer, i), state in self.trace.new_states.items():
+            if not any(isinstance(part, Scalar) for part in state):
+                continue
+            key = self.state_names.get((id(optimizer), i))
+            name = self._optimizer(optimizer)
+            parts = [
+                part.text if isinstance(part, Scalar) else f"{key}[{j}]"
+                for j, part in enumerate(state)
+            ]
+            lines.append(f"{name}._states[{i}] = ({', '.join(parts)},)")
+        for optimizer, count in self.trace.steps.items():
+            lines.append(f"{self._optimizer(optimizer)}.steps += {count}")
+        return lines
+
+    def _after(self) -> None:
+        """What an eager step leaves behind besides numbers, for `Tensor` to read."""
+        write = self.lines.append
+        write("")
+        write("")
+        write("def after(code, instruction, order):")
+        before = len(self.lines)
+        for place, _ in self.program.writes:
+            if isinstance(place, Value):
+                t = self._tensor(place.tensor)
+                write(f"    {t}._order = order")
+                write(f"    {t}._code = code")
+                write(f"    {t}._lasti = instruction")
+                write(f"    {t}._form = None")
+        lent = self._lent()
+        nodes = dict(self.program.gradients)
+        for leaf, spent in self.trace.spent.items():
+            t = self._tensor(leaf)
+            write(f"    {t}._spent = {spent}")
+            if leaf in lent:
+                buffer = self.name(Lent(self.runner.view(nodes[leaf])), f"{t}_lent")
+                write(f"    {t}._grad = {buffer}")
+            elif spent and self.trace._gradients.get(leaf) is None:
+                write(f"    {t}._grad = None")
+        if len(self.lines) == before:
+            write("    pass")
+
+
+def _plain(gradient: Any) -> Any:
+    """Return a waiting gradient as an array."""
+    return gradient.copied() if isinstance(gradient, Lent) else gradient

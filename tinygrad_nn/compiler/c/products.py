@@ -1,0 +1,362 @@
+"""Products of matrices: by loops over vectors where a side is short, else by the BLAS.
+
+The loops are two. Where one side of the result is long, it is the vector, and eight
+rows or columns of the result are computed at a time. Where the sum is long, it is the
+vector, and five times five elements are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.compiler.blas import NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE
+from tinygrad_nn.compiler.c.expressions import TYPES, converted
+from tinygrad_nn.compiler.c.groups import SMALL, Group, sizes_of
+from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
+from tinygrad_nn.compiler.c.loops import copied, filled
+from tinygrad_nn.op import inputs_of
+
+__all__ = ["headed", "multiplied"]
+
+ROWS = 8
+TILE = 5
+
+
+def _index(access: Access, names: list[str]) -> str:
+    """Return the text of an index, from the texts for each axis."""
+    terms = [] if access.offset == 0 else [str(access.offset)]
+    for stride, name in zip(access.strides, names, strict=True):
+        if stride == 0 or name == "0":
+            continue
+        text = name if name.isalnum() or stride == 1 else f"({name})"
+        terms.append(text if stride == 1 else f"{stride} * {text}")
+    return " + ".join(terms) or "0"
+
+
+def _element(access: Access, *names: str) -> str:
+    return f"{access.pointer}[{_index(access, list(names))}]"
+
+
+def headed(source: Any, group: Group) -> list[str]:
+    """Return the loops of a small product and of what is computed from its elements."""
+    node = group.head
+    m, n, k = sizes_of(node)
+    x, y = (source.read(z) for z in inputs_of(node))
+    axis, lines, x, y = _arranged(source, m, n, k, x, y, sums=False)
+    order = (1, 0) if axis == 0 else (0, 1)
+    name = source.unique(f"{source.name(node)}_i")
+    body = filled(source, group, order, {node: f"{name}§"})
+    dtype = node._value.dtype
+    if source.is_stored(node):
+        out = source.store(node, order)
+        body.stores.insert(0, f"{body.mark(out)} = {name}§;")
+    if source.check_finite:
+        body.finite.insert(0, (name, source.numbers[node]))
+
+    def epilogue(u: str, v: str, suffix: str) -> list[str]:
+        names = [v, u] if axis == 0 else [u, v]
+        at = lambda access: _index(access, names)
+        found = body.placed(body.lines + body.stores, at, suffix)
+        for text, number in body.finite:
+            element = text.replace("§", "") + suffix
+            found.append(f"bad_{number} |= !({element} - {element} == 0);")
+        return found
+
+    flags = [f"bad_{number}" for _, number in body.finite]
+    loops = _by_vectors((m, n, k), axis, x, y, TYPES[str(dtype)], name, epilogue, flags)
+    if flags:
+        lines.append("{")
+        lines.append(f"    int {', '.join(f'{flag} = 0' for flag in flags)};")
+        lines += [f"    {line}" for line in loops]
+        lines += [f"    if ({flag}) return {flag[4:]};" for flag in flags]
+        return [*lines, "}"]
+    return [*lines, *loops]
+
+
+def _arranged(
+    source: Any, m: int, n: int, k: int, x: Access, y: Access, *, sums: bool
+) -> tuple[int, list[str], Access, Access]:
+    """Choose the axis that is the vector; pack what does not lie along it.
+
+    Axis 0 is the rows of the result, 1 its columns, 2 the axis summed over.
+    """
+    pack_x, pack_y = x.shape[0] * x.shape[1], y.shape[0] * y.shape[1]
+    work = m * n * k
+
+    def cost(axis: int) -> float:
+        length = (m, n, k)[axis]
+        packed = 0
+        if axis != 1 and x.strides[0 if axis == 0 else 1] != 1:
+            packed += pack_x if length > 1 else 0
+        if axis != 0 and y.strides[1 if axis == 1 else 0] != 1:
+            packed += pack_y if length > 1 else 0
+        return work / min(max(length, 1), 16) + 4 * packed
+
+    axis = min((1, 0, 2) if sums else (1, 0), key=cost)
+    lines: list[str] = []
+    if axis != 1 and x.strides[0 if axis == 0 else 1] != 1:
+        x = _packed(source, x, (1, 0) if axis == 0 else (0, 1), lines)
+    if axis != 0 and y.strides[1 if axis == 1 else 0] != 1:
+        y = _packed(source, y, (0, 1) if axis == 1 else (1, 0), lines)
+    return axis, lines, x, y
+
+
+def _packed(source: Any, x: Access, order: tuple[int, ...], lines: list[str]) -> Access:
+    """Return a copy of a matrix whose last axis in the order lies along memory."""
+    kept = source.scratch(math.prod(x.shape), x.dtype)
+    kept = kept._replace(shape=x.shape, strides=in_order(x.shape, order))
+    lines += copied(x, kept)
+    return kept
+
+
+def _by_vectors(
+    sizes: tuple[int, int, int],
+    axis: int,
+    x: Access,
+    y: Access,
+    T: str,
+    name: str,
+    epilogue: Callable[[str, str, str], list[str]],
+    flags: list[str],
+) -> list[str]:
+    """Return loops in which rows (axis 0) or columns (axis 1) are the vector."""
+    m, n, k = sizes
+    count, length = (n, m) if axis == 0 else (m, n)
+    clause = f" reduction(|: {', '.join(flags)})" if flags else ""
+
+    def tile(first: str, rows: int) -> list[str]:
+        at = [_plus(first, i) for i in range(rows)]
+        suffixes = [f"_{i}" for i in range(rows)] if rows > 1 else [""]
+        sums = [f"{name}{suffix}" for suffix in suffixes]
+        if axis == 0:
+            vector = _element(x, "v", "k")
+            scalars = [_element(y, "k", u) for u in at]
+        else:
+            vector = _element(y, "k", "v")
+            scalars = [_element(x, u, "k") for u in at]
+        lines = [
+            f"#pragma omp simd{clause}",
+            f"for (long v = 0; v < {length}; v++) {{",
+            f"    {T} {', '.join(f'{s} = 0' for s in sums)};",
+            f"    for (long k = 0; k < {k}; k++) {{",
+            f"        const {T} e = {vector};",
+            *(
+                f"        {s} += {scalar} * e;"
+                for s, scalar in zip(sums, scalars, strict=True)
+            ),
+            "    }",
+        ]
+        for u, suffix in zip(at, suffixes, strict=True):
+            lines += [f"    {line}" for line in epilogue(u, "v", suffix)]
+        return [*lines, "}"]
+
+    whole = count // ROWS * ROWS
+    lines: list[str] = []
+    if whole > ROWS:
+        lines.append(f"for (long u = 0; u < {whole}; u += {ROWS}) {{")
+        lines += [f"    {line}" for line in tile("u", ROWS)]
+        lines.append("}")
+    elif whole:
+        lines += tile("0", ROWS)
+    if count > whole:
+        lines += tile(str(whole), count - whole)
+    return lines
+
+
+def _plus(first: str, i: int) -> str:
+    if first.isdigit():
+        return str(int(first) + i)
+    return f"{first} + {i}" if i else first
+
+
+# --- products that stand alone --------------------------------------------------------
+
+
+def multiplied(source: Any, node: Any) -> list[str]:
+    """Return the text of a product of matrices or of stacks of them."""
+    m, n, k = sizes_of(node)
+    x, y = (source.read(z) for z in inputs_of(node))
+    if len(x.shape) == 1:
+        x = x._replace(shape=(1, k), strides=(0, x.strides[0]))
+        flat_x = True
+    else:
+        flat_x = False
+    if len(y.shape) == 1:
+        y = y._replace(shape=(k, 1), strides=(y.strides[0], 0))
+        flat_y = True
+    else:
+        flat_y = False
+    out = source.store(node)
+    if flat_x:
+        place = len(out.shape) - (0 if flat_y else 1)
+        out = _with_axis(out, place)
+    if flat_y:
+        out = _with_axis(out, len(out.shape))
+    batch = out.shape[:-2]
+    x = broadcast(x, (*batch, *x.shape[-2:])) if batch else x
+    y = broadcast(y, (*batch, *y.shape[-2:])) if batch else y
+    lines: list[str] = []
+    if not math.prod(out.shape):
+        return lines
+    names = [f"b{i}" for i in range(len(batch))]
+    inside = []
+    shifted = []
+    for access in (x, y, out):
+        if not batch:
+            shifted.append(access)
+            continue
+        local = source.unique(f"{access.pointer}_b")
+        T = TYPES[str(access.dtype)]
+        const = "" if access is out else "const "
+        shift = _index(access._replace(strides=access.strides[:-2]), names)
+        inside.append(f"{const}{T} *const {local} = {access.pointer} + {shift};")
+        shifted.append(
+            access._replace(
+                pointer=local,
+                offset=0,
+                shape=access.shape[-2:],
+                strides=access.strides[-2:],
+            )
+        )
+    inside += _matrix(source, *shifted)
+    if not batch:
+        return inside
+    pad = ""
+    for name, size in zip(names, batch, strict=True):
+        lines.append(f"{pad}for (long {name} = 0; {name} < {size}; {name}++) {{")
+        pad += "    "
+    lines += [pad + line for line in inside]
+    for _ in names:
+        pad = pad[:-4]
+        lines.append(f"{pad}}}")
+    return lines
+
+
+def _with_axis(x: Access, place: int) -> Access:
+    return x._replace(
+        shape=(*x.shape[:place], 1, *x.shape[place:]),
+        strides=(*x.strides[:place], 0, *x.strides[place:]),
+    )
+
+
+def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
+    (m, k), n = x.shape, y.shape[1]
+    same = x.dtype == y.dtype == out.dtype and out.dtype.kind == "f"
+    if not same or k == 0:
+        return _plainly(x, y, out)
+    T = TYPES[str(out.dtype)]
+    if min(m, n, k) >= SMALL and source.blas is not None and out.strides[1] == 1:
+        return _by_blas(source, x, y, out)
+    axis, lines, x, y = _arranged(source, m, n, k, x, y, sums=True)
+    if axis == 2:
+        return [*lines, *_by_sums(x, y, out, T)]
+
+    def epilogue(u: str, v: str, suffix: str) -> list[str]:
+        names = (v, u) if axis == 0 else (u, v)
+        return [f"{_element(out, *names)} = s{suffix};"]
+
+    return [*lines, *_by_vectors((m, n, k), axis, x, y, T, "s", epilogue, [])]
+
+
+def _plainly(x: Access, y: Access, out: Access) -> list[str]:
+    """Return three loops: for whole numbers and masks, and sums of nothing."""
+    (m, k), n = x.shape, y.shape[1]
+    T = TYPES[str(out.dtype)]
+    a = converted(_element(x, "u", "k"), x.dtype, out.dtype)
+    b = converted(_element(y, "k", "v"), y.dtype, out.dtype)
+    step = f"s |= {a} & {b};" if out.dtype == np.bool_ else f"s += {a} * {b};"
+    return [
+        f"for (long u = 0; u < {m}; u++)",
+        f"    for (long v = 0; v < {n}; v++) {{",
+        f"        {T} s = 0;",
+        f"        for (long k = 0; k < {k}; k++) {step}",
+        f"        {_element(out, 'u', 'v')} = s;",
+        "    }",
+    ]
+
+
+def _by_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
+    """Return tiles of five times five sums along the vector."""
+    (m, k), n = x.shape, y.shape[1]
+    lines: list[str] = []
+
+    def tile(first: str, rows: int, second: str, columns: int) -> list[str]:
+        us = [_plus(first, i) for i in range(rows)]
+        vs = [_plus(second, j) for j in range(columns)]
+        names = [[f"s{i}_{j}" for j in range(columns)] for i in range(rows)]
+        flat = [name for row in names for name in row]
+        found = [
+            "{",
+            f"    {T} {', '.join(f'{name} = 0' for name in flat)};",
+            f"    #pragma omp simd reduction(+: {', '.join(flat)})",
+            f"    for (long k = 0; k < {k}; k++) {{",
+        ]
+        for i, u in enumerate(us):
+            terms = [
+                f"{names[i][j]} += {_element(x, u, 'k')} * {_element(y, 'k', v)};"
+                for j, v in enumerate(vs)
+            ]
+            found.append(f"        {' '.join(terms)}")
+        found.append("    }")
+        found += [
+            f"    {_element(out, u, v)} = {names[i][j]};"
+            for i, u in enumerate(us)
+            for j, v in enumerate(vs)
+        ]
+        return [*found, "}"]
+
+    def row(first: str, rows: int) -> list[str]:
+        found: list[str] = []
+        whole = n // TILE * TILE
+        if whole > TILE:
+            found.append(f"for (long v = 0; v < {whole}; v += {TILE}) {{")
+            found += [f"    {line}" for line in tile(first, rows, "v", TILE)]
+            found.append("}")
+        elif whole:
+            found += tile(first, rows, "0", TILE)
+        if n > whole:
+            found += tile(first, rows, str(whole), n - whole)
+        return found
+
+    whole = m // TILE * TILE
+    if whole > TILE:
+        lines.append(f"for (long u = 0; u < {whole}; u += {TILE}) {{")
+        lines += [f"    {line}" for line in row("u", TILE)]
+        lines.append("}")
+    elif whole:
+        lines += row("0", TILE)
+    if m > whole:
+        lines += row(str(whole), m - whole)
+    return lines
+
+
+def _by_blas(source: Any, x: Access, y: Access, out: Access) -> list[str]:
+    """Return a call of the BLAS; a transposed operand is a flag, never a copy."""
+    (m, k), n = x.shape, y.shape[1]
+    lines: list[str] = []
+    sides = []
+    for access in (x, y):
+        rows, columns = access.shape
+        s, t = access.strides
+        if t == 1 and s >= columns:
+            sides.append((access, NO_TRANSPOSE, s))
+        elif s == 1 and t >= rows:
+            sides.append((access, TRANSPOSE, t))
+        else:
+            packed = _packed(source, access, (0, 1), lines)
+            sides.append((packed, NO_TRANSPOSE, columns))
+    texts = [
+        f"{a.pointer} + {a.offset}" if a.offset else a.pointer for a, _, _ in sides
+    ]
+    target = f"{out.pointer} + {out.offset}" if out.offset else out.pointer
+    (_, flag_x, step_x), (_, flag_y, step_y) = sides
+    gemm = source.gemm(out.dtype)
+    lines.append(
+        f"{gemm}({ROW_MAJOR}, {flag_x}, {flag_y}, {m}, {n}, {k}, 1, {texts[0]}, "
+        f"{step_x}, {texts[1]}, {step_y}, 0, {target}, {out.strides[0]});"
+    )
+    return lines
