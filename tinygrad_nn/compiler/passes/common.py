@@ -36,6 +36,7 @@ def common(program: Program) -> Program:
 
 
 def operand_key(x: Any, program: Program) -> Hashable:
+    """Return what is equal for operands that are the same in every run."""
     if isinstance(x, Node):
         made = x._op is None and x._code is None and x not in program.places
         if made and np.ndim(x._value) == 0:
@@ -49,6 +50,7 @@ def operand_key(x: Any, program: Program) -> Hashable:
 
 
 def settings_key(settings: Any) -> Hashable:
+    """Return what is equal for equal settings."""
     return tuple(sorted((name, _setting(value)) for name, value in settings.items()))
 
 

@@ -17,7 +17,7 @@ from tinygrad_nn.compiler.program import Program, blamed, rebuilt
 from tinygrad_nn.op import Node, Op, data_of, op_of
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["expand", "recorded"]
+__all__ = ["expand", "is_primitive", "recorded"]
 
 _KEPT = frozenset({"where", "astype", "uniform", "sum", "max", "min", "prod"})
 _STRUCTURE = ("movement", "indexing", "contraction", "accumulation")
