@@ -328,6 +328,8 @@ class _Renamed(ast.NodeTransformer):
         base = self._of_module(node.value)
         if not isinstance(base, ModuleType) or _is_kept(base):
             return _NOTHING
+        if node.attr.startswith("__"):
+            raise _refused("a function", f"{base.__name__}.{node.attr}")
         return getattr(base, node.attr, _NOTHING)
 
 

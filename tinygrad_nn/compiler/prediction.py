@@ -211,7 +211,8 @@ class _Writer:
     def described(self, nodes: Sequence[Any]) -> str:
         """Return dtype and shape, with the number of examples as a letter."""
         sizes = zip(*(np.shape(node._value) for node in nodes), strict=True)
-        parts = [ast.unparse(self._number(size, nodes[0])) for size in sizes]
+        found = [self._size(size) for size in sizes]
+        parts = ["?" if text is None else text for text in found]
         shape = f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
         return f"{nodes[0]._value.dtype} {shape}"
 
@@ -286,14 +287,16 @@ class _Writer:
 
     def _number(self, found: Sequence[Any], node: Any) -> ast.expr:
         """Return a formula of the number of examples that gives all of these."""
+        text = self._size(found)
+        if text is None:
+            raise _differs(node)
+        return parsed(text)
+
+    def _size(self, found: Sequence[Any]) -> str | None:
         if all(_equal(x, found[0]) for x in found[1:]):
-            return parsed(literal(found[0]) or "None")
+            return literal(found[0])
         sizes = [n for n in self.sizes if n is not None]
-        if len(sizes) == len(found) and self.number:
-            text = _formula(found, sizes, self.number)
-            if text is not None:
-                return parsed(text)
-        raise _differs(node)
+        return _formula(found, sizes, self.number)
 
     def _setting(self, found: Sequence[Any], node: Any) -> ast.expr:
         """Return an expression for a setting of an op."""
@@ -412,13 +415,19 @@ def _formula(found: Sequence[Any], sizes: Sequence[int], n: str) -> str | None:
         text += "" if slope.denominator == 1 else f" // {slope.denominator}"
         return text if start == 0 else f"{text} {'+-'[start < 0]} {abs(start)}"
     if all(type(x) is float for x in found):
-        for whole in (round(found[0] * sizes[0]), found[0] * sizes[0]):
-            if all(whole / m == x for x, m in zip(found, sizes, strict=True)):
-                return f"{whole!r} / {n}"
-        for factor in (round(found[0] / sizes[0]), found[0] / sizes[0]):
+        for over in _numbers_near(found[0] * sizes[0]):
+            if all(over / m == x for x, m in zip(found, sizes, strict=True)):
+                return f"{over!r} / {n}"
+        for factor in _numbers_near(found[0] / sizes[0]):
             if all(float(factor * m) == x for x, m in zip(found, sizes, strict=True)):
-                return f"float({factor!r} * {n})"
+                return f"{float(factor)!r} * {n}"
     return None
+
+
+def _numbers_near(x: float) -> list[float]:
+    """Return what a person may have written, of which rounding made this number."""
+    short = float(f"{x:.14g}")
+    return [int(short), short, x] if short.is_integer() else [short, x]
 
 
 def _equal(x: Any, y: Any) -> bool:
