@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygrad_nn.compiler.passes.common import common
+from tinygrad_nn.compiler.passes.contractions import contracted
 from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
@@ -17,10 +18,15 @@ from tinygrad_nn.compiler.program import Program
 __all__ = ["optimised"]
 
 
-def optimised(program: Program, *, exact: bool) -> Program:
-    """Return a program that does the same with less; bit for bit where ``exact``."""
+def optimised(program: Program, *, exact: bool, fuses: bool = False) -> Program:
+    """Return a program that does the same with less; bit for bit where ``exact``.
+
+    Where the backend ``fuses`` elementwise ops, and computes them again in each place,
+    a short formula is worth more than a shared one.
+    """
     program = common(fold(replace(program, exact=exact)))
     if not exact:
-        program = exponentials(scaled(roots(program)))
+        program = exponentials(scaled(roots(program)), logistic=not fuses)
     program = masks(unbroadcast(expand(program)))
-    return common(fold(program))
+    program = common(fold(program))
+    return program if exact or fuses else contracted(program)

@@ -1,7 +1,7 @@
 """A sum of a product is a dot product; a number goes to the smallest factor.
 
-``sum(x * y)`` is one call that writes no array, ``sum(x * v, axis=1)`` is ``x @ v``, and
-``(w / s) * r`` with a number for each row in s and r is ``w * (r / s)``.
+``sum(x * y)`` is one call that writes no array, ``sum(x * v, axis=1)`` is ``x @ v``,
+and ``(w / s) * r`` with a number for each row in s and r is ``w * (r / s)``.
 """
 
 from __future__ import annotations

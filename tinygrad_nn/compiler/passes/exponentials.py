@@ -1,6 +1,6 @@
 """A loss and its gradient share their exponentials and logarithms.
 
-`softmax` and `log_softmax` of one operand have one maximum, one exponential and one sum.
+`softmax` and `log_softmax` of one operand have one maximum, one exponential, one sum.
 `sigmoid` and the logarithms of one operand have one ``log1p(exp(-|z|))``: with the
 logarithm at hand the sigmoid is ``exp(min(z, 0) - log1p(exp(-|z|)))``, which in NumPy
 is cheaper than choosing between the two tails, and as exact in both. Where a float32
@@ -26,11 +26,12 @@ _SOFT = frozenset({"softmax", "log_softmax", "logsumexp"})
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def exponentials(program: Program) -> Program:
+def exponentials(program: Program, *, logistic: bool = True) -> Program:
     """Write softmax, sigmoid and their logarithms out, with what they share made once.
 
-    What stands alone keeps the body of its op, but for softmax: a row of minus
-    infinities, of which all elements are nan either way, gets no care.
+    What stands alone keeps the body of its op, and so does the family of the sigmoid
+    without ``logistic``. Not so softmax: a row of minus infinities, of which all
+    elements are nan either way, gets no care.
     """
     users: dict[str, set[Any]] = {"sigmoid": set(), "logsumexp": set(), "log": set()}
     narrow = {node: x for node in program.nodes for x in _widened(node)}
@@ -41,7 +42,7 @@ def exponentials(program: Program) -> Program:
         x = inputs_of(node)[0]
         if name in users and _is_float(x):
             users[name].add(narrow.get(x, x))
-    shared = users["log"] & users["sigmoid"]
+    shared = users["log"] & users["sigmoid"] if logistic else set()
     writer = _Writer()
     before = iter(program.nodes)
 
@@ -53,11 +54,11 @@ def exponentials(program: Program) -> Program:
         if original in narrow:
             return writer.wide(x, node)
         soft = op.name in _SOFT
-        logistic = op.name == "sigmoid" or op.name in _LOGARITHMS
-        if not (soft or logistic) or not _is_float(asked):
+        curved = op.name == "sigmoid" or op.name in _LOGARITHMS
+        if not (soft or curved) or not _is_float(asked):
             return node
         group = narrow.get(asked, asked)
-        if logistic and group not in shared:
+        if curved and group not in shared:
             return node
         if asked in wide:
             x = writer.wide(x, node)

@@ -268,23 +268,23 @@ class _Walk:
         scale, base, origin = form.scale, form.base, form.origin
         blame = origin if origin is not None else base
         value = base._value
-        if origin is not None and origin._op is not None:
+        op = base._op
+        turned = op is _SUBTRACT and not isinstance(scale, Scalar) and scale < 0
+        if origin is not None and origin._op is not None and not turned:
             again = self._again(origin, form)
             if again is not None:
                 return again
-        op = base._op
         if op is not None and op.name == "divide" and base not in self.program.places:
             over, under = inputs_of(base)
             if isinstance(over, (int, float)) and _usable(over * scale):
                 return self._node(_DIVIDE, (over * scale, under), {}, blame, value)
-        if not isinstance(scale, Scalar):
-            if scale < 0 and op is not None and op.name == "subtract":
-                base = self._node(_SUBTRACT, inputs_of(base)[::-1], {}, blame, value)
-                scale = -scale
-                if scale == 1:
-                    return base
-            if scale == -1:
-                return self._node(_NEGATIVE, (base,), {}, blame, value)
+        if turned:
+            base = self._node(_SUBTRACT, inputs_of(base)[::-1], {}, blame, value)
+            scale = -scale
+            if scale == 1:
+                return base
+        if not isinstance(scale, Scalar) and scale == -1:
+            return self._node(_NEGATIVE, (base,), {}, blame, value)
         made = self._node(_MULTIPLY, (scale, base), {}, blame, value)
         if origin is not None and getattr(made, "_name", None) is None:
             made._name = getattr(origin, "_name", None)
@@ -648,7 +648,9 @@ def _add(
     if _is_zero(x) and y.shape == shape and y.dtype == value.dtype:
         return y._replace(scale=d, origin=None)
     if x.base is None or y.base is None:
-        return _add_number(walk, x._replace(scale=c), y._replace(scale=d), blame, value)
+        turned = y.base is not None and _is_unit(y.scale) and y.scale == -1
+        x, y = x._replace(scale=c), y._replace(scale=d)
+        return _add_number(walk, x, y, blame, value, turned=turned)
     a, b = x.base, y.base
     if close(c, d):
         return walk.build(_ADD, (a, b), settings, blame, value, c)
@@ -667,7 +669,9 @@ def _add(
     return None
 
 
-def _add_number(walk: _Walk, x: Form, y: Form, blame: Node, value: Any) -> Form | None:
+def _add_number(
+    walk: _Walk, x: Form, y: Form, blame: Node, value: Any, *, turned: bool
+) -> Form | None:
     """Add a number and an array that are given with their signs."""
     if x.base is None and y.base is None:
         live = isinstance(x.scale, Scalar) or isinstance(y.scale, Scalar)
@@ -675,14 +679,16 @@ def _add_number(walk: _Walk, x: Form, y: Form, blame: Node, value: Any) -> Form 
             return None
         return _full(x.scale + y.scale, value)
     number, array = (x, y) if x.base is None else (y, x)
-    if not (_is_unit(array.scale) and array.scale == -1) or _is_zero(number):
+    if not _is_unit(array.scale) or _is_zero(number):
         return None
     if array.shape != np.shape(value):
         return None
     k = number.scale
     if number.dtype is not None and not isinstance(k, Scalar):
         k = _leaf(number.dtype.type(k))
-    return walk.build(_SUBTRACT, (k, array.base), {}, blame, value)
+    if array.scale == -1:
+        return walk.build(_SUBTRACT, (k, array.base), {}, blame, value)
+    return walk.build(_ADD, (k, array.base), {}, blame, value) if turned else None
 
 
 def _sum(
@@ -724,8 +730,10 @@ def _sum(
         # Identities say what a sum is with its axes kept.
         rows = np.empty(shapes.reduced(x.shape, axis, keepdims=True), x.dtype)
         options = {"axis": axis, "keepdims": True}
-        inner = walk.values.get(base, x) if isinstance(base, Node) else x
-        kept = walk._new(op, (inner.base,), options, blame, rows)
+        inner = walk.values.get(base, x).base if isinstance(base, Node) else base
+        if isinstance(inner, Node) and inner._op is op_of(ops.astype):
+            inner = walk.form_of(inputs_of(inner)[0]).base
+        kept = walk._new(op, (inner,), options, blame, rows)
         found = walk.rewritten("sum", [(1.0, kept)], blame, rows)
         if found is not None and _is_zero(found):
             return _full(0.0, value)
