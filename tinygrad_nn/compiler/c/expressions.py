@@ -226,6 +226,8 @@ def converted(text: str, have: Any, wanted: Any) -> str:
         return text
     if wanted == np.bool_:
         return f"({text} != 0)"
+    if have == np.bool_ and wanted.kind == "f":  # a cast would not be vectorised
+        return f"({text} ? {literal(1, wanted)} : {literal(0, wanted)})"
     return f"({TYPES[str(wanted)]}){text}"
 
 

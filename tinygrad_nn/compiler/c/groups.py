@@ -15,15 +15,14 @@ import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.c.expressions import CHEAP, TYPES, is_expressible
-from tinygrad_nn.compiler.c.layout import is_basic, is_view
+from tinygrad_nn.compiler.c.layout import Access, in_order, is_basic, is_view, seen
+from tinygrad_nn.compiler.c.ways import FEW, SMALL, is_large, vector_axis
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
 
 __all__ = ["Group", "Plan", "planned", "sizes_of"]
 
-SMALL = 16
-"""A product goes to the BLAS if all of its three sizes are as large as this."""
 AGAIN = 6
 """Cheap ops in a row that are computed again rather than stored."""
 REDUCTIONS = ("sum", "max", "min", "prod")
@@ -312,13 +311,40 @@ class _Planner:
         inside = (
             ranks == [2, 2] and min(m, n, k) < SMALL and node._value.dtype.kind == "f"
         )
-        if not inside or max(m, n, 1) < k or k == 0 or m * n == 0:
+        if not inside or k == 0 or m * n == 0 or not self._is_head(node):
             self._alone(node, update, "product")
             return
         number = self._new("loop", (m, n), update)
         group = self.plan.groups[number]
         group.head = node
         self._join(node, number)
+
+    def _is_head(self, node: Any) -> bool:
+        """Whether elements of a product are made in a loop that goes on with them."""
+        x, y = (self._about(z) for z in inputs_of(node))
+        axis = vector_axis(x, y)
+        if axis == 2:
+            return False
+        streamed, other = (y, x.shape[0]) if axis == 1 else (x, y.shape[1])
+        return not (is_large(streamed) and other < SMALL and x.shape[1] >= FEW)
+
+    def _about(self, x: Any) -> Access:
+        """Return how an operand will lie in memory, as far as is known by now."""
+        chain = []
+        while is_view(x):
+            chain.append(x)
+            x = inputs_of(x)[0]
+        shape = tuple(x._value.shape)
+        strides = in_order(shape, tuple(range(len(shape))))
+        access = Access("", x._value.dtype, 0, shape, strides)
+        for node in reversed(chain):
+            shown = seen(node, access)
+            if shown is None:
+                shape = tuple(node._value.shape)
+                strides = in_order(shape, tuple(range(len(shape))))
+                shown = Access("", access.dtype, 0, shape, strides)
+            access = shown
+        return access
 
     def _alone(self, node: Any, update: bool, kind: str | None = None) -> None:
         number = self._new(kind or _kind_of(node), node._value.shape, update)

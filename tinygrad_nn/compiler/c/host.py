@@ -196,6 +196,8 @@ class HostSource:
         x = self.program.results[i]
         if not isinstance(x, Node):
             return self.name(x, "result")
+        if i not in self.c.fresh:  # one number, which C leaves in its own memory
+            return f"{self.name(self.runner.view(x), f'result_{i}')}[()]"
         entry = self.c.fresh[i]
         number = next(j for j, e in enumerate(self.c.outside) if e is entry)
         name = f"result_{i}"

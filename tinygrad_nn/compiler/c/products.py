@@ -15,15 +15,18 @@ import numpy as np
 
 from tinygrad_nn.compiler.blas import NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE
 from tinygrad_nn.compiler.c.expressions import TYPES, converted
-from tinygrad_nn.compiler.c.groups import SMALL, Group, sizes_of
+from tinygrad_nn.compiler.c.groups import Group, sizes_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
 from tinygrad_nn.compiler.c.loops import copied, filled
+from tinygrad_nn.compiler.c.ways import FEW, SMALL, is_large, vector_axis
 from tinygrad_nn.op import inputs_of
 
 __all__ = ["headed", "multiplied"]
 
 ROWS = 8
 TILE = 5
+AHEAD = 1 << 14
+"""Bytes between what is read and what is asked for."""
 
 
 def _index(access: Access, names: list[str]) -> str:
@@ -46,7 +49,7 @@ def headed(source: Any, group: Group) -> list[str]:
     node = group.head
     m, n, k = sizes_of(node)
     x, y = (source.read(z) for z in inputs_of(node))
-    axis, lines, x, y = _arranged(source, m, n, k, x, y, sums=False)
+    axis, lines, x, y = _arranged(source, x, y, sums=False)
     order = (1, 0) if axis == 0 else (0, 1)
     name = source.unique(f"{source.name(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
@@ -78,25 +81,10 @@ def headed(source: Any, group: Group) -> list[str]:
 
 
 def _arranged(
-    source: Any, m: int, n: int, k: int, x: Access, y: Access, *, sums: bool
+    source: Any, x: Access, y: Access, *, sums: bool
 ) -> tuple[int, list[str], Access, Access]:
-    """Choose the axis that is the vector; pack what does not lie along it.
-
-    Axis 0 is the rows of the result, 1 its columns, 2 the axis summed over.
-    """
-    pack_x, pack_y = x.shape[0] * x.shape[1], y.shape[0] * y.shape[1]
-    work = m * n * k
-
-    def cost(axis: int) -> float:
-        length = (m, n, k)[axis]
-        packed = 0
-        if axis != 1 and x.strides[0 if axis == 0 else 1] != 1:
-            packed += pack_x if length > 1 else 0
-        if axis != 0 and y.strides[1 if axis == 1 else 0] != 1:
-            packed += pack_y if length > 1 else 0
-        return work / min(max(length, 1), 16) + 4 * packed
-
-    axis = min((1, 0, 2) if sums else (1, 0), key=cost)
+    """Choose the axis that is the vector; pack what does not lie along it."""
+    axis = vector_axis(x, y, sums=sums)
     lines: list[str] = []
     if axis != 1 and x.strides[0 if axis == 0 else 1] != 1:
         x = _packed(source, x, (1, 0) if axis == 0 else (0, 1), lines)
@@ -190,7 +178,11 @@ def multiplied(source: Any, node: Any) -> list[str]:
         flat_y = True
     else:
         flat_y = False
-    out = source.store(node)
+    order = None
+    if len(x.shape) == len(y.shape) == 2 and not (flat_x or flat_y):
+        # Rows that are long and columns that are few: the other way round in memory.
+        order = (1, 0) if m > 4 * n and n < SMALL and x.strides[0] == 1 else None
+    out = source.store(node, order)
     if flat_x:
         place = len(out.shape) - (0 if flat_y else 1)
         out = _with_axis(out, place)
@@ -251,9 +243,19 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
     T = TYPES[str(out.dtype)]
     if min(m, n, k) >= SMALL and source.blas is not None and out.strides[1] == 1:
         return _by_blas(source, x, y, out)
-    axis, lines, x, y = _arranged(source, m, n, k, x, y, sums=True)
+    axis, lines, x, y = _arranged(source, x, y, sums=True)
     if axis == 2:
+        if m < SMALL and is_large(y):
+            return [*lines, *_stream_of_sums(x, y, out, T)]
+        if n < SMALL and is_large(x):
+            turned = [access.reordered((1, 0)) for access in (y, x, out)]
+            return [*lines, *_stream_of_sums(*turned, T)]
         return [*lines, *_by_sums(x, y, out, T)]
+    if axis == 1 and m < SMALL and k >= FEW and is_large(y) and out.strides[1] == 1:
+        return [*lines, *_stream_of_rows(x, y, out, T)]
+    if axis == 0 and n < SMALL and k >= FEW and is_large(x) and out.strides[0] == 1:
+        turned = [access.reordered((1, 0)) for access in (y, x, out)]
+        return [*lines, *_stream_of_rows(*turned, T)]
 
     def epilogue(u: str, v: str, suffix: str) -> list[str]:
         names = (v, u) if axis == 0 else (u, v)
@@ -332,6 +334,72 @@ def _by_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
     if m > whole:
         lines += row(str(whole), m - whole)
     return lines
+
+
+def _ahead(x: Access, row: str, length: int) -> str:
+    """Return a loop that asks for memory some kilobytes before it is read."""
+    line = 64 // x.dtype.itemsize
+    far = AHEAD // x.dtype.itemsize
+    return (
+        f"for (long q = 0; q < {length}; q += {line}) "
+        f"__builtin_prefetch({row} + {far} + q);"
+    )
+
+
+def _stream_of_rows(x: Access, y: Access, out: Access, T: str) -> list[str]:
+    """Return ``out = x y`` for a large y: two of its rows at a time are added."""
+    (m, k), n = x.shape, y.shape[1]
+    step = y.strides[0]
+    rows = [_plus("0", i) for i in range(m)]
+    lines = ["#pragma omp simd", f"for (long v = 0; v < {n}; v++) {{"]
+    lines += [f"    {_element(out, u, 'v')} = 0;" for u in rows]
+    lines.append("}")
+
+    def added(first: str, count: int) -> list[str]:
+        found = [f"const {T} *restrict const row = {y.pointer} + {_index(y, [first, '0'])};"]
+        found.append(_ahead(y, "row", count * n))
+        for u in rows:
+            weights = [
+                f"w{u}_{j} = {_element(x, u, _plus(first, j))}" for j in range(count)
+            ]
+            found.append(f"const {T} {', '.join(weights)};")
+        found += ["#pragma omp simd", f"for (long v = 0; v < {n}; v++) {{"]
+        parts = [f"e{j} = row[{_plus(str(step * j), 0)} + v]" for j in range(count)]
+        found.append(f"    const {T} {', '.join(parts)};")
+        for u in rows:
+            terms = " + ".join(f"w{u}_{j} * e{j}" for j in range(count))
+            found.append(f"    {_element(out, u, 'v')} += {terms};")
+        return [*found, "}"]
+
+    even = k // 2 * 2
+    lines.append(f"for (long k = 0; k < {even}; k += 2) {{")
+    lines += [f"    {line}" for line in added("k", 2)]
+    lines.append("}")
+    if k > even:
+        lines += ["{", *(f"    {line}" for line in added(str(even), 1)), "}"]
+    return lines
+
+
+def _stream_of_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
+    """Return ``out = x y`` for a large y whose columns lie along memory, one at a time."""
+    (m, k), n = x.shape, y.shape[1]
+    sums = [f"s{i}" for i in range(m)]
+    return [
+        f"for (long v = 0; v < {n}; v++) {{",
+        f"    const {T} *restrict const row = {y.pointer} + {_index(y, ['0', 'v'])};",
+        f"    {_ahead(y, 'row', k)}",
+        f"    {T} {', '.join(f'{s} = 0' for s in sums)};",
+        f"    #pragma omp simd reduction(+: {', '.join(sums)})",
+        f"    for (long k = 0; k < {k}; k++) {{",
+        f"        const {T} e = row[k];",
+        *(
+            f"        {s} += {_element(x, str(i), 'k')} * e;"
+            for i, s in enumerate(sums)
+        ),
+        "    }",
+        *(f"    {_element(out, str(i), 'v')} = {s};" for i, s in enumerate(sums)),
+        "}",
+    ]
 
 
 def _by_blas(source: Any, x: Access, y: Access, out: Access) -> list[str]:

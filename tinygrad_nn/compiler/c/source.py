@@ -118,6 +118,7 @@ class Source:
         self.calls: list[Call] = []
         self.numbers = {node: i + 1 for i, node in enumerate(program.nodes)}
         self.naive = 0
+        self.shown: dict[Node, tuple[Slot, Access]] = {}
         self.last = self._last_reads()
         self.direct = self._direct()
         self.fresh: dict[int, Outside] = {}
@@ -499,6 +500,9 @@ class Source:
         for i, x in enumerate(self.program.results):
             if isinstance(x, Node) and i not in self.fresh:
                 source = self.read(x)
+                if not source.shape and root_of(x) in self.home:
+                    self.shown[x] = self._shown(x)
+                    continue
                 entry = self.entry(
                     "result", i, x, self.unique(f"result_{i}"), x._value.dtype
                 )
@@ -512,10 +516,19 @@ class Source:
                 )
                 self.fresh[i] = entry
                 self.emit(copied(source, target))
+        for _, x in self.program.gradients:
+            if root_of(x) in self.home:
+                self.shown[x] = self._shown(x)
         for source, leaf in writes:
             target = self.read(leaf)
             self.entries["place", leaf].written = True
             self.emit(copied(broadcast(source, target.shape), target))
+
+    def _shown(self, x: Any) -> tuple[Slot, Access]:
+        """Return where Python finds a node, which may be a view of another."""
+        access = self.read(x)
+        slot = self.aliases[access.pointer]
+        return slot, access
 
     def _leaf(self, place: Any) -> Any:
         """Return the leaf of a place, made up if nothing reads it."""
@@ -587,6 +600,7 @@ class Source:
             for node, slot in self.home.items()
             if isinstance(slot, Slot)
         }
+        views |= {x: (slot.offset, access) for x, (slot, access) in self.shown.items()}
         return Lowered(
             text,
             self.outside,
