@@ -66,6 +66,7 @@ def array_of(value: Any) -> Any:
 def agree(got: Any, wanted: Any, *, exact: bool, where: str) -> None:
     """Hold two values to the same kind, shape, dtype and bits, or nearly so."""
     if not isinstance(wanted, (np.ndarray, np.generic)):
+        assert isinstance(got, (int, float, np.generic, np.ndarray)), f"{where}: {got!r}"
         assert got == wanted or abs(got - wanted) <= 1e-12 * abs(wanted), (
             f"{where}: {got!r} is not {wanted!r}"
         )
@@ -90,7 +91,8 @@ def both_agree(first: Any, second: Any, *, exact: bool, where: str) -> None:
     assert [name for name, _ in first] == [name for name, _ in second]
     for (name, got), (_, wanted) in zip(first, second, strict=True):
         if wanted is None or isinstance(wanted, str):
-            assert got is wanted or got == wanted, f"{where} {name}: {got} is not {wanted}"
+            same = type(got) is type(wanted) and got == wanted
+            assert same, f"{where} {name}: {got!r} is not {wanted!r}"
         else:
             assert got is not None, f"{where} {name}: nothing is there"
             agree(got, wanted, exact=exact, where=f"{where} {name}")

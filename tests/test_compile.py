@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import linecache
+import threading
+import tracemalloc
+from typing import NamedTuple
+
 import compile_laws
+import laws
 import numpy as np
 import pytest
 from compile_members import STEPS, WHOLE
 from test_ops import MEMBERS
 
 import tinygrad_nn as tg
+from tinygrad_nn.errors import (
+    CompileError,
+    DataError,
+    GradientError,
+    MutationError,
+    ShapeError,
+)
 
 
 def _title(member):
@@ -105,3 +119,482 @@ SIGNATURES = {
 def test_calls_of_one_signature_are_traced_once(name):
     """However often a step is called, each of its signatures is traced once."""
     compile_laws.traces_once(STEPS[name], SIGNATURES.get(name, 1))
+
+
+# --- signatures --------------------------------------------------------------------------
+
+
+def weighted(seed=1, rate=0.1):
+    """A step that moves ``w``, (3,), and what it moves."""
+    w = tg.Parameter(np.random.default_rng(seed).normal(size=3), name="w")
+    optimizer = tg.optim.SGD([w], lr=rate)
+
+    def step(x, scale=1.0):
+        cost = ((w * x * scale) ** 2).mean()
+        optimizer.minimize(cost)
+        return cost
+
+    return w, optimizer, step
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ((np.ones((4, 3)),), {}),
+        ((np.ones((5, 3), np.float32),), {}),
+        ((np.ones((5, 3), int),), {}),
+        ((np.ones((5, 3)), 2.0), {}),
+        ((np.ones((5, 3)), 1), {}),
+        ((np.ones((5, 3)),), {"scale": 2.0}),
+        ((np.ones((5, 3)), np.ones(3)), {}),
+        ((tg.Tensor(np.ones((5, 3))),), {}),
+    ],
+    ids=["shape", "float32", "integer", "static", "kind", "keyword", "array", "Tensor"],
+)
+def test_a_new_signature_is_traced_and_an_old_one_is_not(other):
+    """Shapes, dtypes and Python values are a part of the signature; each is right."""
+    w, _, step = weighted()
+    twin, _, eager = weighted()
+    compiled = tg.compile(step, exact=True)
+    calls = [((np.ones((5, 3)),), {}), other] * 3
+    for args, keywords in calls:
+        got = compiled(*args, **keywords)
+        laws.identical(got.numpy(), eager(*map(tg.Tensor, args), **keywords).numpy())
+        laws.identical(w.data, twin.data)
+    assert compiled.traces == 2
+
+
+def test_a_step_under_no_grad_is_another_one():
+    """What may not be differentiated is refused there, and only there."""
+    w, _, step = weighted()
+    compiled = tg.compile(step)
+    compiled(np.ones((5, 3)))
+    before = w.data.copy()
+    with tg.no_grad(), pytest.raises(GradientError, match="no_grad"):
+        compiled(np.ones((5, 3)))
+    laws.identical(w.data, before)
+    predict = tg.compile(lambda x: (x * w).sum(1))
+    with tg.no_grad():
+        quiet = predict(np.ones((5, 3)))
+    laws.identical(quiet.numpy(), predict(np.ones((5, 3))).numpy())
+
+
+def test_a_compiled_step_inside_of_another_becomes_a_part_of_it():
+    """It is traced through, not run once."""
+    w, _, step = weighted()
+    twin, _, eager = weighted()
+    inner = tg.compile(step)
+    outer = tg.compile(lambda x: (inner(x), inner(x * 0.5)), exact=True)
+    for i in range(3):
+        outer(np.full((5, 3), i + 1.0))
+        eager(tg.Tensor(np.full((5, 3), i + 1.0)))
+        eager(tg.Tensor(np.full((5, 3), i + 1.0) * 0.5))
+        laws.identical(w.data, twin.data)
+    assert inner.traces == 0
+
+
+def test_decorators_take_settings():
+    """With and without brackets, `compile` keeps the name and the docstring."""
+
+    @tg.compile
+    def plain(x):
+        """Twice."""
+        return x * 2
+
+    @tg.compile(exact=True)
+    def exact(x):
+        return x * 2
+
+    assert (plain.__name__, plain.__doc__, exact.__name__) == ("plain", "Twice.", "exact")
+    assert plain(np.ones(2)).tolist() == exact(np.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_results_have_the_structure_of_the_function():
+    """Dicts, lists, tuples, named tuples, nothing at all; Tensors without a past."""
+
+    class Pair(NamedTuple):
+        cost: object
+        name: str
+
+    compiled = tg.compile(lambda x: {"a": [x * 1, (x,)], "b": Pair(x.sum(), "sum")})
+    found = compiled(np.arange(3.0))
+    assert type(found) is dict
+    assert type(found["a"]) is list
+    assert type(found["a"][1]) is tuple
+    assert type(found["b"]) is Pair
+    assert found["b"].name == "sum"
+    assert found["b"].cost.item() == 3.0
+    assert found["a"][0].op is None
+    assert not found["a"][0].requires_grad
+    assert tg.compile(lambda x: None)(np.ones(2)) is None
+    assert tg.compile(lambda x: ())(np.ones(2)) == ()
+
+
+# --- what a step refuses -------------------------------------------------------------------
+
+
+READINGS = {
+    "if": lambda x: 1 if x.sum() > 0 else 2,
+    "float": lambda x: float(x.sum()),
+    "int": lambda x: int(x.sum()),
+    "item": lambda x: x.sum().item(),
+    "tolist": lambda x: x.tolist(),
+    "numpy": lambda x: x.numpy(),
+    "data": lambda x: x.data,
+    "asarray": lambda x: np.asarray(x),
+    "argmax": lambda x: x.argmax(),
+    "all": lambda x: (x > 0).all(),
+    "any": lambda x: np.any(x > 0),
+    "in": lambda x: 1.0 in x,
+    "array_equal": lambda x: np.array_equal(x, x),
+    "max of Python": lambda x: max(x),
+    "range": lambda x: list(range(x.astype(int).sum())),
+    "while": lambda x: [1 for _ in iter(lambda: bool(x.sum() > 9), True)],
+    "Tensor": lambda x: tg.Tensor(x),
+}
+
+
+@pytest.mark.parametrize("how", READINGS)
+def test_control_flow_on_a_traced_value_names_its_line(how):
+    """What would be frozen is an error that names line and remedy."""
+    read = READINGS[how]
+    line = read.__code__.co_firstlineno
+    with pytest.raises(CompileError, match=r"^compile: .* tg\.where") as caught:
+        tg.compile(lambda x: read(x * 2))(np.ones(3))
+    assert f"test_compile.py:{line}" in str(caught.value)
+
+
+def test_values_of_parameters_are_not_frozen_either():
+    """A parameter's value is another one at the next step."""
+    w, _, _ = weighted()
+    with pytest.raises(CompileError, match=r"'w' .*test_compile\.py:\d+ needs a number"):
+        tg.compile(lambda x: x * w.numpy())(np.ones(3))
+
+
+def test_constants_made_in_a_step_may_be_read():
+    """A Tensor that the step makes itself is the same at every call."""
+    compiled = tg.compile(lambda x: x * float(tg.Tensor(2.0)))
+    assert compiled(np.ones(2)).tolist() == [2.0, 2.0]
+
+
+def mistake_old_graph():
+    w, _, _ = weighted()
+    cost = (w * w).sum()
+    return lambda x: cost.backward()
+
+
+def mistake_optimiser_inside():
+    w, _, _ = weighted()
+    return lambda x: tg.optim.SGD([w], 0.1)
+
+
+def mistake_rate_inside():
+    _, optimizer, _ = weighted()
+    return lambda x: setattr(optimizer, "lr", 0.5)
+
+
+def mistake_retained_gradients():
+    w, _, _ = weighted()
+    return lambda x: (w * x).sum().backward(retain_grads=True)
+
+
+def mistake_computed_mask():
+    w, _, _ = weighted()
+    return lambda x: w[x > 0].sum()
+
+
+def mistake_shared_memory():
+    base = np.ones(4)
+    w, v = tg.Parameter(base[:3], name="w"), tg.Parameter(base[1:], name="v")
+    optimizer = tg.optim.SGD([w, v], 0.1)
+    return lambda x: optimizer.minimize((w * v).sum())
+
+
+def mistake_assigned_argument():
+    return lambda x: setattr(x, "data", x * 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (mistake_old_graph, "before the step, requires a gradient"),
+        (mistake_optimiser_inside, "made once, outside of the step"),
+        (mistake_rate_inside, "lr is read anew in each step"),
+        (mistake_retained_gradients, "retain_grads=True"),
+        (mistake_computed_mask, "Choose with tg.where"),
+        (mistake_shared_memory, "'w' and 'v' that share memory"),
+        (mistake_assigned_argument, "got an argument"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused_in_words(make, words):
+    """Each refusal says what is wrong, where that is not the eager error."""
+    with pytest.raises(CompileError, match=words):
+        tg.compile(make())(np.ones(3))
+
+
+def test_arguments_are_data():
+    """Parameters are closed over; what cannot be compared is no argument."""
+    w, _, step = weighted()
+    compiled = tg.compile(step)
+    with pytest.raises(CompileError, match="'x' that does"):
+        compiled(w)
+    with pytest.raises(CompileError, match="got set"):
+        compiled(np.ones(3), scale={1})
+    with pytest.raises(CompileError, match="was called"):
+        compiled.source  # noqa: B018
+
+
+def test_eager_errors_are_the_same_while_tracing():
+    """A wrong shape is the ShapeError that eager raises."""
+    _, _, step = weighted()
+    for call in (step, tg.compile(step)):
+        with pytest.raises(ShapeError, match="multiply: "):
+            call(tg.Tensor(np.ones((5, 4))))
+
+
+BAD_LABELS = {
+    "binary_cross_entropy_with_logits": (np.array([0, 1, 1]), np.array([0, 1, 2])),
+    "binary_cross_entropy": (np.array([0.0, 1.0, 0.5]), np.array([0.0, -1.0, 1.0])),
+    "hinge": (np.array([1, -1, 1]), np.array([1, 0, 1])),
+    "cross_entropy": (np.array([0, 1, 2]), np.array([0, 3, 1])),
+    "cross_entropy, computed": (np.array([0, 1, 2]), np.array([0, -1, 1])),
+    "weights": (np.array([1.0, 0.0, 0.5]), np.array([1.0, 0.0, -1.0])),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", BAD_LABELS)
+def test_bad_labels_are_refused_at_every_call(name, dtype):
+    """A later call with such labels raises what eager raises, and changes nothing."""
+    good, bad = BAD_LABELS[name]
+    wide = name.startswith("cross")
+    w = tg.Parameter(np.ones((2, 3) if wide else 2, dtype), name="w")
+    optimizer = tg.optim.Adam([w], 0.1)
+
+    def step(x, y):
+        z = x @ w
+        if name == "binary_cross_entropy":
+            cost = tg.losses.binary_cross_entropy(tg.sigmoid(z), y)
+        elif name == "cross_entropy, computed":
+            cost = tg.losses.cross_entropy(z, y.reshape(3, 1)[:, 0])
+        elif name == "weights":
+            cost = tg.losses.mse(z, x[:, 0], sample_weight=y)
+        else:
+            cost = getattr(tg.losses, name)(z, y)
+        optimizer.minimize(cost)
+        return cost
+
+    x = np.arange(6.0).reshape(3, 2).astype(dtype)
+    compiled = tg.compile(step)
+    with pytest.raises(DataError) as first:
+        compiled(x, bad)  # while it is traced
+    compiled(x, good)
+    before = compile_laws.snapshot([w, optimizer])
+    with pytest.raises(DataError) as later:
+        compiled(x, bad)
+    with pytest.raises(DataError) as eager:
+        step(tg.Tensor(x), tg.Tensor(bad))
+    assert str(first.value) == str(later.value) == str(eager.value)
+    after = compile_laws.snapshot([w, optimizer])
+    compile_laws.both_agree(after, before, exact=True, where="after")
+    compiled(x, good)
+
+
+# --- what lives outside ----------------------------------------------------------------------
+
+
+def test_a_failed_trace_leaves_everything_as_it_was():
+    """Parameters, gradients, states, flags and generators, whatever had happened."""
+    rng = np.random.default_rng(0)
+    model = tg.nn.Sequential(tg.nn.Dense(3, 2, rng=rng), tg.nn.Dropout(0.5, rng=rng))
+    optimizer = tg.optim.Adam(model, 0.1)
+    mean = tg.Tensor(np.zeros(2), name="mean")
+    fails = True
+
+    def step(x):
+        model.train()
+        out = model(x)
+        optimizer.minimize((out**2).mean())
+        mean.data = out.mean(0) if fails else out.mean(0)
+        model[0].bias.grad = None
+        model.eval()
+        if fails:
+            raise KeyboardInterrupt
+        return out
+
+    watched = [model, *model.parameters(), optimizer, mean, rng]
+    (model(tg.Tensor(np.ones((4, 3)))) ** 2).mean().backward()
+    before = compile_laws.snapshot(watched)
+    compiled = tg.compile(step)
+    with pytest.raises(KeyboardInterrupt):
+        compiled(np.ones((4, 3)))
+    after = compile_laws.snapshot(watched)
+    compile_laws.both_agree(after, before, exact=True, where="after")
+    assert compiled.traces == 0
+    fails = False
+    compiled.trace(np.ones((4, 3)))  # nor does a trace that succeeds
+    after = compile_laws.snapshot(watched)
+    compile_laws.both_agree(after, before, exact=True, where="after")
+    compiled(np.ones((4, 3)))
+    assert compiled.traces == 1
+
+
+def test_an_eager_graph_of_before_is_stale_afterwards():
+    """Promise 8: the error names op, parameter and the line of the compiled call."""
+    w, _, step = weighted()
+    compiled = tg.compile(step)
+    for _ in range(2):
+        cost = (w * w).sum()
+        compiled(np.ones((5, 3)))
+        with pytest.raises(MutationError, match=r"multiply .*'w'.*test_compile\.py"):
+            cost.backward()
+    fresh = (w * w).sum()
+    fresh.backward()  # w has a gradient that a step has used: this one replaces it
+    laws.identical(w.grad, 2 * w.data)
+
+
+def test_a_step_that_changes_nothing_leaves_graphs_valid():
+    """Prediction writes to nothing."""
+    w, _, _ = weighted()
+    predict = tg.compile(lambda x: (x * w).sum(1))
+    cost = (w * w).sum()
+    predict(np.ones((5, 3)))
+    cost.backward()
+
+
+def test_rebinding_a_name_is_not_seen():
+    """What a name stood for while the step was traced is held; its array is read."""
+    data = np.ones(3)
+    compiled = tg.compile(lambda x: x * data)
+    assert compiled(np.ones(3)).tolist() == [1.0, 1.0, 1.0]
+    data[0] = 5.0
+    assert compiled(np.ones(3)).tolist() == [5.0, 1.0, 1.0]
+    data = np.zeros(3)
+    assert compiled(np.ones(3)).tolist() == [5.0, 1.0, 1.0]
+
+
+def test_arrays_are_written_in_place():
+    """The array behind a parameter stays the same one, as with eager optimisers."""
+    w, optimizer, _ = weighted()
+    array = w.data
+    state = tg.optim.Adam([w], 0.1)
+    arrays = state._states[0][:2]
+
+    def step(x):
+        state.minimize(((w * x) ** 2).sum())
+
+    compiled = tg.compile(step)
+    for _ in range(3):
+        compiled(np.ones(3))
+    assert w.data is array
+    assert all(a is b for a, b in zip(state._states[0], arrays, strict=False))
+    assert optimizer.steps == 0
+    assert state.steps == 3
+    assert state._states[0][2] == 3
+
+
+def test_a_generator_set_back_repeats_the_step():
+    """Random numbers come from the layer's own generator, at each call."""
+    rng = np.random.default_rng(0)
+    drop = tg.nn.Dropout(0.5, rng=rng)
+    compiled = tg.compile(lambda x: drop(x))
+    state = rng.bit_generator.state
+    first, second = (compiled(np.ones(20)).tolist() for _ in range(2))
+    rng.bit_generator.state = state
+    again = [compiled(np.ones(20)).tolist() for _ in range(2)]
+    assert again == [first, second]
+    assert first != second
+
+
+def test_threads_take_turns():
+    """One compiled step called from many threads makes every step once."""
+    w, optimizer, step = weighted()
+    twin, _, eager = weighted()
+    compiled = tg.compile(step, exact=True)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+
+    def run():
+        for _ in range(20):
+            compiled(x)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(80):
+        eager(tg.Tensor(x))
+    assert optimizer.steps == 80
+    laws.identical(w.data, twin.data)
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def _network(rows):
+    rng = np.random.default_rng(0)
+    model = tg.nn.Sequential(
+        tg.nn.Dense(64, 128, activation="relu", rng=rng, dtype=np.float32),
+        tg.nn.Dense(128, 128, activation="tanh", rng=rng, dtype=np.float32),
+        tg.nn.Dense(128, 10, rng=rng, dtype=np.float32),
+    )
+    optimizer = tg.optim.Adam(model, 0.001)
+
+    def step(X, y):
+        cost = tg.losses.cross_entropy(model(X), y)
+        optimizer.minimize(cost)
+        return cost
+
+    X = rng.normal(size=(rows, 64)).astype(np.float32)
+    return step, X, rng.integers(0, 10, rows)
+
+
+def allocated(call):
+    """Return the most bytes that were in use during a call, above those before."""
+    call()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        result = call()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    del result
+    return peak - before
+
+
+def test_a_steady_step_allocates_no_array():
+    """All that a call allocates is what NumPy itself needs for a moment, however many rows.
+
+    The smallest array of the step takes 160 kB, and the buffers of a ufunc 64.
+    """
+    step, X, y = _network(rows=4096)
+    compiled = tg.compile(step)
+    assert allocated(lambda: compiled(X, y)) < 80_000
+    X, y = tg.Tensor(X), tg.Tensor(y)
+    assert allocated(lambda: step(X, y)) > 10_000_000
+
+
+def test_a_plan_needs_less_than_half_of_the_memory():
+    """Buffers are used again, and hold less than half of what eager allocates."""
+    step, X, y = _network(rows=256)
+    compiled = tg.compile(step)
+    compiled(X, y)
+    planned, without_reuse = compiled.memory
+    assert 0 < planned <= 0.5 * without_reuse
+    _, X, y = _network(rows=512)
+    compiled(X, y)
+    assert compiled.memory.planned > planned
+
+
+def test_the_source_is_shown_in_tracebacks():
+    """The text is complete, and registered with linecache under its file's name."""
+    _, _, step = weighted()
+    compiled = tg.compile(step)
+    compiled(np.ones((5, 3)))
+    filename = compiled._last.runner.filename
+    assert "".join(linecache.getlines(filename)) == compiled.source
+    assert "test_compile.py:" in compiled.source
+    compile(compiled.source, filename, "exec")
