@@ -406,6 +406,18 @@ def test_arrays_that_a_function_closes_over_are_read_anew():
         step(x)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_arrays_of_jax_are_arguments(backend):
+    """An array that JAX has already is taken as it is, in the same program."""
+    step = tg.compile(lambda x, y: (x * y).sum(), backend=backend)
+    x, y = np.arange(3.0), np.ones(3)
+    with jax.enable_x64(True):
+        there = jax.numpy.asarray(x)
+    for first in (x, there, there, x):
+        assert step(first, y).item() == 3.0
+    assert step.traces == 1
+
+
 # --- rates, repeats ------------------------------------------------------------------
 
 

@@ -82,7 +82,8 @@ def array_of(tensor: Any) -> np.ndarray:
 def send_away(tensor: Any, holder: Holder, key: Any) -> None:
     """Let a holder have the value of a leaf, until it is read or replaced."""
     tensor._x = (holder, key)  # a leaf has no operand
-    tensor.__class__ = _away(type(tensor))
+    kind: Any = type(tensor)
+    tensor.__class__ = _away(kind)
 
 
 def _back(tensor: Any) -> tuple[Any, Any]:
@@ -115,7 +116,7 @@ def _reduced(tensor: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _away(cls: type) -> type:
+def _away(cls: Any) -> type:
     """Return the class of a leaf of ``cls`` while its value is away."""
     return type(
         cls.__name__,
@@ -145,7 +146,7 @@ class States(list[Any]):
     def go_away(self, holder: Holder) -> None:
         """Let a holder have the arrays until somebody reads them."""
         self.holder = holder
-        self.__class__ = _AwayStates  # type: ignore[assignment]
+        self.__class__ = _AwayStates
 
     def now(self, i: int) -> Any:
         """Return a state as it is here: counts are right, arrays may be away."""

@@ -20,11 +20,10 @@ from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError, TinygradError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
+from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["CompiledStep", "compile"]
-
-_ndarray = np.ndarray
 
 
 class _Array(NamedTuple):
@@ -95,24 +94,27 @@ class CompiledStep:
         functools.update_wrapper(self, function)
         self._function = function
         self._backend = backend_named(backend)
+        # Whether an array of another library goes to the backend as it is.
+        self._takes = getattr(self._backend, "takes", lambda _x: False)
         self._exact = exact
         self._check_finite = check_finite
         self._twice = twice
         self._known: dict[Any, list[_Specialised]] = {}
         self._last: _Specialised | None = None
-        self._last_kinds: list[tuple[Any, Any]] | None = None
+        self._last_kinds: list[tuple[Any, Any, Any]] | None = None
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Run the step on these arguments."""
-        if recording.current().trace is not None:
+        mode = recording.current()
+        if mode.trace is not None:
             return self._function(*args, **keywords)  # a part of another step
         with self._lock:
-            step = self._same(args) if not keywords else None
+            step = self._same(args) if mode.records and not keywords else None
             if step is None:
                 arrays, key = self._read(args, keywords)
                 step = self._specialised(key, args, keywords)
-                self._note(step, args)
+                self._note(step, args if mode.records and not keywords else ())
                 values, runner = self._run(step, arrays, args, keywords)
             else:
                 values, runner = self._run(step, args, args, keywords)
@@ -157,16 +159,19 @@ class CompiledStep:
     def _note(self, step: _Specialised, args: Any) -> None:
         """Remember what ran last, and on what, if it was arrays alone."""
         self._last = step
-        plain = bool(args) and all(x.__class__ is np.ndarray for x in args)
-        self._last_kinds = [(x.shape, x.dtype) for x in args] if plain else None
+        plain = bool(args) and all(
+            x.__class__ is np.ndarray or self._takes(x) for x in args
+        )
+        kinds = [(x.__class__, x.shape, x.dtype) for x in args] if plain else None
+        self._last_kinds = kinds
 
     def _same(self, args: Any) -> _Specialised | None:
         """Return what ran last, if it is what these arguments ask for: the quick way."""
         kinds = self._last_kinds
         if kinds is None or len(kinds) != len(args):
             return None
-        for x, (shape, dtype) in zip(args, kinds):  # noqa: B905 (as long, and quicker)
-            if x.__class__ is not _ndarray or x.dtype is not dtype or x.shape != shape:
+        for x, (kind, shape, dtype) in zip(args, kinds):  # noqa: B905 (as long, quicker)
+            if x.__class__ is not kind or x.dtype is not dtype or x.shape != shape:
                 return None
         step = self._last
         return step if step is not None and step.fits() else None
@@ -193,9 +198,10 @@ class CompiledStep:
         if isinstance(x, Node):
             arrays.append(x._value)
             return _Array(x._value.shape, x._value.dtype, True)
-        if isinstance(x, (np.ndarray, np.generic)):
-            arrays.append(np.asarray(x))
-            return (x.shape, x.dtype)
+        if hasattr(x, "__array__"):  # a subclass, a number, or another library's
+            array = x if self._takes(x) else np.asarray(x)
+            arrays.append(array)
+            return (array.shape, array.dtype)
         kind = type(x)
         if kind is dict:
             return ("dict", *((k, self._part(v, arrays)) for k, v in x.items()))
@@ -224,7 +230,8 @@ class CompiledStep:
         if self._twice:
             _, again, _ = self._recorded(args, keywords, careful=careful)
             refuse_difference(program, again)
-        program = optimised(program, exact=self._exact)
+        fuses = getattr(self._backend, "fuses", False)
+        program = optimised(program, exact=self._exact, fuses=fuses)
         step = _Specialised(trace, program, results)
         step.runner = self._backend(
             program, trace, self.__name__, check_finite=self._check_finite
@@ -240,7 +247,7 @@ class CompiledStep:
 
         def stand_in(x: Any) -> Any:
             name = next(names)
-            if not isinstance(x, (Node, np.ndarray, np.generic)):
+            if not isinstance(x, Node) and not hasattr(x, "__array__"):
                 return x
             if isinstance(x, Node) and x.requires_grad:
                 raise CompileError(
@@ -248,7 +255,7 @@ class CompiledStep:
                     f"{name!r} that does. Let the function close over parameters, "
                     "or differentiate inside of it with tg.value_and_grad"
                 )
-            value = x._value if isinstance(x, Node) else x
+            value = x._value if isinstance(x, Node) else np.asarray(x)
             return trace.argument(value, next(count), name)
 
         given = mapped(stand_in, args)
@@ -318,7 +325,9 @@ def _wrapped(results: Any, values: Any) -> Any:
 
     def result(x: Any) -> Any:
         value = next(found)
-        return constant(value, recording.tick()) if isinstance(x, Node) else value
+        if isinstance(x, Node):
+            return constant(value, recording.tick())
+        return value if isinstance(x, Scalar) else x
 
     return mapped(result, results)
 

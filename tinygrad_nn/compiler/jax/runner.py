@@ -80,13 +80,17 @@ class JaxRunner:
 
     careful = True
     """XLA raises no flag where 0 meets infinity: missing paths are traced as such."""
+    fuses = True
+    """XLA computes elementwise ops wherever they are read."""
 
     def __init__(
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
         self._jax = _jax()
         self._wide = self._jax.enable_x64
-        self._lowered = lowered = lower(selects(program), trace, check_finite=check_finite)
+        self._lowered = lowered = lower(
+            selects(program), trace, check_finite=check_finite
+        )
         for call in lowered.elsewhere:
             call.bind(self._jax)
         self.source, self.lines = lowered.source, lowered.lines
@@ -111,6 +115,11 @@ class JaxRunner:
         self._plan_effects(program, trace)
         self._naive = sum(node._value.nbytes for node in program.nodes)
         self._program = _emptied(program)
+
+    @staticmethod
+    def takes(x: Any) -> bool:
+        """Return whether an argument is an array of JAX's, which stays where it is."""
+        return isinstance(x, _jax().Array)
 
     def _plan_inputs(self, lowered: JaxSource) -> None:
         """Find the short way to what a call is given."""
@@ -171,9 +180,7 @@ class JaxRunner:
         each = [numbers[i] for i in range(len(self._lowered.numbers))]
         # On a GPU the default would round float32 products to ten bits.
         with self._jax.default_matmul_precision("highest"):
-            results, new, gradients, checked = self._step(
-                *state, *kept, *each, *inputs
-            )
+            results, new, gradients, checked = self._step(*state, *kept, *each, *inputs)
         packed: list[Any] = []
 
         def rest(values: Any, parts: Sequence[Part | None]) -> list[Any]:
@@ -232,7 +239,10 @@ class JaxRunner:
             numbers = self._numbers_of(*scalars)
             if numbers != self._numbers:
                 there = np.array(numbers, self._layout.dtype)
-                self._numbers, self._numbers_there = numbers, self._jax.numpy.asarray(there)
+                self._numbers, self._numbers_there = (
+                    numbers,
+                    self._jax.numpy.asarray(there),
+                )
             inputs = arrays if self._as_given else self._inputs(arrays)
             vector, state, gradients, results, checked = self._call(
                 *residence.gathered(), self._numbers_there, inputs
@@ -455,10 +465,10 @@ def _emptied(program: Program) -> Program:
 
 def _picked(mask: Mask) -> np.ndarray:
     found: np.ndarray = np.nonzero(mask.array)[mask.axis]
-    if found.size != mask.count:
+    if found.size != mask.size:
         raise CompileError(
             "compile: backend 'jax' needs shapes that do not depend on values; got a "
-            f"boolean index that picked {mask.count} when the step was traced and now "
+            f"boolean index that picked {mask.size} when the step was traced and now "
             f"picks {found.size}. Choose with tg.where, or use backend='numpy'"
         )
     return found

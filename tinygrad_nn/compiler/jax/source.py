@@ -8,6 +8,7 @@ is; `runner` carries values to and fro. Nothing here needs JAX to be installed.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ class Mask(NamedTuple):
 
     array: np.ndarray
     axis: int
-    count: int
+    size: int
 
 
 @dataclass
@@ -240,17 +241,17 @@ class _Source:
         }
         found.state = list(dict.fromkeys(place for place, _ in program.writes))
         found.kept = [place for place in leaves if place not in set(found.state)]
-        both = []
-        for places in (found.state, found.kept):
-            both.append([(self._place_name(place, leaves), place) for place in places])
-        return both[0], both[1]
+        named = lambda places: [(self._place_name(p, leaves), p) for p in places]
+        return named(found.state), named(found.kept)
 
-    def _place_name(self, place: Any, leaves: dict[Place, Any]) -> str:
+    def _place_name(self, place: Any, leaves: Mapping[Any, Any]) -> str:
         leaf = leaves.get(place)
         if leaf is None:
             return self.w.unique("old")  # it is written, and never read
         if isinstance(place, Value) and graph.name(place.tensor):
-            self.w.names[leaf] = self.w.unique(identifier(str(graph.name(place.tensor))))
+            self.w.names[leaf] = self.w.unique(
+                identifier(str(graph.name(place.tensor)))
+            )
         return self.w.name(leaf)
 
     def _arguments(self) -> list[tuple[str, Any]]:
@@ -327,6 +328,10 @@ class _Source:
         dtype = node._value.dtype
         x, y = (self.operand(x, dtype) for x in inputs_of(node))
         plain = all(np.ndim(_value(x)) == 2 for x in inputs_of(node))
+        if plain and node._value.shape[0] == 1 and _is_transposed(inputs_of(node)[1]):
+            # The other way round XLA would first copy what is transposed.
+            turned = self.operand(inputs_of(inputs_of(node)[1])[0], dtype)
+            return f"jnp.dot({turned}, {x}.T).T"
         return f"jnp.{'dot' if plain else 'matmul'}({x}, {y})"
 
     def _einsum(self, node: Any, settings: Any) -> str:
@@ -501,6 +506,10 @@ def _value(x: Any) -> Any:
     return x._value if isinstance(x, Node) else x
 
 
+def _is_transposed(x: Any) -> bool:
+    return isinstance(x, Node) and x._op is not None and x._op.name == "transpose"
+
+
 def _promoted(x: Any) -> Any:
     """Return what NumPy's promotion looks at: a dtype, or the class of a number."""
     if isinstance(x, (int, float)) and not isinstance(x, np.generic):
@@ -516,7 +525,7 @@ def _input_facts(x: Any, program: Program) -> tuple[Any, Any]:
     if isinstance(x, Draw):
         return x.shape, np.dtype(np.float64)
     if isinstance(x, Mask):
-        return (x.count,), np.dtype(np.intp)
+        return (x.size,), np.dtype(np.intp)
     if isinstance(x, Gradient):
         return x.tensor.shape, x.tensor.dtype
     if isinstance(x, Argument):

@@ -119,7 +119,11 @@ class Residence(Holder):
             self._upload()
         if self._kept_home:
             self._upload_kept()
-        return self._vector if self._layout.takes_vector else (), self._arrays, self._kept
+        return (
+            self._vector if self._layout.takes_vector else (),
+            self._arrays,
+            self._kept,
+        )
 
     def _upload(self) -> None:
         parts = self._layout.state
