@@ -15,7 +15,7 @@ from pathlib import Path
 import graphviz
 import numpy as np
 import pytest
-from laws import identical
+from laws import close, identical
 
 import tinygrad_nn as tg
 from tinygrad_nn.compiler import export, export_step, inlined, op_text, prediction
@@ -513,6 +513,23 @@ def test_a_prediction_is_a_command(tmp_path):
     )  # fmt: skip
     assert done.stdout == f"{model(X).numpy()}\n"
     assert "python net.py X.npy" in (tmp_path / "net.py").read_text()
+
+
+def test_a_step_in_c_is_exported_as_numpy(tmp_path):
+    """A step of another backend is recorded anew, and agrees to rounding."""
+    try:
+        step, net, _, batch = training("Adam", backend="c")
+        step(*batch())
+    except CompileError as error:
+        pytest.skip(str(error))
+    tg.export_numpy(tmp_path / "step.py", step)
+    module = load(tmp_path / "step.py")
+    for _ in range(3):
+        given = batch()
+        got, wanted = module.step(*given)["cost"], step(*given)["cost"].item()
+        assert abs(got - wanted) <= 1e-12 * abs(wanted)
+        for name, parameter in net.named_parameters():
+            close(module.parameters[name], parameter.data, 1e-11)
 
 
 def linear(**options):

@@ -81,12 +81,36 @@ def _ready(compiled: CompiledStep, arguments: tuple[Any, ...], settings: Any) ->
     if hasattr(last.runner, "_namespace") and "def step(" in last.runner.source:
         return last
     if not given:
-        raise CompileError(
-            "export_numpy: a step of another backend is recorded anew as NumPy; got no "
-            f'arguments. Pass them: tg.export_numpy("step.py", {_name(compiled)}, …)'
-        )
+        arguments = _last_arguments(compiled, last)
     twin = CompiledStep(compiled._function, exact=compiled._exact)
     return twin.trace(*arguments, **settings)._last
+
+
+def _last_arguments(compiled: CompiledStep, last: Any) -> tuple[Any, ...]:
+    """Return the arrays on which a step was traced, if it took nothing else."""
+    keys = [key for key, steps in compiled._known.items() if _holds(steps, last)]
+    parts = [part for key in keys for part in key if isinstance(part, tuple)]
+    if any(len(part) < 2 or not isinstance(part[1], np.dtype) for part in parts):
+        raise CompileError(
+            "export_numpy: a step of another backend is recorded anew as NumPy; got no "
+            "arguments, and it takes more than arrays. Pass them: "
+            f'tg.export_numpy("step.py", {_name(compiled)}, …)'
+        )
+    return tuple(_arguments(last.program))
+
+
+def _holds(steps: Sequence[Any], last: Any) -> bool:
+    return any(step is last or step.careful is last for step in steps)
+
+
+def _arguments(program: Any) -> list[Any]:
+    """Return the arrays that a program was recorded on, in order."""
+    found = {
+        place.index: leaf._value
+        for leaf, place in program.places.items()
+        if isinstance(place, Argument)
+    }
+    return [found[i] for i in sorted(found)]
 
 
 class _Edit(NamedTuple):
@@ -484,7 +508,7 @@ class _Module:
         text.append(f'    """Make one step; return {kinds}."""')
         text += [
             f'    {name} = expect({name}, "{name}", {value.shape}, "{value.dtype}")'
-            for name, value in zip(names, self._arguments(), strict=True)
+            for name, value in zip(names, _arguments(self.step.program), strict=True)
         ]
         last = body.body[-1].lineno
         text += [*self._edited(body.lineno + 1, last - 1), f"    return {result}"]
@@ -522,20 +546,11 @@ class _Module:
         known = edits.get((node.lineno, node.col_offset))
         return known if known is not None else ast.unparse(node)
 
-    def _arguments(self) -> list[Any]:
-        places = self.step.program.places
-        found = {
-            place.index: leaf._value
-            for leaf, place in places.items()
-            if isinstance(place, Argument)
-        }
-        return [found[i] for i in sorted(found)]
-
     def _docstring(self, names: Sequence[str]) -> list[str]:
         beside = f"{self.stem}.npz, which lies beside this file"
         kinds = [
             f"    {name} : {value.dtype} {value.shape}"
-            for name, value in zip(names, self._arguments(), strict=True)
+            for name, value in zip(names, _arguments(self.step.program), strict=True)
         ]
         text = [
             f'"""The step {self.title!r} as plain NumPy, written by tinygrad_nn.',
