@@ -230,6 +230,17 @@ def test_the_word_list_is_the_registry():
     assert page == kept, "run: python docs/make_ops.py"
 
 
+SOURCES = runpy.run_path(str(HOME / "docs/make_sources.py"))
+
+
+@pytest.mark.parametrize("page", SOURCES["PAGES"], ids=lambda page: page.name)
+def test_a_page_shows_what_its_steps_run(page, elsewhere):
+    """The sources on a page are those of its compiled steps: docs/make_sources.py."""
+    kept = page.read_text("utf-8")
+    assert ".source" in kept
+    assert SOURCES["written"](page) == kept, "run: python docs/make_sources.py"
+
+
 @pytest.mark.parametrize(
     "example", sorted((HOME / "examples").glob("*.py")), ids=lambda path: path.stem
 )
