@@ -522,6 +522,21 @@ def test_check_finite():
         step(np.array([1.0, np.nan]))
 
 
+def test_check_finite_of_a_small_product():
+    """A product and what follows from its elements are checked, each by its name."""
+    W = tg.Parameter(np.ones((3, 1)), name="W")
+
+    def f(x):
+        return tg.sum(np.exp(tg.matmul(x, W) + 1.0))
+
+    step = in_c(f, check_finite=True)
+    step(np.ones((20, 3)))
+    with pytest.raises(DivergedError, match=r"matmul.*test_compile_c"):
+        step(np.full((20, 3), np.inf))
+    with pytest.raises(DivergedError, match="exp"):
+        step(np.full((20, 3), 1e3))
+
+
 def test_check_refuses_before_the_update():
     """A check of labels raises, and leaves the model as it was."""
     step, parameters, optimizer = rows((4, 3), lambda p: tg.optim.SGD(p, lr=0.1))()

@@ -54,11 +54,6 @@ def headed(source: Any, group: Group) -> list[str]:
     name = source.unique(f"{source.name(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
     dtype = node._value.dtype
-    if source.is_stored(node):
-        out = source.store(node, order)
-        body.stores.insert(0, f"{body.mark(out)} = {name}§;")
-    if source.check_finite:
-        body.finite.insert(0, (name, source.numbers[node]))
 
     def epilogue(u: str, v: str, suffix: str) -> list[str]:
         names = [v, u] if axis == 0 else [u, v]
