@@ -327,7 +327,7 @@ def _wrapped(results: Any, values: Any) -> Any:
         value = next(found)
         if isinstance(x, Node):
             return constant(value, recording.tick())
-        return value if isinstance(x, Scalar) else x
+        return float(value) if isinstance(x, Scalar) else x
 
     return mapped(result, results)
 
