@@ -41,7 +41,7 @@ class Holder(ABC):
 
     @abstractmethod
     def states_home(self, states: States) -> None:
-        """Put an optimiser's arrays into its states."""
+        """Put all that is away into an optimiser's states, and say that it is home."""
 
 
 def is_away(tensor: Any, holder: Holder) -> bool:
@@ -148,6 +148,11 @@ class States(list[Any]):
         self.holder = holder
         self.__class__ = _AwayStates
 
+    def be_home(self) -> None:
+        """Say that everything is there again."""
+        self.holder = None
+        self.__class__ = States
+
     def now(self, i: int) -> Any:
         """Return a state as it is here: counts are right, arrays may be away."""
         return list.__getitem__(self, i)
@@ -167,10 +172,8 @@ class _AwayStates(States):
         holder = self.holder
         if holder is not None:
             with holder.lock:
-                if type(self) is _AwayStates:
+                if self.holder is holder:  # no other thread was quicker
                     holder.states_home(self)
-                    self.holder = None
-                    self.__class__ = States  # type: ignore[assignment]
 
     def __getitem__(self, i: Any) -> Any:
         self._come_home()

@@ -87,7 +87,7 @@ class JaxRunner:
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
         self._jax = _jax()
-        self._wide = self._jax.enable_x64
+        self._wide, self._config = self._jax.enable_x64, self._jax.config
         self._lowered = lowered = lower(
             selects(program), trace, check_finite=check_finite
         )
@@ -110,6 +110,9 @@ class JaxRunner:
         self._numbers: Any = None
         self._numbers_there: Any = ()
         self._shares = _shared_results(program)
+        alone = self._layout.results[0] if len(self._layout.results) == 1 else None
+        plain = alone is not None and alone.shape == ()
+        self._one_number = alone.start if plain and alone is not None else None
         self._on_cpu = self._jax.default_backend() == "cpu"
         self._plan_inputs(lowered)
         self._plan_effects(program, trace)
@@ -140,11 +143,7 @@ class JaxRunner:
         ]
         # Of each count of a state, which of the new ones replaces it.
         new = {tuple(source): k for k, source in enumerate(lowered.new_counts)}
-        self._successors = [(k, new.get(tuple(source))) for k, *source in self._counts]
-        rows: dict[Any, list[tuple[int, int]]] = {}
-        for k, (optimizer, i, j) in enumerate(lowered.new_counts):
-            rows.setdefault((optimizer, i), []).append((j, k))
-        self._new_counts = [(o, i, parts) for (o, i), parts in rows.items()]
+        self._successors = [(k, new[tuple(source)]) for k, *source in self._counts]
 
     def _plan_effects(self, program: Program, trace: Trace) -> None:
         """Note what an eager step leaves behind besides numbers."""
@@ -233,28 +232,33 @@ class JaxRunner:
         """Run the step; return its results, as arrays of their own."""
         if self._lowered.beforehand:
             self._check_arguments(arrays)
+        with self.residence.lock:
+            if self._config.jax_enable_x64:
+                return self._ran(arrays)
+            with self._wide(True):
+                return self._ran(arrays)
+
+    def _ran(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         residence = self.residence
-        with residence.lock, self._wide(True):
-            scalars = self._scalars()
-            numbers = self._numbers_of(*scalars)
-            if numbers != self._numbers:
-                there = np.array(numbers, self._layout.dtype)
-                self._numbers, self._numbers_there = (
-                    numbers,
-                    self._jax.numpy.asarray(there),
-                )
-            inputs = arrays if self._as_given else self._inputs(arrays)
-            vector, state, gradients, results, checked = self._call(
-                *residence.gathered(), self._numbers_there, inputs
-            )
-            if checked:
-                self._refuse(checked)
-            residence.keep(vector, state, gradients)
-            if self._new_counts:
-                self._count(self._counts_of(*scalars))
-            for optimizer, count in self._steps:
-                optimizer.steps += count
-            return self._returned(vector, results, inputs)
+        scalars = self._scalars()
+        numbers = self._numbers_of(*scalars)
+        if numbers != self._numbers:
+            self._numbers = numbers
+            self._numbers_there = np.array(numbers, self._layout.dtype)
+        elif self._numbers_there.__class__ is np.ndarray:  # the same again
+            self._numbers_there = self._jax.numpy.asarray(self._numbers_there)
+        inputs = arrays if self._as_given else self._inputs(arrays)
+        vector, state, gradients, results, checked = self._call(
+            *residence.gathered(), self._numbers_there, inputs
+        )
+        if checked:
+            self._refuse(checked)
+        residence.keep(vector, state, gradients, self._counts_of(*scalars))
+        for optimizer, count in self._steps:
+            optimizer.steps += count
+        if self._one_number is not None:
+            return (np.asarray(vector)[self._one_number],)
+        return self._returned(vector, results, inputs)
 
     def repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
         """Run ``n`` steps in one call; return the results of the last.
@@ -293,8 +297,7 @@ class JaxRunner:
             vector, state, gradients, results, _ = self._many(
                 *residence.gathered(), table, inputs, columns
             )
-            residence.keep(vector, state, gradients)
-            self._count(counts)
+            residence.keep(vector, state, gradients, counts)
             for optimizer, count in self._steps:
                 optimizer.steps += n * count
             return self._returned(vector, results, inputs)
@@ -321,15 +324,13 @@ class JaxRunner:
         for k, optimizer, more in self._rates:
             ahead = later * dict(self._steps).get(optimizer, 0) if later else 0
             values[k] = optimizer.rate(optimizer.steps + more + ahead)
-        if not later:
+        known = counts if later else self.residence.counts
+        if known is None:
             for k, optimizer, i, j in self._counts:
-                states = optimizer._states
-                here = getattr(states, "now", states.__getitem__)
-                values[k] = here(i)[j]
+                values[k] = optimizer._states[i][j]
         else:
             for k, successor in self._successors:
-                assert successor is not None  # noqa: S101 (a state is written whole)
-                values[k] = counts[successor]
+                values[k] = known[successor]
         return values
 
     def _inputs(self, arrays: tuple[Any, ...], *, draws: bool = True) -> list[Any]:
@@ -360,14 +361,6 @@ class JaxRunner:
                 check(0.0 if value else np.nan)
             else:
                 check(np.asarray(value))
-
-    def _count(self, counts: Sequence[Any]) -> None:
-        """Let optimisers remember the new counts."""
-        for optimizer, i, parts in self._new_counts:
-            state = list(optimizer._states.now(i))
-            for j, k in parts:
-                state[j] = counts[k]
-            optimizer._states.put(i, tuple(state))
 
     def _returned(self, vector: Any, alone: Any, inputs: Any) -> tuple[Any, ...]:
         """Return results as arrays, and numbers, of their own."""

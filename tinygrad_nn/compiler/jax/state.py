@@ -89,6 +89,11 @@ class Residence(Holder):
         Says how it travels.
     numpy
         The module `jax.numpy`.
+
+    Attributes
+    ----------
+    counts : sequence or None
+        New counts of optimisers, while their states are away; they come home together.
     """
 
     def __init__(self, lowered: JaxSource, layout: Layout, numpy: Any) -> None:
@@ -107,6 +112,7 @@ class Residence(Holder):
         self._home = set(range(len(self._places)))
         self._kept_home = set(range(len(self._kept_places)))
         self._owners = [_Owner(o, lowered) for o in _optimizers(lowered)]
+        self.counts: Sequence[Any] | None = None
 
     # --- to the device ---
 
@@ -151,11 +157,14 @@ class Residence(Holder):
 
     # --- and back ---
 
-    def keep(self, vector: Any, arrays: Any, gradients: Any) -> None:
+    def keep(
+        self, vector: Any, arrays: Any, gradients: Any, counts: Sequence[Any]
+    ) -> None:
         """Take over what a call gave."""
         self._vector, self._arrays, self._gradients = vector, arrays, gradients
-        if self._home:
+        if self._home or self.counts is None:
             self._settle()
+        self.counts = counts
 
     def _settle(self) -> None:
         """Leave on the device what nobody else can see; write the rest home."""
@@ -171,8 +180,7 @@ class Residence(Holder):
             elif not is_away(tensor, self):
                 send_away(tensor, self, k)
         for owner in self._owners:
-            if owner.slots and owner.states is not None:
-                owner.states.go_away(self)
+            owner.send_away(self)
         self._home = seen
 
     def _on_host(self, k: int) -> np.ndarray:
@@ -197,15 +205,23 @@ class Residence(Holder):
             self._home.add(key)
 
     def states_home(self, states: States) -> None:
-        """Put an optimiser's arrays into its states."""
+        """Put arrays and counts into the states of all optimisers."""
+        del states  # one of them
+        counts = self.counts
+        self.counts = None
         for owner in self._owners:
-            if owner.states is not states:
+            if counts is None or owner.states is None or owner.states.holder is not self:
                 continue
+            rows: dict[int, list[Any]] = {}
             for k, i, j in owner.slots:
-                state = list(states.now(i))
-                state[j] = np.array(self._on_host(k))
-                states.put(i, tuple(state))
+                row = rows.setdefault(i, list(owner.states.now(i)))
+                row[j] = np.array(self._on_host(k))
                 self._home.add(k)
+            for k, i, j in owner.counts:
+                rows.setdefault(i, list(owner.states.now(i)))[j] = counts[k]
+            for i, row in rows.items():
+                owner.states.put(i, tuple(row))
+            owner.states.be_home()
 
     def gradient(self, k: int) -> np.ndarray:
         """Return a gradient of the last call as an array of its own."""
@@ -227,6 +243,22 @@ class _Owner:
             for k, place in enumerate(lowered.state)
             if isinstance(place, Slot) and place.optimizer is optimizer
         ]
+        self.counts = [
+            (k, i, j)
+            for k, (other, i, j) in enumerate(lowered.new_counts)
+            if other is optimizer
+        ]
+
+    def send_away(self, holder: Holder) -> None:
+        """Let a holder have what the optimiser remembers, until it is read."""
+        states = self.states
+        if states is None or states.holder is holder or not (self.slots or self.counts):
+            return
+        for _, i, j in self.slots:
+            row = list(states.now(i))
+            row[j] = None  # the memory is not needed for now
+            states.put(i, tuple(row))
+        states.go_away(holder)
 
     def take_over(self) -> set[int]:
         """Look at other states, as `load_state` leaves; return what is the host's."""
