@@ -9,6 +9,7 @@ import tracemalloc
 from typing import NamedTuple
 
 import compile_laws
+import compile_members
 import laws
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tinygrad_nn.errors import (
     GradientError,
     MutationError,
     ShapeError,
+    TinygradError,
 )
 
 
@@ -598,3 +600,117 @@ def test_the_source_is_shown_in_tracebacks():
     assert "".join(linecache.getlines(filename)) == compiled.source
     assert "test_compile.py:" in compiled.source
     compile(compiled.source, filename, "exec")
+
+
+# --- random programs ------------------------------------------------------------------------------
+
+
+def random_run(seed):
+    """A random program over parameters and arguments of random shapes and layouts."""
+    rng = np.random.default_rng(seed)
+    dtype = rng.choice([np.float64, np.float64, np.float32])
+    n, m = rng.integers(2, 5, 2)
+    shapes = [(), (1,), (m,), (n, m), (1, m), (n, 1), (n,), (m, n)]
+    chosen = [shapes[i] for i in rng.integers(0, len(shapes), 6)]
+    layouts = rng.integers(0, 3, 6)
+    plan = rng.integers(0, 2**31, rng.integers(6, 30))
+    make = list(compile_members.OPTIMISERS.values())[rng.integers(0, 8)]
+
+    def draw(i, seed):
+        array = compile_members.normal(chosen[i], seed, dtype)
+        if array.ndim < 2 or layouts[i] == 0:
+            return array
+        return laws._strided(array) if layouts[i] == 1 else np.asfortranarray(array)
+
+    def run():
+        parameters = [tg.Parameter(draw(i, 10 + i), name=f"p{i}") for i in range(3)]
+        optimizer = make(parameters)
+        generator = np.random.default_rng(5)
+        drop = tg.nn.Dropout(0.3, rng=generator)
+
+        def step(*arguments):
+            pool = [*parameters, *arguments]
+            for number in plan:
+                rng = np.random.default_rng(number)
+                x = pool[-1] if rng.random() < 0.5 else pool[rng.integers(len(pool))]
+                y = pool[rng.integers(len(pool))]
+                op = RANDOM_OPS[rng.integers(len(RANDOM_OPS))]
+                try:
+                    made = drop(x) if op is None else op(x, y)
+                except (TinygradError, IndexError):
+                    continue  # the shapes do not fit
+                if made.ndim < 4:
+                    # Squeezed, so that nothing grows without bound.
+                    pool.append(tg.tanh(0.3 * made))
+            cost = sum((x * x).mean() for x in [*pool[-4:], *parameters])
+            optimizer.minimize(cost)
+            picked = np.random.default_rng(seed).integers(0, len(pool), 3)
+            return cost, [pool[i] for i in picked]
+
+        return compile_members.Run(
+            step,
+            [*parameters, optimizer, generator],
+            lambda n: tuple(draw(i, 100 * n + i) for i in (3, 4, 5)),
+        )
+
+    return run
+
+
+RANDOM_OPS = [
+    None,
+    lambda x, _: tg.sigmoid(x),
+    lambda x, _: tg.relu(x),
+    lambda x, _: np.maximum(0, x) * 2,
+    lambda x, _: tg.softplus(x),
+    lambda x, _: tg.abs(x) + 1,
+    lambda x, _: -x,
+    lambda x, _: x.T,
+    lambda x, _: x.reshape(-1),
+    lambda x, _: x.sum(),
+    lambda x, _: x.sum(0),
+    lambda x, _: x.sum(-1, keepdims=True),
+    lambda x, _: x.mean(0, keepdims=True),
+    lambda x, _: x.max(-1, keepdims=True),
+    lambda x, _: tg.softmax(x, axis=-1),
+    lambda x, _: tg.log_softmax(x, axis=0),
+    lambda x, _: x.cumsum(0),
+    lambda x, _: x[::2],
+    lambda x, _: x[..., ::-1],
+    lambda x, _: x[:, 0],
+    lambda x, _: x[np.array([0, 0, 1])],
+    lambda x, _: 1 / (1 + np.exp(-x)),
+    lambda x, _: np.log(1 + np.exp(x)),
+    lambda x, _: tg.log(tg.sigmoid(x)),
+    lambda x, _: x.std(0),
+    lambda x, _: x - x.mean(),
+    lambda x, _: (x * 2) * 0.5 + 0.25 * x,
+    lambda x, y: x + y,
+    lambda x, y: x * y,
+    lambda x, y: x - y,
+    lambda x, y: x / (1 + tg.abs(y)),
+    lambda x, y: tg.maximum(x, y),
+    lambda x, y: tg.where(x > y, x, 0.5 * y),
+    lambda x, y: x @ y,
+    lambda x, y: x @ y.T,
+    lambda x, y: x.T @ y,
+    lambda x, y: np.dot(x, y),
+    lambda x, y: tg.concatenate([x, y]),
+    lambda x, y: tg.stack([x, y]),
+    lambda x, y: x.detach() * y,
+    lambda x, y: x**2 + y * 3 - x / 2,
+]
+
+
+@both_ways
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_equal_eager(seed, exact):
+    """Programs that nobody would write are no different."""
+    compile_laws.equals_eager(random_run(seed), exact=exact, steps=3)
+
+
+@pytest.mark.slow
+@both_ways
+def test_many_random_programs_equal_eager(exact):
+    """A thousand of them."""
+    for seed in range(1000):
+        compile_laws.equals_eager(random_run(seed), exact=exact, steps=2)
