@@ -39,7 +39,7 @@ def exponentials(program: Program, *, logistic: bool = True) -> Program:
     for node in program.nodes:
         name = node._op.name  # type: ignore[union-attr]
         name = "log" if name in _LOGARITHMS else name
-        x = inputs_of(node)[0]
+        x = _first(node)
         if name in users and _is_float(x):
             users[name].add(narrow.get(x, x))
     shared = users["log"] & users["sigmoid"] if logistic else set()
@@ -50,38 +50,40 @@ def exponentials(program: Program, *, logistic: bool = True) -> Program:
         op = node._op
         assert op is not None  # noqa: S101 (a program's nodes are ops)
         original = next(before)
-        x, asked = inputs[0], inputs_of(original)[0]
+        asked = _first(original)
+        if not _is_float(asked):
+            return node
+        x = inputs[0]
         if original in narrow:
             return writer.wide(x, node)
-        soft = op.name in _SOFT
-        curved = op.name == "sigmoid" or op.name in _LOGARITHMS
-        if not (soft or curved) or not _is_float(asked):
-            return node
         group = narrow.get(asked, asked)
+        curved = op.name == "sigmoid" or op.name in _LOGARITHMS
         if curved and group not in shared:
             return node
         if asked in wide:
             x = writer.wide(x, node)
-        if soft:
+        if curved:
+            made = writer.logistic(node, (x, *inputs[1:]), op.name)
+        elif op.name in _SOFT:
             made = writer.soft(node, x, op.name, bounded=group in users["logsumexp"])
         else:
-            made = writer.logistic(node, (x, *inputs[1:]), op.name)
-        if made._value.dtype != node._value.dtype:
-            settings = {"dtype": node._value.dtype}
-            made = writer.part(("narrow", made), ops.astype, (made,), node, **settings)
-        if getattr(made, "_name", None) is None:
-            made._name = getattr(node, "_name", None)
-        return made
+            return node
+        return writer.finished(made, node)
 
     return rebuilt(program, visit)
 
 
 def _widened(node: Tensor) -> list[Any]:
     """Return the float32 operand of which a node is the float64 copy."""
-    op, x = node._op, inputs_of(node)[0]
+    op, x = node._op, _first(node)
     if op is None or op.name != "astype" or node._value.dtype != np.float64:
         return []
     return [x] if isinstance(x, Node) and x._value.dtype == np.float32 else []
+
+
+def _first(node: Tensor) -> Any:
+    """Return the first operand; random numbers have none."""
+    return next(iter(inputs_of(node)), None)
 
 
 def _is_float(x: Any) -> bool:
@@ -105,6 +107,15 @@ class _Writer:
     def wide(self, x: Any, node: Node) -> Any:
         """Make the float64 copy of a float32 operand."""
         return self.part(("wide", x), ops.astype, (x,), node, dtype=np.dtype(float))
+
+    def finished(self, made: Any, node: Node) -> Any:
+        """Return what stands for a node: of its dtype, under its name."""
+        if made._value.dtype != node._value.dtype:
+            settings = {"dtype": node._value.dtype}
+            made = self.part(("narrow", made), ops.astype, (made,), node, **settings)
+        if getattr(made, "_name", None) is None:
+            made._name = getattr(node, "_name", None)
+        return made
 
     # --- sigmoid ---
 

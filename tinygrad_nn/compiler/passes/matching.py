@@ -89,7 +89,7 @@ def _recorded(identity: Identity) -> Pattern:
     steady = [stand_ins[i] for i in identity.constant_along_axis]
     root: Any = identity.written(*stand_ins)
     scale, body = _pattern_parts(root)
-    name = body._op.name
+    name: str = body._op.name
     if name in ("add", "subtract"):
         name = "add"
         x, y = inputs_of(body)
@@ -98,7 +98,7 @@ def _recorded(identity: Identity) -> Pattern:
     else:
         terms = [_product(body, scale)]
     needs = [
-        frozenset(f._op.name for f in factors if f._op is not None)
+        frozenset(op.name for x in factors if (op := x._op) is not None)
         for _, factors in terms
     ]
     result = identity.instead(*stand_ins)
@@ -108,13 +108,10 @@ def _recorded(identity: Identity) -> Pattern:
 def _pattern_parts(x: Any) -> tuple[float, Any]:
     """Return the number in front of a part of a pattern, and the rest."""
     scale = 1.0
-    while isinstance(x, Node) and x._op is not None:
-        if x._op.name == "negative":
-            scale, x = -scale, x._x
-        elif x._op.name == "multiply" and isinstance(x._x, (int, float)):
-            scale, x = scale * x._x, x._y
-        else:
-            break
+    while _is(x, "negative") or (_is(x, "multiply") and isinstance(x._x, (int, float))):
+        first = x._x
+        scale *= -1 if isinstance(first, Node) else first
+        x = first if isinstance(first, Node) else x._y
     return scale, x
 
 
@@ -266,28 +263,24 @@ class Matcher:
         if not isinstance(part, Node):  # a number
             if base is None and close(scale, number * part):
                 yield bound
+        elif base is None:
             return
-        if base is None:
-            return
-        if part._op is None:
-            if part not in bound:
-                yield {**bound, part: (scale / number, base)}
-            elif bound[part][1] is base and close(scale, number * bound[part][0]):
-                yield bound
-            return
-        if not _is(base, part._op.name):
-            return
-        if not close(scale, number):
-            return
+        elif part._op is not None:
+            if _is(base, part._op.name) and close(scale, number):
+                yield from self._same_op(part, base, bound)
+        elif part not in bound:
+            yield {**bound, part: (scale / number, base)}
+        elif bound[part][1] is base and close(scale, number * bound[part][0]):
+            yield bound
+
+    def _same_op(self, part: Any, base: Node, bound: Bound) -> Iterator[Bound]:
         now = _settings(part, base, bound)
         if now is None:
             return
         mine, theirs = inputs_of(part), inputs_of(base)
-        turned = [theirs]
+        yield from self._all(mine, theirs, now)
         if part._op.name in ("add", "multiply"):
-            turned.append(theirs[::-1])
-        for operands in turned:
-            yield from self._all(mine, operands, now)
+            yield from self._all(mine, theirs[::-1], now)
 
     def _all(
         self, wanted: tuple[Any, ...], got: tuple[Any, ...], bound: Bound
