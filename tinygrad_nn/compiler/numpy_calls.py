@@ -185,7 +185,8 @@ class Calls:
             return f"{_REDUCE[op.name]}({args[0]}, axis={axis!r}{keep}{tail})"
         if op.name == "matmul":
             ranks = [np.ndim(self._value(node, i)) for i in (0, 1)]
-            if ranks == [2, 2]:
+            inner = ranks == [1, 1] and out is None and not self.program.exact
+            if ranks == [2, 2] or inner:
                 tail = "" if out is None else f", {out}"
                 return f"{self.w.dot()}({', '.join(args)}{tail})"
             return f"np.matmul({', '.join(args)}{tail})"

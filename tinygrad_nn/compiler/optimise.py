@@ -29,4 +29,4 @@ def optimised(program: Program, *, exact: bool, fuses: bool = False) -> Program:
         program = exponentials(scaled(roots(program)), logistic=not fuses)
     program = masks(unbroadcast(expand(program)))
     program = common(fold(program))
-    return program if exact or fuses else contracted(program)
+    return program if exact or fuses else common(contracted(program))
