@@ -21,7 +21,7 @@ from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
 
-__all__ = ["Group", "Plan", "planned", "sizes_of"]
+__all__ = ["Group", "Plan", "about", "planned", "root_of", "sizes_of"]
 
 AGAIN = 6
 """Cheap ops in a row that are computed again rather than stored."""
@@ -71,16 +71,21 @@ class Plan:
         Node to the number of its group.
     again
         Nodes that every reader computes for itself, and of how many ops they consist.
+    region
+        Groups that go through an axis in blocks, a `Region`, or None.
     """
 
     groups: list[Group] = field(default_factory=list)
     where: dict[Node, int] = field(default_factory=dict)
     again: dict[Node, int] = field(default_factory=dict)
+    region: Any = None
 
 
 def planned(program: Program, *, again: bool = True) -> Plan:
     """Put the nodes of a program into groups."""
-    return _Planner(program, again=again).run()
+    from tinygrad_nn.compiler.c.regions import with_region  # noqa: PLC0415
+
+    return with_region(_Planner(program, again=again).run(), program)
 
 
 def sizes_of(node: Any) -> tuple[int, int, int]:
@@ -96,6 +101,25 @@ def root_of(node: Any) -> Any:
     while isinstance(node, Node) and is_view(node):
         node = inputs_of(node)[0]
     return node
+
+
+def about(x: Any) -> Access:
+    """Return how an operand will lie in memory, as far as is known by now."""
+    chain = []
+    while is_view(x):
+        chain.append(x)
+        x = inputs_of(x)[0]
+    shape = tuple(x._value.shape)
+    strides = in_order(shape, tuple(range(len(shape))))
+    access = Access("", x._value.dtype, 0, shape, strides)
+    for node in reversed(chain):
+        shown = seen(node, access)
+        if shown is None:
+            shape = tuple(node._value.shape)
+            strides = in_order(shape, tuple(range(len(shape))))
+            shown = Access("", access.dtype, 0, shape, strides)
+        access = shown
+    return access
 
 
 class _Planner:
@@ -321,30 +345,13 @@ class _Planner:
 
     def _is_head(self, node: Any) -> bool:
         """Whether elements of a product are made in a loop that goes on with them."""
-        x, y = (self._about(z) for z in inputs_of(node))
+        x, y = (about(z) for z in inputs_of(node))
         axis = vector_axis(x, y)
+        (m, k), n = x.shape, y.shape[1]
         if axis == 2:
-            return False
+            return max(m, n) >= 8 * k and k < SMALL
         streamed, other = (y, x.shape[0]) if axis == 1 else (x, y.shape[1])
         return not (is_large(streamed) and other < SMALL and x.shape[1] >= FEW)
-
-    def _about(self, x: Any) -> Access:
-        """Return how an operand will lie in memory, as far as is known by now."""
-        chain = []
-        while is_view(x):
-            chain.append(x)
-            x = inputs_of(x)[0]
-        shape = tuple(x._value.shape)
-        strides = in_order(shape, tuple(range(len(shape))))
-        access = Access("", x._value.dtype, 0, shape, strides)
-        for node in reversed(chain):
-            shown = seen(node, access)
-            if shown is None:
-                shape = tuple(node._value.shape)
-                strides = in_order(shape, tuple(range(len(shape))))
-                shown = Access("", access.dtype, 0, shape, strides)
-            access = shown
-        return access
 
     def _alone(self, node: Any, update: bool, kind: str | None = None) -> None:
         number = self._new(kind or _kind_of(node), node._value.shape, update)

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.op import inputs_of, settings_of
 
-__all__ = ["Access", "Strides", "broadcast", "in_order", "is_basic", "seen"]
+__all__ = ["Access", "Length", "Strides", "broadcast", "in_order", "is_basic", "seen"]
 
 Strides = tuple[int, ...]
 
@@ -34,6 +34,16 @@ class Access(NamedTuple):
             shape=tuple(self.shape[i] for i in order),
             strides=tuple(self.strides[i] for i in order),
         )
+
+
+class Length(int):
+    """A length that the code knows by a name: of a block, which may be the last."""
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return "m"
+
+    __repr__ = __str__
 
 
 def in_order(shape: tuple[int, ...], order: tuple[int, ...]) -> Strides:

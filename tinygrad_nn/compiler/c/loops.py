@@ -23,7 +23,7 @@ from tinygrad_nn.compiler.c.expressions import (
     loop_dtypes,
 )
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group
-from tinygrad_nn.compiler.c.layout import Access, broadcast
+from tinygrad_nn.compiler.c.layout import Access, Length, broadcast
 from tinygrad_nn.op import Node, inputs_of, settings_of
 
 __all__ = ["Body", "copied", "looped"]
@@ -40,6 +40,8 @@ class Reduction:
     text: str
     out: Access
     T: str
+    extent: int
+    adds: bool
 
 
 @dataclass
@@ -75,9 +77,14 @@ def looped(source: Any, group: Group) -> list[str]:
         from tinygrad_nn.compiler.c.products import headed  # noqa: PLC0415
 
         return headed(source, group)
-    order = chosen_order(source, group)
+    axis = source.block_axis()
+    if axis is None:
+        order, shape = chosen_order(source, group), group.shape
+    else:  # the axis that is cut into blocks lies along memory
+        order = (*(i for i in range(len(group.shape)) if i != axis), axis)
+        shape = source.block_shape(group.shape, axis)
     body = filled(source, group, order, {})
-    return nested(body, group.shape, order)
+    return nested(body, shape, order)
 
 
 def chosen_order(source: Any, group: Group) -> tuple[int, ...]:
@@ -170,7 +177,10 @@ def _reduced(
     wide = dtype == np.float32 and many and node._op.name == "sum"
     T = "double" if wide else TYPES[str(dtype)]
     name = source.unique(f"{source.name(node)}_s")
-    body.reductions.append(Reduction(node, name, text, whole, T))
+    extent, adds = source.extent(node), source.adds(node)
+    if adds:
+        source.prologue.append(f"{_START[node._op.name]} {extent} {out.pointer}")
+    body.reductions.append(Reduction(node, name, text, whole, T, extent, adds))
 
 
 # --- nests ---------------------------------------------------------------------------
@@ -185,7 +195,7 @@ def merged(
         size = shape[axis]
         if size == 1:
             continue
-        if loops:
+        if loops and not isinstance(size, Length):
             length, outer = loops[-1]
             if all(a.strides[outer] == a.strides[axis] * size for a in accesses):
                 loops[-1] = (length * size, axis)
@@ -214,6 +224,14 @@ _START = {"sum": "0", "prod": "1", "max": "-INFINITY", "min": "INFINITY"}
 _SIGN = {"sum": "+", "prod": "*", "max": "max", "min": "min"}
 
 
+def filling(r: Reduction) -> str:
+    """Return a loop that sets what is added up to its start."""
+    start = _START[r.node._op.name]
+    pointer, offset = r.out.pointer, r.out.offset
+    del offset
+    return f"for (long i = 0; i < {r.extent}; i++) {pointer}[i] = {start};"
+
+
 def _step(r: Reduction, target: str, text: str) -> str:
     name = r.node._op.name
     if name == "sum":
@@ -237,16 +255,10 @@ def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[s
         d = depth
         while d > 0 and r.out.strides[loops[d - 1][1]] == 0:
             d -= 1
-        if depth and d == depth and r.node._op.name in ("max", "min"):
-            pass
         inner.setdefault(d, []).append(r)
         outer_reduced = any(r.out.strides[axis] == 0 for _, axis in loops[:d])
-        if outer_reduced:
-            size = max(math.prod(r.node._value.shape), 0)
-            start = _START[r.node._op.name]
-            fills.append(
-                f"for (long i = 0; i < {size}; i++) {r.out.pointer}[i] = {start};"
-            )
+        if outer_reduced and not r.adds:
+            fills.append(filling(r))
     simd = [r for d, rs in inner.items() if d < depth for r in rs]
     lines += fills
     flags = [f"bad_{number}" for _, number in body.finite]
@@ -295,7 +307,7 @@ def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[s
         place = f"{r.out.pointer}[{index(r.out)}]"
         extreme = r.node._op.name in ("max", "min")
         if depth and any(r is x for x in inner.get(depth, [])):
-            if any(r.out.strides[axis] == 0 for _, axis in loops):
+            if r.adds or any(r.out.strides[axis] == 0 for _, axis in loops):
                 lines.append(pad + _into_memory(r, place, text))
             else:
                 lines.append(f"{pad}{place} = {text};")
@@ -314,7 +326,7 @@ def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[s
                 value = r.name
                 if r.node._op.name in ("max", "min"):
                     value = f"{r.name}_nan ? NAN : {r.name}"
-                if any(r.out.strides[axis] == 0 for _, axis in loops[:k]):
+                if r.adds or any(r.out.strides[axis] == 0 for _, axis in loops[:k]):
                     lines.append(pad + _into_memory(r, place, f"({value})"))
                 else:
                     lines.append(f"{pad}{place} = {value};")

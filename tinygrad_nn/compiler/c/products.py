@@ -49,7 +49,12 @@ def headed(source: Any, group: Group) -> list[str]:
     node = group.head
     m, n, k = sizes_of(node)
     x, y = (source.read(z) for z in inputs_of(node))
-    axis, lines, x, y = _arranged(source, x, y, sums=False)
+    axis = source.block_axis()
+    lines: list[str] = []
+    if axis is None:
+        axis, lines, x, y = _arranged(source, x, y, sums=False)
+    else:
+        m, n = source.block_shape((m, n), axis)
     order = (1, 0) if axis == 0 else (0, 1)
     name = source.unique(f"{source.name(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
@@ -236,9 +241,13 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
     if not same or k == 0:
         return _plainly(x, y, out)
     T = TYPES[str(out.dtype)]
-    if min(m, n, k) >= SMALL and source.blas is not None and out.strides[1] == 1:
+    if min(m, n, k) >= SMALL and not source.in_region and source.blas is not None and out.strides[1] == 1:
         return _by_blas(source, x, y, out)
-    axis, lines, x, y = _arranged(source, x, y, sums=True)
+    if not source.in_region:
+        axis, lines, x, y = _arranged(source, x, y, sums=True)
+    if source.in_region:
+        source.prologue.append(f"0 {math.prod(out.shape)} {out.pointer}")
+        return _by_sums(x, y, out, T, block=source.block_shape((k,), 0)[0])
     if axis == 2:
         if m < SMALL and is_large(y):
             return [*lines, *_stream_of_sums(x, y, out, T)]
@@ -276,9 +285,12 @@ def _plainly(x: Access, y: Access, out: Access) -> list[str]:
     ]
 
 
-def _by_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
-    """Return tiles of five times five sums along the vector."""
+def _by_sums(
+    x: Access, y: Access, out: Access, T: str, block: int | None = None
+) -> list[str]:
+    """Return tiles of five times five sums along the vector; of a block they add up."""
     (m, k), n = x.shape, y.shape[1]
+    k, sign = (k, "=") if block is None else (block, "+=")
     lines: list[str] = []
 
     def tile(first: str, rows: int, second: str, columns: int) -> list[str]:
@@ -300,7 +312,7 @@ def _by_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
             found.append(f"        {' '.join(terms)}")
         found.append("    }")
         found += [
-            f"    {_element(out, u, v)} = {names[i][j]};"
+            f"    {_element(out, u, v)} {sign} {names[i][j]};"
             for i, u in enumerate(us)
             for j, v in enumerate(vs)
         ]

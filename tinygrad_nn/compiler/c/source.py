@@ -14,9 +14,17 @@ from tinygrad_nn.compiler.blas import Blas, find_blas
 from tinygrad_nn.compiler.c.calls import Call
 from tinygrad_nn.compiler.c.expressions import FUNCTIONS, PREAMBLE, TYPES, literal
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group, planned, root_of
-from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order, is_view, seen
+from tinygrad_nn.compiler.c.layout import (
+    Access,
+    Length,
+    broadcast,
+    in_order,
+    is_view,
+    seen,
+)
 from tinygrad_nn.compiler.c.loops import copied, looped
 from tinygrad_nn.compiler.c.products import multiplied
+from tinygrad_nn.compiler.c.regions import BLOCK
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.program import Program, Value, operands
@@ -119,6 +127,11 @@ class Source:
         self.numbers = {node: i + 1 for i, node in enumerate(program.nodes)}
         self.naive = 0
         self.shown: dict[Node, tuple[Slot, Access]] = {}
+        self.region = self.plan.region
+        self.in_region = False
+        self.prologue: list[str] = []
+        self.blocks: dict[Node, Access] = {}
+        self.block_head: list[str] = []
         self.last = self._last_reads()
         self.direct = self._direct()
         self.fresh: dict[int, Outside] = {}
@@ -171,6 +184,8 @@ class Source:
             return _whole(entry.name, value)
         if x in self.copies:
             return self.copies[x]
+        if self.in_region and x in self.region.labels:
+            return self._block_of(x)
         if is_view(x):
             base = self.read(inputs_of(x)[0])
             shown = seen(x, base)
@@ -226,6 +241,11 @@ class Source:
 
     def store(self, node: Any, order: tuple[int, ...] | None = None) -> Access:
         """Return where a node is written: a result, a parameter, or a buffer."""
+        if self.in_region and node in self.region.labels:
+            return self._block_of(node)
+        return self._stored(node, order)
+
+    def _stored(self, node: Any, order: tuple[int, ...] | None = None) -> Access:
         known = self.access.get(node)
         if known is not None:
             return known
@@ -292,6 +312,15 @@ class Source:
                             )
                             reads = self.leaf_reads.setdefault(z, {})
                             reads[i] = reads.get(i, True) and aligned
+        region = plan.region
+        if region is not None:  # what it reads is read again for each block
+            for z, i in last.items():
+                where = plan.where.get(root_of(z), -1)
+                if where < region.start <= i < region.stop:
+                    last[z] = region.stop - 1
+                inside = region.start <= where < region.stop
+                if inside and i < region.stop and z in region.sums:
+                    last[z] = region.stop
         for x in [*self.program.outputs(), *self.sources]:
             for z in self._sources(x):
                 last[z] = ENDLESS
@@ -335,6 +364,120 @@ class Source:
                 found[node] = leaf
         return found
 
+    # --- blocks ---
+
+    def block_axis(self) -> int | None:
+        """Return the axis that the current group goes through in blocks."""
+        if not self.in_region:
+            return None
+        axis: int | None = self.region.axes[self.now - self.region.start]
+        return axis
+
+    def block_shape(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+        """Return a shape whose axis has the length of a block."""
+        length = self.region.length
+        m = BLOCK if length % BLOCK == 0 else Length(length)
+        return (*shape[:axis], m, *shape[axis + 1 :])
+
+    def extent(self, node: Any) -> int:
+        """Return how many elements the memory of a node has."""
+        size = math.prod(node._value.shape)
+        if self.in_region and node in self.region.labels:
+            return size // self.region.length * BLOCK
+        return size
+
+    def adds(self, node: Any) -> bool:
+        """Return whether a node is added up block by block."""
+        return self.in_region and node in self.region.sums
+
+    def _block_of(self, node: Any) -> Access:
+        """Return a block of an array: its own memory, or a part of the whole."""
+        known = self.blocks.get(node)
+        if known is not None:
+            return known
+        shape, dtype = tuple(node._value.shape), node._value.dtype
+        axis = self.region.labels[node]
+        where = self.plan.where.get(node, -1)
+        inside = self.region.start <= where < self.region.stop
+        others = tuple(i for i in range(len(shape)) if i != axis)
+        small = tuple(BLOCK if i == axis else s for i, s in enumerate(shape))
+        strides = in_order(small, (*others, axis))
+        size = math.prod(small)
+        if inside and self.last.get(node, -1) < self.region.stop:
+            slot = self._slot(dtype, size, self.name(node))
+            self.dying.setdefault(self.last.get(node, self.now), []).append(slot)
+            found = Access(self.name(node), dtype, 0, shape, strides)
+        else:
+            whole = self._stored(node) if inside else self._outer(node)
+            step = whole.strides[axis]
+            shift = "j0" if step == 1 else f"{step} * j0"
+            T = TYPES[str(dtype)]
+            name = self.unique(f"{whole.pointer}_j")
+            const = "" if inside else "const "
+            head = f"{const}{T} *const {name} = {whole.pointer} + {shift};"
+            self.block_head.append(head)
+            found = whole._replace(pointer=name)
+            if step != 1 and not inside:  # laid along the axis, for this block
+                kept = Access(self.unique(f"{whole.pointer}_block"), dtype, 0, shape, strides)
+                slot = self._slot(dtype, size, kept.pointer)
+                self.dying.setdefault(self.region.stop, []).append(slot)
+                m = self.block_shape(shape, axis)
+                self.block_head += copied(
+                    found._replace(shape=m), kept._replace(shape=m)
+                )
+                found = kept
+        self.blocks[node] = found
+        return found
+
+    def _outer(self, node: Any) -> Access:
+        self.in_region = False
+        found = self.read(node)
+        self.in_region = True
+        return found
+
+    def _open_region(self) -> None:
+        """Begin the loop over blocks; what outlives it gets its memory before."""
+        region = self.region
+        for group in self.plan.groups[region.start : region.stop]:
+            for node in group.nodes:
+                if node in region.sums or self.last.get(node, -1) >= region.stop:
+                    self._stored(node)
+        # What comes from outside and must be laid out anew has memory of its own, too.
+        self.in_region = True
+        for node in region.labels:
+            where = self.plan.where.get(node, -1)
+            inside = region.start <= where < region.stop
+            if not inside and node in self._read_inside():
+                self._block_of(node)
+        self.outer_lines, self.lines = self.lines, []
+
+    def _read_inside(self) -> set[Node]:
+        if not hasattr(self, "_inside"):
+            region = self.region
+            self._inside = {
+                root_of(z)
+                for group in self.plan.groups[region.start : region.stop]
+                for node in group.nodes
+                for x in operands(node)
+                for z in self._sources(x)
+            }
+        return self._inside
+
+    def _close_region(self) -> None:
+        """End the loop over blocks."""
+        region, inside = self.region, self.lines
+        self.in_region = False
+        self.lines = self.outer_lines
+        for text in dict.fromkeys(self.prologue):
+            start, size, pointer = text.split()
+            self.emit([f"for (long i = 0; i < {size}; i++) {pointer}[i] = {start};"])
+        n = region.length
+        self.emit([f"for (long j0 = 0; j0 < {n}; j0 += {BLOCK}) {{"])
+        if n % BLOCK:
+            self.emit([f"    const long m = {n} - j0 < {BLOCK} ? {n} - j0 : {BLOCK};"])
+        self.emit([f"    {line}" for line in self.block_head + inside])
+        self.emit(["}"])
+
     # --- text ---
 
     def emit(self, lines: list[str]) -> None:
@@ -352,6 +495,8 @@ class Source:
         updating = False
         for i, group in enumerate(groups):
             self.now = i
+            if self.region is not None and i == self.region.start:
+                self._open_region()
             if group.nodes:
                 if group.update and not updating:
                     self._end_of_compute()
@@ -363,8 +508,11 @@ class Source:
                     line = where
                 self._group(group)
                 count += 1
-                if count % LONGEST == 0:
+                if count >= LONGEST and not self.in_region:
+                    count = 0
                     self._start("update" if updating else "compute")
+            if self.region is not None and i == self.region.stop - 1:
+                self._close_region()
             for slot in self.dying.pop(i, ()):
                 self.free[slot.dtype].append(slot)
         self.now = len(groups)
