@@ -26,7 +26,16 @@ from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group
 from tinygrad_nn.compiler.c.layout import Access, Length, broadcast
 from tinygrad_nn.op import Node, inputs_of, settings_of
 
-__all__ = ["Body", "copied", "looped"]
+__all__ = [
+    "Body",
+    "chosen_order",
+    "copied",
+    "filling",
+    "indexed",
+    "looped",
+    "merged",
+    "nested",
+]
 
 MARK = re.compile("⟦(\\d+)⟧")
 
