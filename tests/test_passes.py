@@ -675,3 +675,106 @@ def test_random_programs_are_equal(seed):
         size = max(np.max(np.abs(b)), 1e-3)
         assert np.max(np.abs(a.numpy() - b)) <= 1e-12 * size
         assert np.array_equal(c.numpy(), b)
+
+
+# --- passes that change no bit -------------------------------------------------------
+
+
+def exactly(function, *arguments):
+    """Compile with every bit kept; return the ops, and check that no bit changed."""
+    with np.errstate(all="ignore"):
+        truth = function(*map(tg.Tensor, arguments))
+    step, after = compiled(function, *arguments, exact=True)
+    found = step(*arguments)
+    truth = truth if isinstance(truth, list) else [truth]
+    found = found if isinstance(found, list) else [found]
+    for a, b in zip(found, truth, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy(), equal_nan=True)
+    return after
+
+
+def test_what_nothing_asks_for_is_not_computed():
+    """Dead code: neither forward nor the gradients of what is not returned."""
+
+    def step(a, b):
+        np.exp(a)  # never used
+        loss = np.sum(np.tanh(a) * b)
+        return tg.gradients(loss, [a, b])[1]
+
+    assert exactly(step, A, B) == {"tanh": 1}
+
+
+def test_equal_expressions_are_computed_once():
+    """Common subexpressions, however far apart, and the same settings written anew."""
+
+    def step(a, b):
+        first = np.tanh(a * b).sum(axis=0)
+        return [first + 1, np.tanh(a * b).sum(axis=(0,)) + 1, np.tanh(b * a)]
+
+    after = exactly(step, A, B)
+    assert after["add"] == 1
+    assert after["tanh"] == 2  # b * a is another product, as far as bits go
+
+
+def test_equal_settings_make_equal_expressions():
+    """Another axis is another sum."""
+    after = exactly(lambda a: [np.sum(a, axis=0), np.sum(a, axis=1)], A)
+    assert after["sum"] == 2
+
+
+def test_random_numbers_are_never_common():
+    """Two masks are two masks."""
+    rng = np.random.default_rng(0)
+    drop = tg.nn.Dropout(0.5, rng=rng)
+    step = tg.compile(lambda a: [drop(a), drop(a)])
+    first, second = step(np.ones((50, 50)))
+    assert not np.array_equal(first.numpy(), second.numpy())
+
+
+def test_numbers_known_beforehand_are_computed_once():
+    """Constant folding: the seed of a backward and what is made of numbers alone."""
+
+    def step(a):
+        (slope,) = tg.gradients(np.mean(np.tanh(a)), [a])
+        return slope
+
+    after = exactly(step, A)
+    assert after == {"tanh": 1, "multiply": 2, "subtract": 1}
+
+
+def test_a_repeated_number_is_not_repeated():
+    """What NumPy would broadcast itself is not spread out before."""
+
+    def step(a):
+        return tg.gradients(np.sum(np.sum(a * a, axis=0) ** 2), [a])[0]
+
+    after = exactly(step, A)
+    assert not after.keys() & {"spread", "broadcast_to"}
+
+
+def test_the_mask_of_a_relu_is_read_off_its_result():
+    """Nothing but the relu itself reads what goes into it."""
+
+    def step(a, b):
+        return tg.gradients(np.sum(np.maximum(a * b, 0) ** 2), [a])[0]
+
+    found, _ = compiled(step, A, B, exact=True)
+    program = program_of(found)
+    (product,) = [
+        x
+        for node in program.nodes
+        if node._op.name == "maximum"
+        for x in inputs_of(node)
+        if isinstance(x, Node)
+    ]
+    readers = [n for n in program.nodes if any(x is product for x in inputs_of(n))]
+    assert [node._op.name for node in readers] == ["maximum"]
+    exactly(step, A, B)
+    x = np.array([np.nan, -0.0, 0.0, 1e-300, -np.inf, np.inf])
+    exactly(lambda x: [np.maximum(x, 0) > 0, np.maximum(x, 0)], x)
+
+
+def test_two_transposes_are_none():
+    """(x.T).T is x, and minus minus x too."""
+    assert exactly(lambda a: np.exp(a.T.T), A) == {"exp": 1}
+    assert exactly(lambda a: np.exp(np.negative(-a)), A) == {"exp": 1}

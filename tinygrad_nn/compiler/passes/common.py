@@ -50,8 +50,16 @@ def operand_key(x: Any, program: Program) -> Hashable:
 
 
 def settings_key(settings: Any) -> Hashable:
-    """Return what is equal for equal settings."""
-    return tuple(sorted((name, _setting(value)) for name, value in settings.items()))
+    """Return what is equal for equal settings; one axis is a tuple of one."""
+    return tuple(
+        sorted(
+            (
+                name,
+                _setting((value,) if name == "axis" and type(value) is int else value),
+            )
+            for name, value in settings.items()
+        )
+    )
 
 
 def _setting(value: Any) -> str:
