@@ -66,7 +66,9 @@ def array_of(value: Any) -> Any:
 def agree(got: Any, wanted: Any, *, exact: bool, where: str) -> None:
     """Hold two values to the same kind, shape, dtype and bits, or nearly so."""
     if not isinstance(wanted, (np.ndarray, np.generic)):
-        assert isinstance(got, (int, float, np.generic, np.ndarray)), f"{where}: {got!r}"
+        assert isinstance(got, (int, float, np.generic, np.ndarray)), (
+            f"{where}: {got!r}"
+        )
         assert got == wanted or abs(got - wanted) <= 1e-12 * abs(wanted), (
             f"{where}: {got!r} is not {wanted!r}"
         )
@@ -151,7 +153,8 @@ def equals_eager(
             got = compiled(*arguments)
         where = f"step {i}:"
         results = [
-            [(str(n), array_of(x)) for n, x in enumerate(flat(r))] for r in (got, wanted)
+            [(str(n), array_of(x)) for n, x in enumerate(flat(r))]
+            for r in (got, wanted)
         ]
         both_agree(*results, exact=exact, where=f"{where} result")
         both_agree(
@@ -245,7 +248,7 @@ def op_equals_eager(member: laws.Member, rng: Any, *, exact: bool) -> None:
     out = member.value(*eager)
     where = member.name
 
-    value = tg.compile(lambda *xs: member.value(*xs), exact=exact)
+    value = tg.compile(member.value, exact=exact)
     for _ in range(2):
         agree(value(*arrays).numpy(), out.numpy(), exact=exact, where=where)
     if not out.requires_grad:

@@ -375,7 +375,9 @@ def clipped_by_norm():
         return cost, norm
 
     # Some gradients are below the bound.
-    return Run(step, [w, b, optimizer], lambda i: (rows(i)[0] * (1 if i % 2 else 0.01),))
+    return Run(
+        step, [w, b, optimizer], lambda i: (rows(i)[0] * (1 if i % 2 else 0.01),)
+    )
 
 
 @member
@@ -507,7 +509,9 @@ def indices_as_arguments():
 
     def step(i, j, x):
         h = w[3 - i]
-        cost = (h * x).sum() ** 2 + (w[i, 1:] ** 2).sum() + w[:, j].sum() + w[i, j].sum()
+        cost = (
+            (h * x).sum() ** 2 + (w[i, 1:] ** 2).sum() + w[:, j].sum() + w[i, j].sum()
+        )
         optimizer.minimize(cost)
         return cost, h
 
@@ -640,7 +644,9 @@ def kinks_and_ties():
     def step(x):
         h = np.maximum(0, x * w)
         cost = h.max() + (x * w).max(0).sum() + tg.abs(x * w).min() + (x * w).std()
-        cost = cost + tg.norm(w) + np.clip(x * w, -0.5, 0.5).sum() + tg.maximum(h, x).sum()
+        cost = (
+            cost + tg.norm(w) + np.clip(x * w, -0.5, 0.5).sum() + tg.maximum(h, x).sum()
+        )
         optimizer.minimize(cost)
         return cost
 
@@ -847,7 +853,9 @@ def _shares(rng):
 
 
 def _of_probabilities(z, y, **settings):
-    return losses.binary_cross_entropy(tg.clip(0.1 * z + 0.5, 0.01, 0.99), y, **settings)
+    return losses.binary_cross_entropy(
+        tg.clip(0.1 * z + 0.5, 0.01, 0.99), y, **settings
+    )
 
 
 def _of_sigmoid(z, y, **settings):
@@ -933,7 +941,14 @@ def _loss_members():
                     title = f"{name} of {kind}, {where}, {reduction}"
                     wide = targets is _MANY
                     found[title] = functools.partial(
-                        _of_loss, loss, draw, wide, dtype, where, settings, count % 5 > 1
+                        _of_loss,
+                        loss,
+                        draw,
+                        wide,
+                        dtype,
+                        where,
+                        settings,
+                        count % 5 > 1,
                     )
                     count += 1
     return found
@@ -987,7 +1002,11 @@ def _flower():
     X, Y = module.load_planar_dataset(rng)
     p = module.initialize_parameters(2, 4, 1, rng)
     return _descent(
-        p, lambda X, Y: module.compute_cost(module.forward_propagation(X, p), Y), X, Y, 0.5
+        p,
+        lambda X, Y: module.compute_cost(module.forward_propagation(X, p), Y),
+        X,
+        Y,
+        0.5,
     )
 
 
@@ -1091,7 +1110,9 @@ WHOLE: dict[str, Callable[[], Run]] = {
     "images, one hidden layer": functools.partial(
         _image_classifier, "one_hidden_layer", (7, 1)
     ),
-    "images, deep": functools.partial(_image_classifier, "deep_network", (5, 5, 5, 3, 1)),
+    "images, deep": functools.partial(
+        _image_classifier, "deep_network", (5, 5, 5, 3, 1)
+    ),
     "digits, Adam": functools.partial(
         _digits, np.float32, lambda m: optim.Adam(m, 0.001), 0.0
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import linecache
+import re
 import threading
 import tracemalloc
+from dataclasses import replace
 from typing import NamedTuple
 
 import compile_laws
@@ -17,6 +19,11 @@ from compile_members import STEPS, WHOLE
 from test_ops import MEMBERS
 
 import tinygrad_nn as tg
+from tinygrad_nn import autodiff
+from tinygrad_nn.compiler import backends, memory
+from tinygrad_nn.compiler import step as step_module
+from tinygrad_nn.compiler.passes import common, fold
+from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import (
     CompileError,
     DataError,
@@ -25,6 +32,8 @@ from tinygrad_nn.errors import (
     ShapeError,
     TinygradError,
 )
+from tinygrad_nn.op import Node
+from tinygrad_nn.tensor import Lent
 
 
 def _title(member):
@@ -207,7 +216,11 @@ def test_decorators_take_settings():
     def exact(x):
         return x * 2
 
-    assert (plain.__name__, plain.__doc__, exact.__name__) == ("plain", "Twice.", "exact")
+    assert (plain.__name__, plain.__doc__, exact.__name__) == (
+        "plain",
+        "Twice.",
+        "exact",
+    )
     assert plain(np.ones(2)).tolist() == exact(np.ones(2)).tolist() == [2.0, 2.0]
 
 
@@ -243,16 +256,16 @@ READINGS = {
     "tolist": lambda x: x.tolist(),
     "numpy": lambda x: x.numpy(),
     "data": lambda x: x.data,
-    "asarray": lambda x: np.asarray(x),
+    "asarray": lambda x: np.asarray(x),  # noqa: PLW0108 (the line is looked for)
     "argmax": lambda x: x.argmax(),
     "all": lambda x: (x > 0).all(),
     "any": lambda x: np.any(x > 0),
     "in": lambda x: 1.0 in x,
     "array_equal": lambda x: np.array_equal(x, x),
-    "max of Python": lambda x: max(x),
+    "max of Python": lambda x: max(x),  # noqa: PLW0108 (the line is looked for)
     "range": lambda x: list(range(x.astype(int).sum())),
     "while": lambda x: [1 for _ in iter(lambda: bool(x.sum() > 9), True)],
-    "Tensor": lambda x: tg.Tensor(x),
+    "Tensor": lambda x: tg.Tensor(x),  # noqa: PLW0108 (the line is looked for)
 }
 
 
@@ -269,7 +282,9 @@ def test_control_flow_on_a_traced_value_names_its_line(how):
 def test_values_of_parameters_are_not_frozen_either():
     """A parameter's value is another one at the next step."""
     w, _, _ = weighted()
-    with pytest.raises(CompileError, match=r"'w' .*test_compile\.py:\d+ needs a number"):
+    with pytest.raises(
+        CompileError, match=r"'w' .*test_compile\.py:\d+ needs a number"
+    ):
         tg.compile(lambda x: x * w.numpy())(np.ones(3))
 
 
@@ -417,7 +432,7 @@ def test_a_failed_trace_leaves_everything_as_it_was():
         model.train()
         out = model(x)
         optimizer.minimize((out**2).mean())
-        mean.data = out.mean(0) if fails else out.mean(0)
+        mean.data = out.mean(0)
         model[0].bias.grad = None
         model.eval()
         if fails:
@@ -499,7 +514,7 @@ def test_a_generator_set_back_repeats_the_step():
     """Random numbers come from the layer's own generator, at each call."""
     rng = np.random.default_rng(0)
     drop = tg.nn.Dropout(0.5, rng=rng)
-    compiled = tg.compile(lambda x: drop(x))
+    compiled = tg.compile(drop.forward)
     state = rng.bit_generator.state
     first, second = (compiled(np.ones(20)).tolist() for _ in range(2))
     rng.bit_generator.state = state
@@ -688,12 +703,12 @@ RANDOM_OPS = [
     lambda x, y: x * y,
     lambda x, y: x - y,
     lambda x, y: x / (1 + tg.abs(y)),
-    lambda x, y: tg.maximum(x, y),
+    tg.maximum,
     lambda x, y: tg.where(x > y, x, 0.5 * y),
     lambda x, y: x @ y,
     lambda x, y: x @ y.T,
     lambda x, y: x.T @ y,
-    lambda x, y: np.dot(x, y),
+    np.dot,
     lambda x, y: tg.concatenate([x, y]),
     lambda x, y: tg.stack([x, y]),
     lambda x, y: x.detach() * y,
@@ -714,3 +729,207 @@ def test_many_random_programs_equal_eager(exact):
     """A thousand of them."""
     for seed in range(1000):
         compile_laws.equals_eager(random_run(seed), exact=exact, steps=2)
+
+
+# --- every law can be broken -----------------------------------------------------------------
+
+
+def in_source(edit):
+    """A mutant whose generated source was edited, line by line."""
+
+    def break_it(patch):
+        whole = backends.executed
+
+        def executed(lowered, title):
+            lines = lowered.source.split("\n")
+            kept = [edit(line) for line in lines]
+            assert kept != lines, "the mutant is no different"
+            return whole(replace(lowered, source="\n".join(kept)), title)
+
+        patch.setattr(backends, "executed", executed)
+
+    return break_it
+
+
+def _passed(line, found):
+    return re.sub(r"\S.*", "pass", line) if found else line
+
+
+def _no_step_count(line):
+    return _passed(line, ".steps += " in line)
+
+
+def _no_states(line):
+    return _passed(line, re.search(r"_states\[\d+\] = ", line))
+
+
+def _no_write(line):
+    """A parameter is computed, and not written."""
+    return re.sub(r"(new_p2 = .*), p2\)", r"\1)", line)
+
+
+def _no_order(line):
+    return _passed(line, "._order = " in line)
+
+
+def _frozen_rate(line):
+    return re.sub(r"lr = \w+\.rate\(.*\)", "lr = 0.05", line)
+
+
+def _frozen_draws(line):
+    return re.sub(r"rng\.random\(out=(.*)\)", r"\1.fill(0.5)", line)
+
+
+def _shared_results(line):
+    return line.replace("np.array(", "np.asarray(") if "result" in line else line
+
+
+def _frozen_parameter(line):
+    return re.sub(r"= (\w+_tensor)\._value$", r"= \1._value.copy()", line)
+
+
+def _writes_to_an_argument(line):
+    return re.sub(r"(\w+ = multiply\(\w+, x), \w+\)", r"\1, x)", line)
+
+
+def _one_storage(patch):
+    """Whatever was computed may be overwritten at once."""
+    whole = memory._Planner._last_uses
+
+    def last_uses(self, end):
+        whole(self, end)
+        self.last = dict(self.order)
+
+    patch.setattr(memory._Planner, "_last_uses", last_uses)
+
+
+def _all_numbers_are_one(patch):
+    """Common subexpressions do not look at constants."""
+    whole = common.operand_key
+
+    def operand_key(x, program):
+        return whole(x, program) if isinstance(x, Node) else "number"
+
+    patch.setattr(common, "operand_key", operand_key)
+
+
+def _arguments_are_constants(patch):
+    whole = fold.number_of
+
+    def number_of(x, program):
+        if isinstance(x, Node) and x in program.places and np.ndim(x._value) == 0:
+            return x._value[()]
+        return whole(x, program)
+
+    patch.setattr(fold, "number_of", number_of)
+
+
+def _flags_do_not_count(patch):
+    patch.setattr(step_module._Specialised, "fits", lambda _: True)
+
+
+def _lent_is_given(patch):
+    patch.setattr(Lent, "copied", lambda self: self._buffer)
+
+
+def in_trace(name, instead):
+    """A mutant with another method of `Trace`."""
+    return lambda patch: patch.setattr(Trace, name, instead)
+
+
+def _seeds_are_constants(patch):
+    patch.setattr(autodiff, "_live_seed", lambda _, g, root: tg.Tensor(np.array(g)))
+
+
+def _equal(name, **settings):
+    return lambda: compile_laws.equals_eager(STEPS[name], **settings)
+
+
+def _refused():
+    test_bad_labels_are_refused_at_every_call("hinge", np.float64)
+
+
+MUTANTS = {
+    "steps are not counted": (
+        in_source(_no_step_count),
+        _equal("SGD, schedule, float64"),
+    ),
+    "states are forgotten": (in_source(_no_states), _equal("Adam, float64")),
+    "a parameter is not written": (in_source(_no_write), _equal("SGD, float32")),
+    "the rate is frozen": (in_source(_frozen_rate), _equal("rate_set_between_steps")),
+    "the mask is frozen": (in_source(_frozen_draws), _equal("layer Dropout")),
+    "parameters are copied": (in_source(_frozen_parameter), _equal("two_optimisers")),
+    "buffers overlap": (_one_storage, _equal("textbook_spellings")),
+    "constants are confused": (_all_numbers_are_one, _equal("powers")),
+    "arguments are folded": (
+        _arguments_are_constants,
+        _equal("arguments_of_every_kind"),
+    ),
+    "flags are not looked at": (_flags_do_not_count, _equal("modes_between_steps")),
+    "waiting gradients are not looked at": (
+        _flags_do_not_count,
+        _equal("gradients_from_earlier_calls"),
+    ),
+    "no_grad is not seen": (
+        in_trace("through", lambda _, how: how),
+        _equal("no_grad_inside"),
+    ),
+    "draws that nothing needs are dropped": (
+        in_trace("recorded", lambda *_, **__: None),
+        _equal("random_numbers_that_nothing_needs"),
+    ),
+    "a cotangent is frozen": (_seeds_are_constants, _equal("cotangent_as_argument")),
+    "an index is frozen": (
+        in_trace("stands_for", lambda *_: None),
+        _equal("indices_as_arguments"),
+    ),
+    "views do not follow": (
+        in_trace("_is_view", lambda *_: False),
+        _equal("views_that_follow_their_parameter"),
+    ),
+    "labels are checked once": (
+        in_trace("guard", lambda _, node, check: check(np.asarray(node._value))),
+        _refused,
+    ),
+    "an argument is written to": (
+        in_source(_writes_to_an_argument),
+        lambda: compile_laws.arguments_stay(STEPS["rate_set_between_steps"]),
+    ),
+    "results are no copies": (
+        in_source(_shared_results),
+        lambda: compile_laws.results_stay(STEPS["results_of_every_kind"]),
+    ),
+    "a gradient is the buffer": (
+        _lent_is_given,
+        lambda: compile_laws.gradients_stay(STEPS["SGD, float64"]),
+    ),
+    "nothing fits": (
+        lambda patch: patch.setattr(step_module._Specialised, "fits", lambda _: False),
+        lambda: compile_laws.traces_once(STEPS["SGD, float64"]),
+    ),
+    "a trace is not undone": (
+        in_trace("restore", lambda _: None),
+        test_a_failed_trace_leaves_everything_as_it_was,
+    ),
+    "changes have no time": (
+        in_source(_no_order),
+        test_an_eager_graph_of_before_is_stale_afterwards,
+    ),
+    "an op is another": (
+        in_source(lambda line: line.replace("tanh(", "sinh(")),
+        _equal("SGD, float64"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_noticed(name, monkeypatch):
+    """Each mistake of trace, passes, plan or source is noticed by the law that names it."""
+    break_it, law = MUTANTS[name]
+    law()
+    with monkeypatch.context() as patch:
+        break_it(patch)
+        with pytest.raises(BaseException) as noticed:  # noqa: PT011 (however it shows)
+            law()
+    assert "the mutant is no different" not in str(noticed.value)
+    assert not isinstance(noticed.value, (NameError, SyntaxError)), noticed.value

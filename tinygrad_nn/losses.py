@@ -622,7 +622,7 @@ def _inspect(values: Any, check: Callable[[np.ndarray], None]) -> None:
 
 
 def _live(x: Any) -> Any:
-    """Return data as an array or, in a compiled step, as what is read anew each time."""
+    """Return data as an array; in a compiled step, as what is read anew each time."""
     trace = recording.current().trace
     if trace is None:
         return x if x.__class__ is np.ndarray else np.asarray(data_of(x))

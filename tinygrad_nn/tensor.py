@@ -798,6 +798,13 @@ def _numpys_name(function: Any) -> str:
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
+def _equal_arrays(x: Any, y: Any) -> bool:
+    for array in (x, y):
+        if isinstance(array, Tensor):
+            array._refuse_reading("np.array_equal")
+    return np.array_equal(data_of(x), data_of(y))
+
+
 def _fabs(x: Any) -> Any:
     _refuse_kinds("np.fabs", x, "iub")
     return ops.abs(x)
@@ -928,13 +935,6 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
     return ops.cumsum(a, axis)
 
 
-def _equal_arrays(x: Any, y: Any) -> bool:
-    for array in (x, y):
-        if isinstance(array, Tensor):
-            array._refuse_reading("np.array_equal")
-    return np.array_equal(data_of(x), data_of(y))
-
-
 def _like(make: Callable[..., Any]) -> Callable[..., Any]:
     return lambda a, *args, **options: make(data_of(a), *args, **options)
 
@@ -946,7 +946,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.any: lambda x, axis=None: x.any(axis),
     np.argmax: lambda x, axis=None: x.argmax(axis),
     np.argmin: lambda x, axis=None: x.argmin(axis),
-    np.array_equal: lambda x, y: _equal_arrays(x, y),
+    np.array_equal: _equal_arrays,
     np.broadcast_to: ops.broadcast_to,
     np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: functional.clip(
         a, a_min if min is None else min, a_max if max is None else max

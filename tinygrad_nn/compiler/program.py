@@ -33,7 +33,7 @@ __all__ = [
 class Argument(NamedTuple):
     """The ``index``-th array among the arguments of the call."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index is not used
 
 
 class Value(NamedTuple):
@@ -53,7 +53,7 @@ class Slot(NamedTuple):
 
     optimizer: Any
     parameter: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index is not used
 
 
 Place = Argument | Value | Gradient | Slot

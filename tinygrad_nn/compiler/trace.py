@@ -23,6 +23,7 @@ from tinygrad_nn.compiler.program import (
     Value,
     constant_leaf,
     like,
+    operands,
     reordered,
 )
 from tinygrad_nn.errors import CompileError
@@ -45,7 +46,7 @@ class StateNumber(NamedTuple):
 
     optimizer: Any
     parameter: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index is not used
 
 
 class _Kept(NamedTuple):
@@ -119,7 +120,7 @@ class Trace:
         self.checks: list[tuple[Node, Callable[[Any], None]]] = []
         self.selects = False
         self.sources: dict[Node, None] = {}
-        self.spent: dict[Tensor, bool] = {}
+        self.spent: dict[Any, bool] = {}
         self._gradients: dict[Any, Any] = {}
         self._states: dict[tuple[Any, int], tuple[Any, ...]] = {}
         self._assigned: dict[Node, list[_Event]] = {}
@@ -364,9 +365,9 @@ class Trace:
 
     def refuse_reading(self, node: Node, how: str) -> None:
         """Raise where a value would become a part of the program."""
-        if node._op is None and node._order > self.start and node not in self.places:
-            if node not in self._kept:
-                return  # a constant, made inside of the step
+        made = node._op is None and node._order > self.start
+        if made and node not in self.places and node not in self._kept:
+            return  # a constant, made inside of the step
         line = recording.line_of(*recording.caller())
         name = getattr(node, "_name", None) or assigned_name(node)
         what = f"the Tensor {name!r}" if name else "a Tensor"
@@ -458,6 +459,8 @@ class Trace:
         def now(x: Any) -> Any:
             return found.get(x, x) if isinstance(x, Node) else x
 
+        checked = [(now(x), check) for x, check in checks]
+        _bring_forward([x for x, _ in checked], found.values(), first, end)
         return reordered(
             Program(
                 nodes=[],
@@ -465,14 +468,14 @@ class Trace:
                 results=[now(x) for x in returned],
                 writes=[(place, now(x)) for place, x in writes],
                 gradients=[(leaf, now(g)) for leaf, g in gradients],
-                checks=[(now(x), check) for x, check in checks],
+                checks=checked,
                 sources=[now(x) for x in self.sources],
                 first_update=first if self._last_backward < first else None,
             )
         )
 
     def _refuse_shared(self, written: list[Any]) -> None:
-        """Raise where what is written shows in another leaf: their order would count."""
+        """Raise where what is written shows in another leaf: its value would change."""
         if not written:
             return
         changed = set(written)
@@ -497,9 +500,11 @@ class Trace:
             open_spans.append((low, high, leaf))
 
     def _overlap(self, x: Any, y: Any) -> bool:
-        arrays = [self._kept[z].value if z in self._kept else z._value for z in (x, y)]
+        first, second = (
+            self._kept[z].value if z in self._kept else z._value for z in (x, y)
+        )
         try:
-            return np.shares_memory(*arrays, max_work=10_000)
+            return bool(np.shares_memory(first, second, max_work=10_000))  # type: ignore[arg-type]  # NumPy's stub knows two of the numbers
         except np.exceptions.TooHardError:
             return True
 
@@ -637,6 +642,21 @@ class Trace:
             name = assigned_name(self.cotangents[node])
             return f"d{name}" if name else None
         return assigned_name(node)
+
+
+def _bring_forward(checked: list[Any], nodes: Any, first: int, span: int) -> None:
+    """Give what is checked a time before the first update; draws keep their turns."""
+    late: set[Any] = set()
+    stack = list(checked)
+    while stack:
+        node = stack.pop()
+        if node._op is not None and node._order >= first and node not in late:
+            late.add(node)
+            stack += operands(node)
+    if late:
+        late.update(node for node in nodes if node._op and node._op.kind == "random")
+    for node in late:
+        node._order -= span
 
 
 def _ignore(value: Any) -> None:
