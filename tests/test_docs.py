@@ -125,6 +125,22 @@ def test_links_resolve(page):
         )
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_a_page_is_found_from_the_readme(page):
+    """From the README, links lead to every page."""
+    found, looked = {PAGES[0].resolve()}, set()
+    while found - looked:
+        other = (found - looked).pop()
+        looked.add(other)
+        links = [
+            link.partition("#")[0] for link in LINK.findall(other.read_text("utf-8"))
+        ]
+        found |= {
+            (other.parent / link).resolve() for link in links if link.endswith(".md")
+        } & {p.resolve() for p in PAGES}
+    assert page.resolve() in found
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_on_a_page_exist(page):
     """A path in code type, `tinygrad_nn/…` or `tests/…`, is a file or a folder."""
