@@ -418,6 +418,16 @@ def test_arrays_of_jax_are_arguments(backend):
     assert step.traces == 1
 
 
+def test_an_argument_that_is_written_to_is_another():
+    """What an array holds counts, not which array it is; signs and nan included."""
+    step = tg.compile(lambda x: 1 / x, backend="jax")
+    x = np.full(3, 2.0)
+    for value in (2.0, 2.0, 4.0, 4.0, 4.0, np.inf, -np.inf, np.nan, 2.0):
+        x[1] = value
+        for _ in range(2):
+            assert step(x).numpy().tobytes() == (1 / x).tobytes()
+
+
 # --- rates, repeats ------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, final
 
@@ -23,6 +24,8 @@ __all__ = ["JaxRunner", "jax_runner"]
 
 TABLE = 1 << 28
 """Bytes of random numbers drawn beforehand, at most, for a repeated step."""
+FEW = 1 << 16
+"""Bytes of an argument up to which comparing it costs less than taking it there."""
 LARGE = 1 << 16
 """Bytes from which a result is handed over, not copied."""
 
@@ -98,14 +101,15 @@ class JaxRunner:
         self._step = names["step"]
         self._numbers_of, self._counts_of = names["numbers"], names["counts"]
         self._layout = Layout(lowered)
-        self.residence = Residence(lowered, self._layout, self._jax.numpy)
+        self.residence = Residence(lowered, self._layout, self._jax.device_put)
         self._refusals = [
             Finite(node) if check is None else check for node, check in lowered.checked
         ]
         self._finite = [check is None for _, check in lowered.checked]
         # What may yet be refused is not given away.
         donated = () if self._refusals else (0, 1)
-        self._call = self._jax.jit(self._whole, donate_argnums=donated)
+        self._compilations = 0
+        self._call = self._jax.jit(self._once, donate_argnums=donated)
         self._many = self._jax.jit(self._scanned, donate_argnums=donated)
         self._numbers: Any = None
         self._numbers_there: Any = ()
@@ -130,6 +134,13 @@ class JaxRunner:
         plain = all(isinstance(place, Argument) for place in places)
         order = [place.index for place in places] if plain else []
         self._as_given = plain and order == list(range(len(places)))
+        self._small = [
+            _Small(k, self._jax.device_put)
+            for k, (place, (shape, dtype)) in enumerate(
+                zip(places, lowered.input_facts, strict=True)
+            )
+            if isinstance(place, Argument) and math.prod(shape) * dtype.itemsize <= FEW
+        ]
         self._draws = [place for place in places if isinstance(place, Draw)]
         self._rates = [
             (k, source.optimizer, source.later)
@@ -167,6 +178,10 @@ class JaxRunner:
 
     # --- what is jitted ---
 
+    def _once(self, *given: Any) -> tuple[Any, ...]:
+        self._compilations += 1  # it runs when it is compiled, and not again
+        return self._whole(*given)
+
     def _whole(
         self, vector: Any, arrays: Any, kept: Any, numbers: Any, inputs: Any
     ) -> tuple[Any, ...]:
@@ -202,6 +217,7 @@ class JaxRunner:
     ) -> tuple[Any, ...]:
         """Run a step for every row of a table of numbers."""
         jax = self._jax
+        self._compilations += 1
 
         def body(carry: Any, row: Any) -> tuple[Any, None]:
             numbers, drawn = row
@@ -246,8 +262,10 @@ class JaxRunner:
             self._numbers = numbers
             self._numbers_there = np.array(numbers, self._layout.dtype)
         elif self._numbers_there.__class__ is np.ndarray:  # the same again
-            self._numbers_there = self._jax.numpy.asarray(self._numbers_there)
-        inputs = arrays if self._as_given else self._inputs(arrays)
+            self._numbers_there = self._jax.device_put(self._numbers_there)
+        inputs = list(arrays) if self._as_given else self._inputs(arrays)
+        for known in self._small:
+            known.put(inputs)
         vector, state, gradients, results, checked = self._call(
             *residence.gathered(), self._numbers_there, inputs
         )
@@ -390,8 +408,8 @@ class JaxRunner:
 
     @property
     def compilations(self) -> int:
-        """Return how many programs XLA compiled."""
-        return int(self._call._cache_size() + self._many._cache_size())
+        """Return how many programs were given to XLA."""
+        return self._compilations
 
     @property
     def memory(self) -> Memory:
@@ -413,6 +431,31 @@ class JaxRunner:
 
 
 _AS_IT_IS: Any = object()
+
+
+class _Small:
+    """An argument that is often the same: then it is on the device already."""
+
+    __slots__ = ("_before", "_k", "_put", "_there")
+
+    def __init__(self, k: int, put: Any) -> None:
+        self._k = k
+        self._put = put
+        self._before = b""
+        self._there: Any = None
+
+    def put(self, inputs: list[Any]) -> None:
+        """Put the array on the device in the place of an equal one."""
+        x = inputs[self._k]
+        if x.__class__ is not np.ndarray:
+            return
+        data = x.tobytes()
+        if data != self._before:
+            self._before, self._there = data, None
+            return
+        if self._there is None:
+            self._there = self._put(x.copy())
+        inputs[self._k] = self._there
 
 
 class _Gradient(NamedTuple):

@@ -241,8 +241,12 @@ class _Source:
         }
         found.state = list(dict.fromkeys(place for place, _ in program.writes))
         found.kept = [place for place in leaves if place not in set(found.state)]
-        named = lambda places: [(self._place_name(p, leaves), p) for p in places]
-        return named(found.state), named(found.kept)
+        names = [self._place_name(p, leaves) for p in [*found.state, *found.kept]]
+        count = len(found.state)
+        return (
+            list(zip(names[:count], found.state, strict=True)),
+            list(zip(names[count:], found.kept, strict=True)),
+        )
 
     def _place_name(self, place: Any, leaves: Mapping[Any, Any]) -> str:
         leaf = leaves.get(place)

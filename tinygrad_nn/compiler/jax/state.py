@@ -87,8 +87,8 @@ class Residence(Holder):
         Says what the state is.
     layout
         Says how it travels.
-    numpy
-        The module `jax.numpy`.
+    put
+        Takes an array to the device: `jax.device_put`.
 
     Attributes
     ----------
@@ -96,9 +96,9 @@ class Residence(Holder):
         New counts of optimisers, while their states are away; they come home together.
     """
 
-    def __init__(self, lowered: JaxSource, layout: Layout, numpy: Any) -> None:
+    def __init__(self, lowered: JaxSource, layout: Layout, put: Any) -> None:
         self.lock = threading.RLock()
-        self._numpy = numpy
+        self._put = put
         self._layout = layout
         self._places = lowered.state
         self._kept_places = lowered.kept
@@ -141,19 +141,23 @@ class Residence(Holder):
             for k in packed:
                 part: Any = parts[k]
                 np.copyto(part.of(vector), _value(self._places[k]))
-            self._vector = self._numpy.asarray(vector)
+            self._vector = self._put(vector)
         arrays = list(self._arrays)
         for k in self._home.difference(packed):
-            arrays[self._at[k]] = self._numpy.array(_value(self._places[k]))
+            arrays[self._at[k]] = self._there(self._places[k])
         self._arrays = arrays
 
     def _upload_kept(self) -> None:
         for k in list(self._kept_home):
             place = self._kept_places[k]
-            self._kept[k] = self._numpy.array(_value(place))
+            self._kept[k] = self._there(place)
             if isinstance(place, Value) and is_unseen(array_of(place.tensor)):
                 send_away(place.tensor, self, ~k)
                 self._kept_home.discard(k)
+
+    def _there(self, place: Any) -> Any:
+        """Return the array of a place on the device; in memory of its own on a CPU."""
+        return self._put(_value(place).copy())
 
     # --- and back ---
 
@@ -210,7 +214,11 @@ class Residence(Holder):
         counts = self.counts
         self.counts = None
         for owner in self._owners:
-            if counts is None or owner.states is None or owner.states.holder is not self:
+            if (
+                counts is None
+                or owner.states is None
+                or owner.states.holder is not self
+            ):
                 continue
             rows: dict[int, list[Any]] = {}
             for k, i, j in owner.slots:
