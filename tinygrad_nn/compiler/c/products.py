@@ -8,6 +8,7 @@ vector, and five times five elements are.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,11 @@ from tinygrad_nn.op import inputs_of
 __all__ = ["headed", "multiplied"]
 
 ROWS = 8
+UNROLLED = 16
+"""Terms of a sum that are written out."""
 TILE = 5
+PAGE = 1 << 10
+"""Elements of a long row."""
 AHEAD = 1 << 14
 """Bytes between what is read and what is asked for."""
 
@@ -110,8 +115,13 @@ def _by_vectors(
     name: str,
     epilogue: Callable[[str, str, str], list[str]],
     flags: list[str],
+    apart: str = "",
 ) -> list[str]:
-    """Return loops in which rows (axis 0) or columns (axis 1) are the vector."""
+    """Return loops in which rows (axis 0) or columns (axis 1) are the vector.
+
+    A loop with a loop inside is vectorised only if nothing is chosen in it: what follows
+    a sum that is not unrolled has a loop of its own, by way of the memory ``apart``.
+    """
     m, n, k = sizes
     count, length = (n, m) if axis == 0 else (m, n)
     clause = f" reduction(|: {', '.join(flags)})" if flags else ""
@@ -126,33 +136,62 @@ def _by_vectors(
         else:
             vector = _element(y, "k", "v")
             scalars = [_element(x, u, "k") for u in at]
-        lines = [
-            f"#pragma omp simd{clause}",
-            f"for (long v = 0; v < {length}; v++) {{",
-            f"    {T} {', '.join(f'{s} = 0' for s in sums)};",
-            f"    for (long k = 0; k < {k}; k++) {{",
-            f"        const {T} e = {vector};",
-            *(
-                f"        {s} += {scalar} * e;"
-                for s, scalar in zip(sums, scalars, strict=True)
-            ),
-            "    }",
-        ]
+        open_ = [f"for (long v = 0; v < {length}; v++) {{"]
+        lines = [f"#pragma omp simd{'' if apart else clause}", *open_]
+        if k <= UNROLLED:
+            lines += _unrolled(k, T, vector, scalars, sums)
+        else:
+            lines += [
+                f"    {T} {', '.join(f'{s} = 0' for s in sums)};",
+                f"    for (long k = 0; k < {k}; k++) {{",
+                f"        const {T} e = {vector};",
+                *(
+                    f"        {s} += {scalar} * e;"
+                    for s, scalar in zip(sums, scalars, strict=True)
+                ),
+                "    }",
+            ]
+        if apart:
+            places = [f"{apart}[{_plus(str(i * int(length)), 0)} + v]" for i in range(rows)]
+            lines += [f"    {p} = {s};" for p, s in zip(places, sums, strict=True)]
+            lines += ["}", f"#pragma omp simd{clause}", *open_]
+            lines += [
+                f"    const {T} {s} = {p};" for p, s in zip(places, sums, strict=True)
+            ]
         for u, suffix in zip(at, suffixes, strict=True):
             lines += [f"    {line}" for line in epilogue(u, "v", suffix)]
         return [*lines, "}"]
 
-    whole = count // ROWS * ROWS
+    # Rows that are a page apart fall into the same few lines of the first-level cache.
+    rows = ROWS if length < PAGE else ROWS // 2
+    whole = count // rows * rows
     lines: list[str] = []
-    if whole > ROWS:
-        lines.append(f"for (long u = 0; u < {whole}; u += {ROWS}) {{")
-        lines += [f"    {line}" for line in tile("u", ROWS)]
+    if whole > rows:
+        lines.append(f"for (long u = 0; u < {whole}; u += {rows}) {{")
+        lines += [f"    {line}" for line in tile("u", rows)]
         lines.append("}")
     elif whole:
-        lines += tile("0", ROWS)
+        lines += tile("0", rows)
     if count > whole:
         lines += tile(str(whole), count - whole)
     return lines
+
+
+def _unrolled(
+    k: int, T: str, vector: str, scalars: list[str], sums: list[str]
+) -> list[str]:
+    """Return sums written out."""
+    at = [_with_number(vector, i) for i in range(k)]
+    lines = [f"    const {T} e{i} = {text};" for i, text in enumerate(at)]
+    for s, scalar in zip(sums, scalars, strict=True):
+        terms = [f"{_with_number(scalar, i)} * e{i}" for i in range(k)]
+        lines.append(f"    const {T} {s} = {' + '.join(terms)};")
+    return lines
+
+
+def _with_number(text: str, i: int) -> str:
+    """Put a number where an element is indexed by ``k``."""
+    return re.sub(r"\bk\b", str(i), text)
 
 
 def _plus(first: str, i: int) -> str:
@@ -255,11 +294,18 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
             turned = [access.reordered((1, 0)) for access in (y, x, out)]
             return [*lines, *_stream_of_sums(*turned, T)]
         return [*lines, *_by_sums(x, y, out, T)]
-    if axis == 1 and m < SMALL and k >= FEW and is_large(y) and out.strides[1] == 1:
-        return [*lines, *_stream_of_rows(x, y, out, T)]
-    if axis == 0 and n < SMALL and k >= FEW and is_large(x) and out.strides[0] == 1:
-        turned = [access.reordered((1, 0)) for access in (y, x, out)]
-        return [*lines, *_stream_of_rows(*turned, T)]
+    streamed, few = (y, m) if axis == 1 else (x, n)
+    if few < SMALL and k >= FEW and is_large(streamed):
+        along, after = out, []
+        if out.strides[axis] != 1:
+            along = source.scratch(m * n, out.dtype)._replace(
+                shape=out.shape, strides=in_order(out.shape, (1 - axis, axis))
+            )
+            after = copied(along, out)
+        sides = (x, y, along)
+        if axis == 0:
+            sides = (y.reordered((1, 0)), x.reordered((1, 0)), along.reordered((1, 0)))
+        return [*lines, *_stream_of_rows(*sides, T), *after]
 
     def epilogue(u: str, v: str, suffix: str) -> list[str]:
         names = (v, u) if axis == 0 else (u, v)
