@@ -589,6 +589,52 @@ def test_a_number_a_row_joins_the_divisor():
     assert sorted(large) == ["exp", "multiply", "multiply", "subtract", "subtract"]
 
 
+# --- sums of terms -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "ops"),
+    [
+        (lambda a, b: a + a + a + b, {"multiply": 1, "add": 1}),
+        (lambda a, b: b - a * b - 2 * (a * b), {"multiply": 2, "subtract": 1}),
+        (lambda a, b: a * b + a * a, {"add": 1, "multiply": 1}),
+        (lambda a, b: 3 * a * b - 3 * a * a, {"subtract": 1, "multiply": 2}),
+        (lambda a, b: -(a * b) - a * a + a, {"subtract": 1, "multiply": 1, "add": 1}),
+    ],
+)
+def test_terms_that_are_alike_become_one(function, ops):
+    """Like terms are added up, and a factor of several is taken out."""
+    before, after = agree(lambda a, b: np.sin(function(a, b)), A, B)
+    assert after.total() <= before.total()
+    assert after == Counter(ops) + Counter(sin=1)
+
+
+def test_a_term_with_other_readers_stays():
+    """A product that is needed anyway is no cheaper in another form."""
+    _, after = agree(lambda a, b: [np.sin(a * b + a * a), a * b], A, B)
+    assert after == {"multiply": 2, "add": 1, "sin": 1}
+
+
+def test_terms_that_cancel_stay():
+    """x - x is no zero that is known beforehand: it may be nan."""
+    x = np.array([1.0, np.inf])
+    with np.errstate(invalid="ignore"):
+        step = tg.compile(lambda x: x * x + x - x * x)
+        assert np.isnan(step(x).numpy()[1])
+
+
+def test_an_elementwise_gradient_is_as_short_as_by_hand():
+    """Tanh, exponential and logarithm, each once, and one term for each path to x."""
+
+    def both(x):
+        value = np.sum(np.tanh(x) * np.exp(-x * x) + np.log(1 + x * x))
+        return [value, *tg.gradients(value, [x])]
+
+    before, after = agree(both, A)
+    assert after.total() == 17
+    assert before.total() >= 22
+
+
 # --- what is left --------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from tinygrad_nn.compiler.passes.contractions import contracted
 from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
+from tinygrad_nn.compiler.passes.gathering import gathered
 from tinygrad_nn.compiler.passes.masks import masks
 from tinygrad_nn.compiler.passes.roots import roots
 from tinygrad_nn.compiler.passes.scaling import scaled
@@ -29,4 +30,7 @@ def optimised(program: Program, *, exact: bool, fuses: bool = False) -> Program:
         program = exponentials(scaled(roots(program)), logistic=not fuses)
     program = masks(unbroadcast(expand(program)))
     program = common(fold(program))
-    return program if exact or fuses else common(contracted(program))
+    if exact:
+        return program
+    program = common(gathered(program))
+    return program if fuses else common(contracted(program))
