@@ -11,7 +11,6 @@ from tinygrad_nn.compiler.passes.exponentials import exponentials
 from tinygrad_nn.compiler.passes.fold import fold
 from tinygrad_nn.compiler.passes.gathering import gathered
 from tinygrad_nn.compiler.passes.masks import masks
-from tinygrad_nn.compiler.passes.roots import roots
 from tinygrad_nn.compiler.passes.scaling import scaled
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
 from tinygrad_nn.compiler.program import Program
@@ -27,7 +26,7 @@ def optimised(program: Program, *, exact: bool, fuses: bool = False) -> Program:
     """
     program = common(fold(replace(program, exact=exact)))
     if not exact:
-        program = exponentials(scaled(roots(program)), logistic=not fuses)
+        program = exponentials(scaled(program), logistic=not fuses)
     program = masks(unbroadcast(expand(program)))
     program = common(fold(program))
     if exact:
