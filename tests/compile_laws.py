@@ -65,6 +65,10 @@ def array_of(value: Any) -> Any:
 
 def agree(got: Any, wanted: Any, *, exact: bool, where: str) -> None:
     """Hold two values to the same kind, shape, dtype and bits, or nearly so."""
+    if wanted is None or isinstance(wanted, str):
+        assert type(got) is type(wanted), f"{where}: {got!r} is not {wanted!r}"
+        assert got == wanted, f"{where}: {got!r} is not {wanted!r}"
+        return
     if not isinstance(wanted, (np.ndarray, np.generic)):
         assert isinstance(got, (int, float, np.generic, np.ndarray)), (
             f"{where}: {got!r}"
@@ -92,12 +96,7 @@ def both_agree(first: Any, second: Any, *, exact: bool, where: str) -> None:
     """Hold two lists of (name, value) to one another."""
     assert [name for name, _ in first] == [name for name, _ in second]
     for (name, got), (_, wanted) in zip(first, second, strict=True):
-        if wanted is None or isinstance(wanted, str):
-            same = type(got) is type(wanted) and got == wanted
-            assert same, f"{where} {name}: {got!r} is not {wanted!r}"
-        else:
-            assert got is not None, f"{where} {name}: nothing is there"
-            agree(got, wanted, exact=exact, where=f"{where} {name}")
+        agree(got, wanted, exact=exact, where=f"{where} {name}")
 
 
 def begin_alike(watched: Any, as_in: Any) -> None:
@@ -236,6 +235,42 @@ def traces_once(make: Make, signatures: int = 1) -> None:
     for i in range(6):
         compiled(*run.feed(i))
     assert compiled.traces == signatures, f"{compiled.traces} traces"
+
+
+def laid_out(value: Any, lay: Callable[[Any], Any]) -> Any:
+    """Return arguments with equal numbers in arrays of another layout."""
+    if isinstance(value, dict):
+        return {key: laid_out(item, lay) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(laid_out(item, lay) for item in value)
+    return lay(value) if isinstance(value, np.ndarray) else value
+
+
+def _scattered(array: Any) -> Any:
+    """Return equal numbers, every other element of a larger array."""
+    larger = np.zeros([2 * n for n in array.shape], array.dtype)
+    view = larger[(*[slice(None, None, 2)] * array.ndim, ...)]
+    view[...] = array
+    return view
+
+
+@quiet
+def layouts_do_not_matter(make: Make) -> None:
+    """A step traced with arrays in a row is right for turned and scattered ones."""
+    lays = (np.ascontiguousarray, np.asfortranarray, laws._reversed, _scattered)
+    eager, mixed = make(), make()
+    compiled = tg.compile(mixed.step)
+    for i, lay in enumerate((*lays, *lays)):
+        wanted = eager.step(*tensors(eager.feed(i)))
+        got = compiled(
+            *laid_out(mixed.feed(i), lambda x, lay=lay: lay(x).reshape(x.shape))
+        )
+        for a, b in zip(flat(got), flat(wanted), strict=True):
+            agree(array_of(a), array_of(b), exact=False, where=f"step {i}")
+        both_agree(
+            snapshot(mixed.watched), snapshot(eager.watched), exact=False, where=f"{i}:"
+        )
+        begin_alike(mixed.watched, eager.watched)
 
 
 # --- ops -----------------------------------------------------------------------------

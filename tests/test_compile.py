@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import linecache
+import pickle
 import re
 import threading
 import tracemalloc
@@ -27,6 +28,7 @@ from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import (
     CompileError,
     DataError,
+    DivergedError,
     GradientError,
     MutationError,
     ShapeError,
@@ -100,6 +102,12 @@ some_steps = pytest.mark.parametrize("name", SOME)
 def test_arguments_stay(name):
     """Arguments may be read-only, and are what they were afterwards."""
     compile_laws.arguments_stay(STEPS[name])
+
+
+@some_steps
+def test_layouts_of_arguments_do_not_matter(name):
+    """Traced with arrays in a row, a step is right for turned and scattered ones."""
+    compile_laws.layouts_do_not_matter(STEPS[name])
 
 
 @some_steps
@@ -243,6 +251,106 @@ def test_results_have_the_structure_of_the_function():
     assert not found["a"][0].requires_grad
     assert tg.compile(lambda x: None)(np.ones(2)) is None
     assert tg.compile(lambda x: ())(np.ones(2)) == ()
+
+
+def test_keywords_may_come_in_any_order():
+    """Arrays by keyword are told apart by their names."""
+    compiled = tg.compile(lambda x, y, *, z: (x - y) * z)
+    x, y, z = np.arange(9.0).reshape(3, 3)
+    for _ in range(2):
+        wanted = ((x - y) * z).tolist()
+        assert (
+            compiled(x, y, z=z).tolist() == compiled(z=z, y=y, x=x).tolist() == wanted
+        )
+        assert compiled(x, z=z, y=y).tolist() == wanted
+        x, y = y, x
+    assert compiled.traces == 3
+
+
+def test_repeat_makes_as_many_steps():
+    """One call of `repeat` leaves what as many calls leave, and returns the last result."""
+    w, optimizer, step = weighted()
+    twin, _, eager = weighted()
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    compiled = tg.compile(step, exact=True)
+    got = compiled.repeat(7, x)
+    for _ in range(7):
+        wanted = eager(tg.Tensor(x))
+    laws.identical(got.numpy(), wanted.numpy())
+    laws.identical(w.data, twin.data)
+    laws.identical(w.grad, twin.grad)
+    assert optimizer.steps == 7
+    for n in (0, -1, 2.0):
+        with pytest.raises(CompileError, match="at least 1"):
+            compiled.repeat(n, x)
+
+
+def test_two_compiled_steps_share_a_model():
+    """Each sees what the other has done, gradients of the other's buffers included."""
+    model = tg.nn.Dense(3, 2, rng=0)
+    optimizer = tg.optim.Adam(model, 0.1)
+    twin = tg.nn.Dense(3, 2, rng=0)
+    own = tg.optim.Adam(twin, 0.1)
+
+    def training(model, optimizer, power):
+        def step(x):
+            cost = (model(x) ** power).mean()
+            optimizer.minimize(cost)
+            return cost
+
+        return step
+
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    steps = [tg.compile(training(model, optimizer, p), exact=True) for p in (2, 4)]
+    eager = [training(twin, own, p) for p in (2, 4)]
+    for i in (0, 1, 1, 0, 1):
+        steps[i](x)
+        eager[i](tg.Tensor(x))
+        if i:
+            laws.identical(model.weight.grad, twin.weight.grad)
+        laws.identical(model.weight.data, twin.weight.data)
+        laws.identical(model.bias.grad, twin.bias.grad)
+    copy = pickle.loads(pickle.dumps(model))
+    laws.identical(copy.weight.data, model.weight.data)
+
+
+def test_numbers_that_are_not_finite_are_found_where_they_arise():
+    """With check_finite the error names op, layer and line, and nothing is changed."""
+    model = tg.nn.Sequential(tg.nn.Dense(3, 2, rng=0), tg.nn.Tanh())
+    optimizer = tg.optim.SGD(model, 0.1)
+
+    def step(x):
+        cost = tg.log(model(x)).sum()
+        optimizer.minimize(cost)
+        return cost
+
+    compiled = tg.compile(step, check_finite=True)
+    before = model.state()
+    found = pytest.raises(DivergedError, match=r"^log.* nan .*test_compile\.py:\d+")
+    with np.errstate(invalid="ignore"), found:
+        compiled(np.array([[1.0, 2.0, 3.0], [-1.0, -2.0, -3.0]]))
+    for name, value in model.state().items():
+        laws.identical(value, before[name])
+    assert optimizer.steps == 0
+
+
+def test_an_error_of_a_schedule_is_its_own():
+    """What the user's function raises arrives as it was raised."""
+
+    def rate(step):
+        if step == 2:
+            raise LookupError("no rate for step 2")
+        return 0.1
+
+    w = tg.Parameter(np.ones(3))
+    optimizer = tg.optim.SGD([w], rate)
+    compiled = tg.compile(lambda x: optimizer.minimize(((w * x) ** 2).sum()))
+    compiled(np.ones(3))
+    compiled(np.ones(3))
+    before = w.data.copy()
+    with pytest.raises(LookupError, match="^no rate for step 2$"):
+        compiled(np.ones(3))
+    laws.identical(w.data, before)
 
 
 # --- what a step refuses -------------------------------------------------------------------
