@@ -27,10 +27,12 @@ class Memory(NamedTuple):
 class NumpyRunner:
     """Runs a program as NumPy source."""
 
+    traps = True  # where updates come before a backward, too: they are written at the end
+
     def __init__(
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
-        trap = trace.selects and not trace.careful and program.first_update is not None
+        trap = trace.selects and not trace.careful
         lowered = lower(program, trace, check_finite=check_finite, trap=trap)
         self.source = lowered.source
         self.lines = lowered.lines

@@ -481,6 +481,8 @@ def _is_view(node: Any) -> bool:
     if op.name in ("transpose", "broadcast_to"):
         return True
     if op.name == "reshape":
+        if node._value.size == 1:
+            return True
         plain = x._op is None or x._op.name not in _VIEWS
         return plain and (x._op is None or x._value.flags.c_contiguous)
     if op.name == "spread":

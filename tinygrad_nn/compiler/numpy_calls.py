@@ -191,7 +191,7 @@ class Calls:
                 return f"{self.w.dot()}({', '.join(args)}{tail})"
             return f"np.matmul({', '.join(args)}{tail})"
         if op.name == "einsum":
-            return f"np.einsum({settings['subscripts']!r}, {', '.join(args)}{tail})"
+            return self._einsum(node, args, tail)
         if op.name in _JOINS:
             axis = settings["axis"]
             return f"np.{op.name}(({', '.join(args)},), axis={axis!r}{tail})"
@@ -202,6 +202,16 @@ class Calls:
         body = self.w.held(op.body, identifier(op.name) + "_body")
         given = [f"{key}={self._setting(value)}" for key, value in settings.items()]
         return f"{body}({', '.join([*args, *given])})"
+
+    def _einsum(self, node: Any, args: list[str], tail: str) -> str:
+        text = f"np.einsum({settings_of(node)['subscripts']!r}, {', '.join(args)}"
+        letters, _, output = settings_of(node)["subscripts"].partition("->")
+        summed = set(letters) - set(output) if output else len(set(letters)) < len(letters)
+        if len(args) > 1 or node._value.dtype.kind != "f" or summed:
+            return f"{text}{tail})"
+        # Of one operand, without a sum, NumPy gives a view; with out= it adds to zeros,
+        # where -0.0 becomes 0.0.
+        return f"np.positive({text}){tail})" if tail else f"np.array({text}))"
 
     def _called(self, node: Any, ufunc: Any, args: list[str], out: str | None) -> str:
         if node._value.ndim == 0 and out is None and ufunc in _OPERATORS:

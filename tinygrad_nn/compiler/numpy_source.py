@@ -296,7 +296,8 @@ class _Source:
             is_node = isinstance(x, Node)
             fresh = is_node and self.buffers.made.get(x) == "fresh"
             scalar = is_node and np.ndim(x._value) == 0 and x._op is not None
-            if not fresh and not (scalar and x not in self.buffers.direct):
+            shared = x in self.buffers.direct or x in self.buffers.root
+            if not fresh and (shared or not scalar):
                 name = self.w.unique("result")
                 self.calls.body.append((f"{name} = np.array({text})", None))
                 text = name

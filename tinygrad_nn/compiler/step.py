@@ -18,7 +18,7 @@ from tinygrad_nn.compiler.program import Program
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import CompileError, TinygradError
+from tinygrad_nn.errors import CompileError, ShapeError, TinygradError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -227,6 +227,10 @@ class CompiledStep:
 
     def _traced(self, args: Any, keywords: Any, *, careful: bool) -> _Specialised:
         trace, program, results = self._recorded(args, keywords, careful=careful)
+        late = trace.selects and program.first_update is None
+        if late and not careful and not getattr(self._backend, "traps", False):
+            # An update comes before a backward: what was updated would be seen twice.
+            return self._traced(args, keywords, careful=True)
         if self._twice:
             _, again, _ = self._recorded(args, keywords, careful=careful)
             refuse_difference(program, again)
@@ -341,7 +345,8 @@ def _blamed(error: Exception, runner: Any) -> Exception:
             node = lines.get(where.tb_lineno)
             if node is not None and node._op is not None:
                 explained = node._op.explain(error, inputs_of(node), settings_of(node))
-                return type(explained)(f"{explained} (recorded at {graph.line(node)})")
+                kind = ShapeError if isinstance(error, IndexError) else type(explained)
+                return kind(f"{explained} (recorded at {graph.line(node)})")
         where = where.tb_next
     return error
 

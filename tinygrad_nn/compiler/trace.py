@@ -266,7 +266,12 @@ class Trace:
             self._kept[leaf] = _Kept(
                 leaf._value, leaf._order, leaf._code, leaf._lasti, leaf._form
             )
-        leaf._value = np.asarray(value._value)
+        # A single number becomes an array, which views are views of.
+        new = np.asarray(value._value)
+        if in_place and value._op.pointwise:  # written into an array of another layout
+            new = np.empty_like(leaf._value)
+            new[...] = value._value
+        leaf._value = value._value = new
         leaf._form = None
         leaf._code, leaf._lasti = recording.caller()
         leaf._order = recording.changed()
@@ -644,7 +649,7 @@ class Trace:
         return assigned_name(node)
 
 
-def _bring_forward(checked: list[Any], nodes: Any, first: int, span: int) -> None:
+def _bring_forward(checked: list[Any], nodes: Any, first: int, end: int) -> None:
     """Give what is checked a time before the first update; draws keep their turns."""
     late: set[Any] = set()
     stack = list(checked)
@@ -654,9 +659,13 @@ def _bring_forward(checked: list[Any], nodes: Any, first: int, span: int) -> Non
             late.add(node)
             stack += operands(node)
     if late:
-        late.update(node for node in nodes if node._op and node._op.kind == "random")
+        late.update(
+            node
+            for node in nodes
+            if node._op and node._op.kind == "random" and node._order >= first
+        )
     for node in late:
-        node._order -= span
+        node._order = first - 1 + (node._order - first + 1) / (end - first + 2)
 
 
 def _ignore(value: Any) -> None:

@@ -239,4 +239,6 @@ def einsum(*operands: Array, subscripts: str = "") -> Array:
     >>> einsum(np.eye(2), np.array([1.0, 2.0]), subscripts="ij,j->i")
     array([1., 2.])
     """
-    return np.einsum(subscripts, *operands)
+    found = np.einsum(subscripts, *operands)
+    # Of one operand NumPy may give a view, which would change with a parameter.
+    return found if getattr(found, "base", None) is None else np.array(found)

@@ -23,11 +23,14 @@ def _source(x: Any) -> tuple[Any, Any]:
     """Return what a repeated operand was repeated from, and the shape to give it."""
     if not isinstance(x, Node) or x._op is None:
         return None, None
+    if x._op.name not in ("broadcast_to", "spread"):
+        return None, None
+    (y,) = inputs_of(x)
+    if not isinstance(y, Node):  # a learning rate, repeated: a number has no dtype
+        return None, None
     if x._op.name == "broadcast_to":
-        (y,) = inputs_of(x)
         return y, np.shape(y._value)
     if x._op.name == "spread":
-        (y,) = inputs_of(x)
         options = x._settings
         kept = shapes.reduced(tuple(options["shape"]), options["axis"], keepdims=True)
         return y, () if np.ndim(y._value) == 0 else kept
