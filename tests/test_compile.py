@@ -348,7 +348,7 @@ def test_an_error_of_a_schedule_is_its_own():
     compiled(np.ones(3))
     compiled(np.ones(3))
     before = w.data.copy()
-    with pytest.raises(LookupError, match="^no rate for step 2$"):
+    with pytest.raises(LookupError, match=r"^no rate for step 2$"):
         compiled(np.ones(3))
     laws.identical(w.data, before)
 
