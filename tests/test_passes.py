@@ -574,6 +574,17 @@ def test_a_product_with_other_readers_stays():
     assert after == {"multiply": 1, "sum": 1}
 
 
+def test_no_path_is_not_a_zero_path_in_a_sum_of_a_product():
+    """Where elements were chosen, 0 * inf is noticed in a dot product as elsewhere."""
+    s = tg.Parameter(np.array(2.0), name="s")
+    x, chosen = np.array([1.0, np.inf, 3.0]), np.array([True, False, True])
+
+    def slope(x, chosen):
+        return tg.gradients(np.sum(tg.where(chosen, s * x, 0.0)), [s])[0]
+
+    assert tg.compile(slope)(x, chosen).item() == 4.0
+
+
 def test_an_array_in_another_order_is_not_copied():
     """A transposed operand does not lie as it is read: no dot product of flat arrays."""
     _, after = agree(lambda a, b: np.sum(a * b.T), A, B.T.copy())
