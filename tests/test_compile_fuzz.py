@@ -257,6 +257,35 @@ def test_an_index_beyond_the_end_is_the_error_of_eager():
     assert W.data.tolist() == before.tolist()
 
 
+@both_ways
+def test_a_step_that_fails_draws_nothing(exact):
+    """Generators stand where they stood, though the draw came before the error."""
+    rng = np.random.default_rng(0)
+    drop = tg.nn.Dropout(0.5, rng=rng)
+    compiled = tg.compile(lambda x, i: drop(x)[i], exact=exact)
+    compiled(np.ones(3), np.array([0]))
+    before = repr(rng.bit_generator.state)
+    with pytest.raises(ShapeError):
+        compiled(np.ones(3), np.array([3]))
+    assert repr(rng.bit_generator.state) == before
+
+
+def test_a_number_less_a_column_in_a_softmax():
+    """An identity is not tried on an operand that lacks the axis it names."""
+
+    def make():
+        W, V, optimizer = moved((2, 1), ())
+
+        def step():
+            h = np.log(tg.softmax(V * 3 - W))
+            optimizer.minimize((h * h).sum() + (tg.exp(-h * h) * V).sum())
+            return (h,)
+
+        return step, [W, V]
+
+    same(make, exact=False)
+
+
 # --- memory --------------------------------------------------------------------------
 
 

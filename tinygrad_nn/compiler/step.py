@@ -50,7 +50,7 @@ class _Specialised:
                 leaf._spent = False
             if not hasattr(leaf, "_grad"):
                 leaf._grad = None
-        self.draws = trace.draws if trace.selects else []
+        self.draws = trace.draws
         self.careful: _Specialised | None = None
         self.runner: Any = None
 
@@ -279,13 +279,21 @@ class CompiledStep:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
         try:
+            return self._careful_run(step, arrays, args, keys, states)
+        except Exception:
+            _put_back(step.draws, states)
+            raise
+
+    def _careful_run(
+        self, step: _Specialised, arrays: list[Any], args: Any, keys: Any, states: Any
+    ) -> Any:
+        try:
             return step.runner(*arrays), step.runner
         except FloatingPointError as error:
             if isinstance(error, TinygradError) or not step.selects:
                 raise
             # As in eager: some 0 met an infinity, or a nan hides where nobody looked.
-            for rng, state in zip(step.draws, states, strict=True):
-                rng.bit_generator.state = state
+            _put_back(step.draws, states)
             if step.careful is None:
                 step.careful = self._traced(args, keys, careful=True)
             return step.careful.runner(*arrays), step.careful.runner
@@ -316,6 +324,12 @@ class CompiledStep:
                 "Call it once, or .trace(…) it"
             )
         return self._last
+
+
+def _put_back(generators: list[Any], states: list[Any]) -> None:
+    """Let generators stand where they stood: a step that fails changes nothing."""
+    for rng, state in zip(generators, states, strict=True):
+        rng.bit_generator.state = state
 
 
 def _without_past(x: Any) -> Any:

@@ -346,6 +346,8 @@ class _Walk:
         """Return what an identity says instead, if one fits."""
         for pattern, found in self._matcher.find(root, terms):
             form = self._instead(pattern, found, blame)
+            if form is None:
+                continue
             if form.shape == np.shape(value) and form.dtype == value.dtype:
                 return form
         if len(terms) == 2:
@@ -373,19 +375,21 @@ class _Walk:
             return None
         return self.apply(Call(op, (inner,), settings_of(x), blame, value))
 
-    def _instead(self, pattern: Pattern, found: Found, blame: Node) -> Form:
-        """Write the other side of an identity."""
+    def _instead(self, pattern: Pattern, found: Found, blame: Node) -> Form | None:
+        """Write the other side of an identity; None where an operand lacks its axis."""
         self.writing += 1
         try:
             form = self._written(pattern, found, blame)
         finally:
             self.writing -= 1
+        if form is None:
+            return None
         for factor in found.rest:
             forms = (form, self.form_of(factor))
             form = self.apply(Call(_MULTIPLY, forms, {}, blame, None))
         return form._replace(scale=times(form.scale, found.scale), origin=None)
 
-    def _written(self, pattern: Pattern, found: Found, blame: Node) -> Form:
+    def _written(self, pattern: Pattern, found: Found, blame: Node) -> Form | None:
         forms: dict[Any, Form] = {}
         for leaf in pattern.stand_ins:
             scale, base = found.bound[leaf]
@@ -408,7 +412,9 @@ class _Walk:
                 continue
             settings = dict(settings_of(node))
             if "axis" in settings:
-                _, axes = found.bound["axis"]
+                rank, axes = found.bound["axis"]
+                if len(given[0].shape) != rank:
+                    return None
                 settings["axis"] = axes[0] if len(axes) == 1 else axes
             forms[node] = self.apply(Call(op, given, settings, blame, None))
         form = forms[pattern.result]
