@@ -503,6 +503,24 @@ def views_that_follow_their_parameter():
 
 
 @member
+def parts_of_what_was_computed():
+    """Single elements are numbers, rows are views; both are other ones in each call."""
+    w, b = parameter((3, 3)), parameter((), 2)
+    optimizer = optim.SGD([w, b], 0.01)
+
+    def step(x):
+        h = tg.tanh(x @ w)
+        element, row, last = h[0, 1] * b, h[1], h[-1][2]
+        pair = tg.stack([b, b * 2])
+        cost = (h[2:4] * row).sum() ** 2 + element * last + pair[0] * pair[1]
+        cost = cost + tg.concatenate([row, h[0, 1:]]).sum() * h[..., ::2][3, 1]
+        optimizer.minimize(cost + h.sum(0)[1] ** 2)
+        return cost, element, row, last, h[1:2, 1:2], pair[1]
+
+    return Run(step, [w, b, optimizer], rows)
+
+
+@member
 def indices_as_arguments():
     w = parameter((4, 3))
     optimizer = optim.SGD([w], 0.1)

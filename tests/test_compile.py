@@ -800,6 +800,8 @@ RANDOM_OPS = [
     lambda x, _: x[::2],
     lambda x, _: x[..., ::-1],
     lambda x, _: x[:, 0],
+    lambda x, _: x[0],
+    lambda x, _: x[-1] * x[0],
     lambda x, _: x[np.array([0, 0, 1])],
     lambda x, _: 1 / (1 + np.exp(-x)),
     lambda x, _: np.log(1 + np.exp(x)),
