@@ -645,3 +645,29 @@ def test_overlapping_argument():
 
 
 _ = (shutil, laws, ShapeError)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize(
+    "make",
+    [
+        columns((2, 4, 1), np.tanh),
+        columns((2, 4, 1), np.tanh, lr=lambda step: 0.5 / (1 + step)),
+        columns((2, 4, 1), lambda Z: np.maximum(0, Z)),
+        rows((2, 5, 3), lambda p: tg.optim.Adam(p, lr=0.01)),
+        rows((2, 5, 3), lambda p: tg.optim.SGD(p, lr=0.01), dropout=0.5),
+    ],
+)
+def test_repeat(make, n):
+    """n steps in one call are n steps: parameters, states, counts, rates, gradients."""
+    X, Y = labelled(40, 2)
+    (f, theirs, a), (g, ours, b) = twins(make)
+    if theirs[0].data.shape == (5, 2):
+        X, Y = classes(30, 2, 3)
+    for _ in range(2):
+        for _ in range(n):
+            want = f(X, Y)
+        close(value_of(g.repeat(n, X, Y)), value_of(want))
+        same_state(ours, theirs, b, a)
+    close(value_of(g(X, Y)), value_of(f(X, Y)))
+    same_state(ours, theirs, b, a)

@@ -33,6 +33,7 @@ class HostSource:
         self.taken: set[str] = {"np", "call", "after", "runner", "status", "bound"}
         self.taken |= set(trace.scalars)
         self.lines: list[str] = []
+        self.numbers: dict[int, int] = {}
 
     def source(self) -> str:
         """Return the module's text."""
@@ -57,6 +58,8 @@ class HostSource:
         self.namespace["address_of"] = address_of
         self.taken |= set(self.namespace)
         self._call()
+        self._latest()
+        self._advance()
         self._after()
         return "\n".join(self.lines) + "\n"
 
@@ -84,7 +87,7 @@ class HostSource:
         states = self._states_read()
         for line in states:
             write(f"    {line}")
-        for line in self._places(arguments):
+        for line in self._places():
             write(f"    {line}")
         for line in self._numbers():
             write(f"    {line}")
@@ -117,11 +120,8 @@ class HostSource:
             write("        failed(status)")
         write("    if copies:")
         write("        copy_out()")
-        for leaf, node in self.program.gradients:
-            if leaf not in self._lent():
-                value = self.name(self.runner.value(node), "value")
-                copy = self.name(np.array, "copy")
-                write(f"    {self._tensor(leaf)}._grad = {copy}({value}())")
+        for line in self._gradients():
+            write(f"    {line}")
         for line in self._states():
             write(f"    {line}")
         tail = "," if len(results) == 1 else ""
@@ -136,9 +136,8 @@ class HostSource:
         self.taken |= set(found.values())
         return [found[i] for i in sorted(found)]
 
-    def _places(self, arguments: list[str]) -> list[str]:
+    def _places(self) -> list[str]:
         lines = []
-        del arguments
         for i, entry in enumerate(self.c.outside):
             if entry.kind != "place":
                 continue
@@ -200,6 +199,7 @@ class HostSource:
             return f"{self.name(self.runner.view(x), f'result_{i}')}[()]"
         entry = self.c.fresh[i]
         number = next(j for j, e in enumerate(self.c.outside) if e is entry)
+        self.numbers[i] = number
         name = f"result_{i}"
         shape, dtype = x._value.shape, x._value.dtype
         kind = self.name(dtype, "dtype")
@@ -229,6 +229,40 @@ class HostSource:
         for optimizer, count in self.trace.steps.items():
             lines.append(f"{self._optimizer(optimizer)}.steps += {count}")
         return lines
+
+    def _latest(self) -> None:
+        """Return what the last of many steps left."""
+        self.lines += ["", "", "def latest():"]
+        self.lines += [f"    {line}" for line in self._gradients()]
+        results = []
+        for i, x in enumerate(self.program.results):
+            if i in self.c.fresh:
+                number = self.numbers[i]
+                tail = "" if np.ndim(x._value) else "[()]"
+                results.append(f"bound[{number}]{tail}")
+            else:
+                results.append(self._result(i, None))
+        tail = "," if len(results) == 1 else ""
+        self.lines.append(f"    return ({', '.join(results)}{tail})")
+
+    def _gradients(self) -> list[str]:
+        """Copy gradients that are not left in C's memory."""
+        lent = self._lent()
+        copy = self.name(np.array, "copy")
+        return [
+            f"{self._tensor(leaf)}._grad = "
+            f"{copy}({self.name(self.runner.value(node), 'value')}())"
+            for leaf, node in self.program.gradients
+            if leaf not in lent
+        ]
+
+    def _advance(self) -> None:
+        """Compute the numbers of one of many steps, and count it."""
+        self.lines += ["", "", "def advance(scalars):"]
+        self.lines += [f"    {line}" for line in self._states_read()]
+        self.lines += [f"    {line}" for line in self._numbers()]
+        self.lines += [f"    {line}" for line in self._states()]
+        self.lines += ["    pass"]
 
     def _after(self) -> None:
         """What an eager step leaves behind besides numbers, for `Tensor` to read."""

@@ -17,11 +17,11 @@ from tinygrad_nn import graph
 from tinygrad_nn.compiler.backends import Memory
 from tinygrad_nn.compiler.c.host import HostSource
 from tinygrad_nn.compiler.c.layout import is_view
-from tinygrad_nn.compiler.c.source import Outside, lower
+from tinygrad_nn.compiler.c.source import Lowered, Outside, lower
 from tinygrad_nn.compiler.checks import Finite
 from tinygrad_nn.compiler.execute import executed, run
 from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
-from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.program import Gradient, Program
 from tinygrad_nn.compiler.toolchain import build
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import TinygradError
@@ -88,6 +88,13 @@ class CRunner:
         namespace, _ = run(host.source(), host.namespace, f"{title} (host)")
         self._call = namespace["call"]
         self.after = self._after = namespace["after"]
+        self._latest, self._advance = namespace["latest"], namespace["advance"]
+        self._loop = self._library.repeat
+        self._loop.argtypes = [ctypes.c_void_p, *[ctypes.c_long] * 2, ctypes.c_void_p]
+        self._loop.restype = ctypes.c_long
+        self._optimizers = list(trace.steps)
+        if _may_repeat(program, trace, lowered):
+            self.repeat = self._repeated
         self._referee = _Referee(program, trace, title) if trap else None
 
     def __call__(self, *arrays: Any) -> Any:
@@ -104,6 +111,43 @@ class CRunner:
         result = self._referee(*arrays)
         self.after = self._once
         return result
+
+    def _repeated(self, n: int, *arrays: Any) -> Any:
+        """Run the step ``n`` times; the numbers of all steps are computed beforehand.
+
+        Raises
+        ------
+        FloatingPointError
+            Where a step must go the careful way; its ``done`` says how many did not.
+        """
+        result = self._call(*arrays)  # binds the pointers, and is the first step
+        if n == 1:
+            return result
+        rows = np.zeros((n, self._scalars.size))
+        kept = [(o, o.steps, list(o._states)) for o in self._optimizers]
+        for row in rows[: n - 1]:
+            self._advance(row)
+        self._table[1] = address_of(rows)
+        if self._copies:
+            self.copy_in()
+        status = ctypes.c_int()
+        done = self._loop(self._table, n - 1, rows.shape[1], ctypes.byref(status))
+        self._table[1] = address_of(self._scalars)
+        if self._copies:
+            self.copy_out()
+        if status.value:
+            for optimizer, steps, states in kept:
+                optimizer.steps = steps
+                for i, state in enumerate(states):
+                    optimizer._states[i] = state
+            for _ in range(done):
+                self._advance(rows[-1])
+            if status.value == -1:
+                error = FloatingPointError()
+                error.done = done + 1  # type: ignore[attr-defined]
+                raise error
+            self.failed(status.value)
+        return self._latest()
 
     def _once(self, code: Any, instruction: int, order: int) -> None:
         """Leave behind what NumPy's step leaves; the next one is C's again."""
@@ -276,6 +320,18 @@ class CRunner:
             assert error is not None  # noqa: S101 (the callback left it)
             raise error
         Finite(self.program.nodes[status - 1])(np.nan)
+
+
+def _may_repeat(program: Program, trace: Trace, lowered: Lowered) -> bool:
+    """Whether nothing but numbers changes from one step to the next."""
+    places = program.places.values()
+    return (
+        not program.checks
+        and not lowered.calls
+        and not lowered.trapped
+        and not any(isinstance(place, Gradient) for place in places)
+        and all(trace.spent.values())
+    )
 
 
 class _Referee:

@@ -41,6 +41,23 @@ C_WORDS = frozenset(
     "dgemm sgemm feclearexcept fetestexcept FE_INVALID INT64_MIN i0 i1 i2 i3 i4 i5 "
     "linux unix b0 b1 b2 b3 b4".split()
 )
+PROTECTED = """\
+// libc has a function `step` as well: without this, it would be called.
+#pragma GCC visibility push(protected)"""
+REPEAT = """
+// Steps with the numbers of each in a row; returns how many were made.
+long repeat(void **p, long n, long width, int *status)
+{
+    double *const numbers = p[1];
+    long i = 0;
+    for (; i < n; i++) {
+        p[1] = numbers + i * width;
+        if ((*status = step(p))) break;
+    }
+    p[1] = numbers;
+    return i;
+}
+"""
 ENDLESS = 1 << 60
 LONGEST = 40
 """Groups of one C function: a compiler's time grows faster than a function."""
@@ -740,9 +757,9 @@ class Source:
             "int step(void *const *p)\n{\n    int status = compute(p);\n"
             "    return status ? status : update(p);\n}"
         )
-        text = (
-            "\n\n".join([PREAMBLE.rstrip(), *self._gemm(), *functions, *mains]) + "\n"
-        )
+        mains.append(REPEAT.strip())
+        parts = [PREAMBLE.rstrip(), *self._gemm(), *functions, PROTECTED, *mains]
+        text = "\n\n".join(parts) + "\n"
         views = {
             node: (slot.offset, self.access[node])
             for node, slot in self.home.items()
