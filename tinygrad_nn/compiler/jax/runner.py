@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_nn.compiler.backends import Memory
 from tinygrad_nn.compiler.checks import Finite
 from tinygrad_nn.compiler.execute import run
-from tinygrad_nn.compiler.jax.source import Draw, JaxSource, Mask, lower
+from tinygrad_nn.compiler.jax.source import Draw, JaxSource, Live, Mask, lower
 from tinygrad_nn.compiler.jax.state import Layout, Part, Residence, facts
 from tinygrad_nn.compiler.passes.selects import selects
 from tinygrad_nn.compiler.program import Argument, Gradient, Program, Value
@@ -113,10 +113,12 @@ class JaxRunner:
         self._many = self._jax.jit(self._scanned, donate_argnums=donated)
         self._numbers: Any = None
         self._numbers_there: Any = ()
-        self._shares = _shared_results(program)
-        alone = self._layout.results[0] if len(self._layout.results) == 1 else None
-        plain = alone is not None and alone.shape == ()
-        self._one_number = alone.start if plain and alone is not None else None
+        self._shares = _shared_results(program, lowered.results)
+        self._one_number: int | None = None
+        if len(self._layout.results) == 1 and not lowered.others:
+            (part,) = self._layout.results
+            if part is not None and part.shape == ():
+                self._one_number = part.start
         self._on_cpu = self._jax.default_backend() == "cpu"
         self._plan_inputs(lowered)
         self._plan_effects(program, trace)
@@ -132,8 +134,9 @@ class JaxRunner:
         """Find the short way to what a call is given."""
         places = lowered.inputs
         plain = all(isinstance(place, Argument) for place in places)
-        order = [place.index for place in places] if plain else []
-        self._as_given = plain and order == list(range(len(places)))
+        order = [place.index for place in places] if plain else None
+        # The first so many arguments, as they come; or -1.
+        self._as_given = len(places) if order == list(range(len(places))) else -1
         self._small = [
             _Small(k, self._jax.device_put)
             for k, (place, (shape, dtype)) in enumerate(
@@ -263,7 +266,8 @@ class JaxRunner:
             self._numbers_there = np.array(numbers, self._layout.dtype)
         elif self._numbers_there.__class__ is np.ndarray:  # the same again
             self._numbers_there = self._jax.device_put(self._numbers_there)
-        inputs = list(arrays) if self._as_given else self._inputs(arrays)
+        given = self._as_given
+        inputs = list(arrays[:given]) if given >= 0 else self._inputs(arrays)
         for known in self._small:
             known.put(inputs)
         vector, state, gradients, results, checked = self._call(
@@ -276,7 +280,7 @@ class JaxRunner:
             optimizer.steps += count
         if self._one_number is not None:
             return (np.asarray(vector)[self._one_number],)
-        return self._returned(vector, results, inputs)
+        return self._returned(vector, results, inputs, numbers)
 
     def repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
         """Run ``n`` steps in one call; return the results of the last.
@@ -318,7 +322,7 @@ class JaxRunner:
             residence.keep(vector, state, gradients, counts)
             for optimizer, count in self._steps:
                 optimizer.steps += n * count
-            return self._returned(vector, results, inputs)
+            return self._returned(vector, results, inputs, rows[-1])
 
     def after(self, code: Any, instruction: int, order: int) -> None:
         """Leave the marks that an eager step leaves on Tensors."""
@@ -380,7 +384,9 @@ class JaxRunner:
             else:
                 check(np.asarray(value))
 
-    def _returned(self, vector: Any, alone: Any, inputs: Any) -> tuple[Any, ...]:
+    def _returned(
+        self, vector: Any, alone: Any, inputs: Any, numbers: Sequence[Any]
+    ) -> tuple[Any, ...]:
         """Return results as arrays, and numbers, of their own."""
         found: list[Any] = []
         rest = iter(alone)
@@ -392,6 +398,8 @@ class JaxRunner:
                 found.append(np.array(part.of(np.asarray(vector))))
             else:
                 found.append(np.asarray(vector)[part.start])
+        for i, x in self._lowered.others.items():  # by place, the first one first
+            found.insert(i, numbers[x.index] if isinstance(x, Live) else x)
         return tuple(found)
 
     def _owned(self, array: Any, inputs: Any, *, shares: bool) -> np.ndarray:
@@ -481,13 +489,13 @@ class _Handed:
         }
 
 
-def _shared_results(program: Program) -> list[bool]:
+def _shared_results(program: Program, results: list[Any]) -> list[bool]:
     """Return which results may be the memory of something else that is returned."""
     others = [node for _, node in [*program.writes, *program.gradients]]
     counts: dict[int, int] = {}
-    for x in [*others, *program.results]:
+    for x in [*others, *results]:
         counts[id(x)] = counts.get(id(x), 0) + 1
-    return [counts[id(x)] > 1 or x in program.places for x in program.results]
+    return [counts[id(x)] > 1 or x in program.places for x in results]
 
 
 def _emptied(program: Program) -> Program:

@@ -33,7 +33,7 @@ from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
-__all__ = ["Draw", "JaxSource", "Mask", "lower"]
+__all__ = ["Draw", "JaxSource", "Live", "Mask", "lower"]
 
 _INFIX = {
     np.add: "{} + {}",
@@ -59,6 +59,12 @@ class Draw(NamedTuple):
 
     rng: Any
     shape: tuple[int, ...]
+
+
+class Live(NamedTuple):
+    """A rate or a count that is a result: which of the numbers it is."""
+
+    index: int
 
 
 class Mask(NamedTuple):
@@ -103,6 +109,8 @@ class JaxSource:
     results, gradients, checked
         What the step returns, besides the state; `checked` are nodes with a function
         that may refuse their value, or None where they must be finite.
+    others
+        What is returned besides nodes, by its place: a `Live`, or an object.
     beforehand
         Places of arguments, and functions that may refuse them.
     """
@@ -120,6 +128,7 @@ class JaxSource:
     new_counts: list[StateNumber] = field(default_factory=list)
     elsewhere: list[Elsewhere] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
+    others: dict[int, Any] = field(default_factory=dict)
     gradients: list[tuple[Any, Any]] = field(default_factory=list)
     checked: list[tuple[Any, Any]] = field(default_factory=list)
     beforehand: list[tuple[Argument, Any]] = field(default_factory=list)
@@ -460,7 +469,14 @@ class _Source:
         """Return the four tuples: results, state, gradients, what is checked."""
         found, program = self.found, self.program
         new = dict(program.writes)
-        found.results = list(program.results)
+        for i, x in enumerate(program.results):
+            if isinstance(x, Node):
+                found.results.append(x)
+            elif isinstance(x, Scalar):
+                self.w.number(x)
+                found.others[i] = Live(list(self.w.numbers).index(x.text))
+            else:
+                found.others[i] = x
         found.gradients = list(program.gradients)
         for node, check in program.checks:
             place = program.places.get(node)
