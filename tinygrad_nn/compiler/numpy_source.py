@@ -296,7 +296,7 @@ class _Source:
             is_node = isinstance(x, Node)
             fresh = is_node and self.buffers.made.get(x) == "fresh"
             scalar = is_node and np.ndim(x._value) == 0 and x._op is not None
-            shared = x in self.buffers.direct or x in self.buffers.root
+            shared = is_node and (x in self.buffers.direct or x in self.buffers.root)
             if not fresh and (shared or not scalar):
                 name = self.w.unique("result")
                 self.calls.body.append((f"{name} = np.array({text})", None))
