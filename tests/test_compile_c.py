@@ -671,3 +671,31 @@ def test_repeat(make, n):
         same_state(ours, theirs, b, a)
     close(value_of(g(X, Y)), value_of(f(X, Y)))
     same_state(ours, theirs, b, a)
+
+
+def test_repeat_goes_the_careful_way():
+    """Where an infinity is met after some steps, NumPy has another look at the rest."""
+
+    def make():
+        w = tg.Parameter([1.0, 1.0, 2.0], name="w")
+        rate = lambda step: 1.7e308 if step == 3 else 0.1
+        optimizer = tg.optim.SGD([w], lr=rate)
+
+        def step(x):
+            loss = tg.sum(tg.relu(w * w * x))
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [w], optimizer
+
+    x = np.array([3.0, 1.0, -2.0])
+    with np.errstate(all="ignore"):
+        (f, theirs, a), (g, ours, b) = twins(make)
+        g.repeat(3, x)
+        assert not g._last.runner._referee._namespace
+        g.repeat(5, x)
+        for _ in range(8):
+            f(x)
+        assert g._last.runner._referee._namespace
+        assert np.isinf(ours[0].data).any() or np.isnan(ours[0].data).any()
+        same_state(ours, theirs, b, a)

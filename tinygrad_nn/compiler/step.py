@@ -138,9 +138,17 @@ class CompiledStep:
             frame = sys._getframe(1)
             repeat = getattr(step.runner, "repeat", None)
             if repeat is not None:
-                values = repeat(n, *arrays)
-                step.runner.after(frame.f_code, frame.f_lasti, recording.changed())
-                return _wrapped(step.results, values)
+                try:
+                    values = repeat(n, *arrays)
+                except FloatingPointError as error:
+                    if isinstance(error, TinygradError):
+                        raise
+                    # The next of them may have to go the careful way.
+                    n -= getattr(error, "done", 0)
+                else:
+                    order = recording.changed()
+                    step.runner.after(frame.f_code, frame.f_lasti, order)
+                    return _wrapped(step.results, values)
             for _ in range(n):
                 step = self._specialised(key, args, keywords)
                 values, runner = self._run(step, arrays, args, keywords)

@@ -328,7 +328,6 @@ def _may_repeat(program: Program, trace: Trace, lowered: Lowered) -> bool:
     return (
         not program.checks
         and not lowered.calls
-        and not lowered.trapped
         and not any(isinstance(place, Gradient) for place in places)
         and all(trace.spent.values())
     )
