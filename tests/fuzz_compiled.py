@@ -108,7 +108,8 @@ def put(leaf: Any, value: Any) -> None:
     if tg.recording.current().trace is not None:
         leaf.data = value
     else:
-        leaf.data = np.array(value.numpy())
+        leaf.data[...] = value.numpy()  # as a step does, into the array that is there
+        leaf.data = leaf.data
 
 
 GLOBALS = {"np": np, "tg": tg, "put": put}
@@ -134,6 +135,9 @@ class Twin:
             for name, x in found.items()
             if isinstance(x, (tg.Tensor, tg.optim.Optimizer, np.random.Generator))
         }
+        for name, x in found.items():
+            if isinstance(x, tg.nn.Module):
+                self.watched |= {f"{name}.{k}": w for k, w in x.named_parameters()}
         self.compiled = tg.compile(self.step, **compiled) if compiled else None
         self.kept: list[tuple[Any, Any]] = []
 
@@ -152,6 +156,11 @@ class Twin:
             return None
         i, n, *times = rest
         feed = self.feed(i, n)
+        if what == "quiet":
+            with tg.no_grad():
+                return (self.compiled or self.step)(
+                    *(feed if self.compiled else _tensors(feed))
+                )
         if self.compiled is None or what == "eager":
             for _ in range(times[0] if times else 1):
                 out = self.step(*_tensors(feed))
@@ -218,6 +227,9 @@ def _apart(got: Any, wanted: Any) -> str | None:
             nan = np.isnan(got) & np.isnan(wanted)
             got, wanted = np.where(nan, 0, got), np.where(nan, 0, wanted)
         return None if got.tobytes() == wanted.tobytes() else "bits"
+    if isinstance(wanted, (float, np.ndarray)) and isinstance(got, (float, np.ndarray)):
+        # A norm or a gradient is a number or an array in eager, a Tensor in a step.
+        return _apart(np.asarray(got), np.asarray(wanted))
     if wanted is None or got is None:
         return None if wanted is got else f"{got} is not {wanted}"
     if isinstance(wanted, float) or isinstance(got, float):
@@ -274,7 +286,7 @@ def _run(case: Case) -> str:
         got, other = _attempt(mixed, action)
         where = f"{at}: {action}"
         if error is not None or other is not None:
-            compiled = action[0] in ("call", "repeat")
+            compiled = action[0] in ("call", "repeat", "quiet")
             return _both_refuse(mixed, before if compiled else None, error, other, where)
         with_gradients = action[0] == "look" or at == last
         pairs = [*_flat(wanted), *eager.look(gradients=with_gradients)]
@@ -428,6 +440,7 @@ class Maker:
     seed: int
     exact: bool = True
     backend: str = "numpy"
+    large: float = 0.01
     rng: Any = None
     setup: list[str] = field(default_factory=list)
     arguments: list[tuple[str, str]] = field(default_factory=list)
@@ -442,8 +455,9 @@ class Maker:
         self.dtypes = self.choose(["float64"] * 7 + ["float32"] * 2 + ["mixed"])
         self.sizes = [1, 2, 3, 5] if self.chance(0.85) else [0, 1, 2, 3]
         self.wild = self.exact and self.chance(0.1)
-        self.batch = 20_000 if self.chance(0.01) else BATCH
+        self.batch = 20_000 if self.chance(self.large) else BATCH
         self.largest = 200_000 if self.batch > BATCH else LARGEST
+        self.extra: list[str] = []
         self.optimizers: list[str] = []
         self.losses: list[str] = []
 
@@ -808,7 +822,9 @@ class Maker:
             patterns += ["i,j->ji", "i,i", "i,j->"]
         forms += [f"np.einsum('{p}', {v}, {w})" for p in patterns]
         if rank == 2:
-            forms += [f"tg.einsum('{p}', {v})" for p in ("ij->ji", "ij->j", "ij->", "ii", "ii->i")]
+            forms += [f"tg.einsum('{p}', {v})" for p in ("ij->ji", "ij->j", "ij->")]
+        if rank == 2 and shape[0] == shape[1]:
+            forms += [f"tg.einsum('{p}', {v})" for p in ("ii", "ii->i")]
         return self.choose(forms)
 
     def _join(self) -> str:
@@ -859,8 +875,33 @@ class Maker:
         v = self.fresh("v")
         self.attempt(f"{v} = {name}({self.real()})", v)
 
+    def model(self) -> None:
+        """A line that runs layers."""
+        models = [n for n in self.space if n.startswith("model")]
+        v = self.real()
+        if models and self.chance(0.5):
+            name = self.choose(models)
+        else:
+            name = self.fresh("model")
+            width = self.shape(v)[-1] if self.shape(v) else 1
+            middle = self.choose(["tg.nn.Tanh()", "tg.nn.ReLU()", "tg.nn.Sigmoid()", "tg.nn.Softplus()"])
+            line = (
+                f"{name} = tg.nn.Sequential(tg.nn.Dense({width}, 3, rng=0), {middle}, "
+                f"tg.nn.Dense(3, {self.choose([1, 2, 3])}, bias={self.chance(0.7)}, rng=1)"
+                f"{self.choose(['', ', tg.nn.Softmax()', ', tg.nn.LogSoftmax()', ', tg.nn.Dropout(0.4, rng=2)'])})"
+            )
+            if width in (0, self.batch):
+                return
+            exec(line, self.space)
+            self.setup.append(line)
+        out = self.fresh("v")
+        self.attempt(f"{out} = {name}({v})", out)
+
     def node(self) -> None:
         """One line that computes something."""
+        if self.chance(0.02):
+            self.model()
+            return
         for _ in range(8):
             if self.chance(0.03):
                 self.dropout()
@@ -922,6 +963,7 @@ class Maker:
     def optimizer(self) -> str:
         name = self.fresh("opt")
         params = [n for n in self.names if n.startswith("W") and isinstance(self.space[n], tg.Parameter)]
+        models = [n for n in self.space if n.startswith("model")]
         if self.chance(0.3) and len(params) > 1:
             params = [params[int(i)] for i in self.rng.permutation(len(params))[: -(-len(params) // 2)]]
         rate = self.choose(["0.05", "0.01", "0.1", "tg.optim.schedules.cosine(0.05, 5)",
@@ -932,7 +974,8 @@ class Maker:
             "Adam({p}, {lr})", "Adam({p}, {lr}, beta1=0.5, weight_decay=0.1)", "AdamW({p}, {lr})",
             "RMSProp({p}, {lr})", "RMSProp({p}, {lr}, decay=0.5)", "AdaGrad({p}, {lr})", "AdaGrad({p}, {lr}, weight_decay=0.1)",
         ])  # fmt: skip
-        text = made.format(p=f"[{', '.join(params)}]", lr=rate)
+        more = [f"*{m}.parameters()" for m in models if self.chance(0.7)]
+        text = made.format(p=f"[{', '.join([*params, *more])}]", lr=rate)
         line = f"{name} = tg.optim.{text}"
         exec(line, self.space)
         self.setup.append(line)
@@ -965,12 +1008,21 @@ class Maker:
             if self.chance(0.4):
                 clipped = f"[{', '.join(leaves)}]" if self.chance(0.5) else f"{opt}.parameters"
                 how = self.choose(["clip_by_norm", "clip_by_value"])
-                self.attempt(f"tg.optim.{how}({clipped}, {self.choose([0.1, 0.5, 10.0])})")
+                line = f"tg.optim.{how}({clipped}, {self.choose([0.1, 0.5, 10.0])})"
+                if how == "clip_by_norm" and self.chance(0.5):
+                    line = f"{(norm := self.fresh('norm'))} = {line}"
+                    if self.attempt(line):
+                        self.extra.append(norm)
+                else:
+                    self.attempt(line)
             if self.chance(0.2):
                 v = self.fresh("v")
                 self.attempt(f"{v} = {w} * {self.choose(leaves)}.grad", v)
             if self.chance(0.1):
                 self.attempt(f"{w}.grad = {w}.grad * 0.5")
+            if self.chance(0.1):
+                v = self.fresh("v")
+                self.attempt(f"{v} = {loss} * {opt}.lr", v)
             if self.chance(0.8):
                 self.attempt(f"{opt}.step()")
         elif kind < 0.9:
@@ -994,7 +1046,15 @@ class Maker:
             v = self.real()
             f = self.choose(["lambda y: (tg.tanh(y) ** 2).sum()", "lambda y: tg.logsumexp(y)", "lambda y: (y * y * y).mean()"])
             name = self.fresh("v")
-            if self.chance(0.5):
+            if self.chance(0.2):
+                k = self.choose(["jacobian(lambda y: tg.tanh(y).sum(0))", "hessian(lambda y: (y ** 3).sum())"])
+                self.attempt(f"{name} = tg.{k}({v}.detach())", name)
+            elif self.chance(0.2):
+                k = f"lambda y, z: (tg.tanh(y) * z).sum() + ({loss} * y).sum()"
+                self.attempt(f"{name} = tg.grad({k}, argnums=(0, 1))({v}, {self.partner(self.shape(v))})[0]", name)
+            elif self.chance(0.2):
+                self.attempt(f"{name} = tg.jvp(lambda y: y * tg.exp(y * 0.1), [{v}.detach()], [{v}.detach() * 2])[1]", name)
+            elif self.chance(0.5):
                 self.attempt(f"{name} = tg.value_and_grad({f})({v}.detach())[1]", name)
             elif self.chance(0.5):
                 self.attempt(f"{name} = tg.hvp({f}, {v}.detach(), tg.tanh({v}).detach())", name)
@@ -1074,8 +1134,13 @@ class Maker:
                      "{'x': (1.5, 'two', True)}", f"{v}[None]", f"tg.flip({v})", "()", f"{v} * 1"]
                 )  # fmt: skip
             )
-        if self.dead:
-            found = [f for f in found if not any(f"v{i}" in f for i in range(0))]
+        if self.extra and self.chance(0.6):
+            found.append(self.choose(self.extra))
+        leaves = [n for n in self.names if n.startswith("W")]
+        if leaves and self.chance(0.15):
+            found.append(f"{self.choose(leaves)}.grad")
+        if self.optimizers and self.chance(0.1):
+            found.append(f"{self.choose(self.optimizers)}.lr")
         return found
 
     def actions(self) -> list[Action]:
@@ -1093,6 +1158,9 @@ class Maker:
                 calls += 1
             elif kind < 0.68:
                 found.append(("repeat", calls, n, int(self.rng.integers(1, 4))))
+                calls += 1
+            elif kind < 0.69:
+                found.append(("quiet", calls, n))
                 calls += 1
             elif kind < 0.73 and self.batch == BATCH:
                 n = self.choose([1, 2, 4, 4, 7])
@@ -1121,17 +1189,19 @@ class Maker:
                 if arrays and not re.search(alone, "\n".join(self.body)):
                     found.append(("do", f"{c}[...] = {c}[...] * 0"))
             else:
-                drops = [d for d in self.space if d.startswith("drop")]
+                drops = [d for d in self.space if d.startswith(("drop", "model"))]
                 if drops:
                     found.append(("do", f"{(d := self.choose(drops))}.train(not {d}.training)"))
         return found
 
 
-def made(seed: int, *, exact: bool = True, backend: str = "numpy") -> Case:
+def made(
+    seed: int, *, exact: bool = True, backend: str = "numpy", large: float = 0.01
+) -> Case:
     """Make the case of a seed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Maker(seed, exact=exact, backend=backend).case()
+        return Maker(seed, exact=exact, backend=backend, large=large).case()
 
 
 # --- making smaller ----------------------------------------------------------------------
@@ -1176,6 +1246,7 @@ def main() -> None:
     parser.add_argument("--backend", default="numpy")
     parser.add_argument("--ways", default="exact,near")
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--large", type=float, default=0.01)
     parser.add_argument("--show", action="store_true")
     settings = parser.parse_args()
     end = time.monotonic() + settings.seconds
@@ -1186,7 +1257,12 @@ def main() -> None:
             break
         for way in settings.ways.split(","):
             try:
-                case = made(seed, exact=way == "exact", backend=settings.backend)
+                case = made(
+                    seed,
+                    exact=way == "exact",
+                    backend=settings.backend,
+                    large=settings.large,
+                )
             except Exception:  # noqa: BLE001 (a fault of the generator)
                 ended["no case"] = ended.get("no case", 0) + 1
                 if settings.show:

@@ -286,6 +286,25 @@ def test_a_number_less_a_column_in_a_softmax():
     same(make, exact=False)
 
 
+@both_ways
+def test_a_gradient_after_an_update_passes_what_no_grad_read_before(exact):
+    """What `no_grad` recorded has no graph, and is not stale."""
+
+    def make():
+        W, V, optimizer = moved((3,), (3,))
+
+        def step():
+            with tg.no_grad():
+                low = tg.min(W)
+            optimizer.minimize((W * W).sum())
+            return tg.gradients((V.detach() * low * V.detach() * tg.exp(x)).sum(), [x])
+
+        x = tg.Tensor(np.ones(3))
+        return step, [W, V]
+
+    same(make, exact=exact)
+
+
 # --- memory --------------------------------------------------------------------------
 
 

@@ -585,7 +585,8 @@ def gradients(
     order = graph.ancestors(
         [output], graph.source if trace is None else trace.through(graph.source)
     )
-    _refuse_changed([node for node in order if node._op is not None])
+    quiet = () if trace is None else trace.quiet  # of which eager has no graph
+    _refuse_changed([x for x in order if x._op is not None and x not in quiet])
     hidden = graph.bypassed(order)
     plain = [x for x in inputs if x in hidden]
     stable = [x for x in inputs if x not in hidden]

@@ -611,6 +611,9 @@ class Source:
         (node,) = group.nodes
         for x in operands(node):
             self.read(x)
+        for x in inputs_of(node):
+            if isinstance(x, Scalar):
+                self.scalar(x)  # Python reads it among the numbers of the call
         out = self.store(node)
         phase = self.parts[-1][0]
         call = Call(node, out)
@@ -629,7 +632,9 @@ class Source:
             return
         self._start("compute")
         for node in self.sources:
-            if node._value.dtype.kind != "f":
+            where = self.plan.where.get(root_of(node))
+            late = where is not None and self.plan.groups[where].update
+            if node._value.dtype.kind != "f" or late:
                 continue
             whole = self.read(root_of(node))  # more than a view shows, at most
             size = math.prod(whole.shape)
