@@ -22,11 +22,10 @@ import numpy as np
 
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
-from tinygrad_nn.compiler.program import Place, Program, Value, operands
 from tinygrad_nn.compiler.products import way
+from tinygrad_nn.compiler.program import Place, Program, Value, operands
 from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of
-from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Buffers", "plan"]
 
@@ -34,8 +33,6 @@ _INTO = frozenset(
     {"where", "astype", "uniform", "sum", "max", "min", "prod", "matmul", "einsum"}
     | {"concatenate", "stack", "cumsum", "getitem", "scatter_add"}
 )
-SMALL = 4_096
-"""Elements of the largest gradient that shares a call with others."""
 _VIEWS = frozenset({"transpose", "reshape", "broadcast_to", "spread", "getitem"})
 
 
@@ -67,23 +64,21 @@ class Kind(NamedTuple):
 
 
 @dataclass(eq=False)
-class Bank:
-    """Small arrays side by side, and as much room for their multiples."""
-
-    name: str
-    scaled: str
-    dtype: Any
-    size: int = 0
-    written: bool = False
-
-
-@dataclass(eq=False)
 class Storage:
-    """A stretch of memory: how many bytes, and what lives there in turn."""
+    """A stretch of memory: how many bytes, and what lives there in turn.
+
+    Attributes
+    ----------
+    part
+        Where it is a part of another node's array: that node, and the index.
+    held
+        Whether it is never given to anyone else: parts of it are known from outside.
+    """
 
     number: int
     size: int
-    source: str = ""  # where it is a part of a bank, how the source says that part
+    part: tuple[Node, str] | None = None
+    held: bool = False
     kinds: dict[Kind, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
@@ -101,9 +96,11 @@ class Buffers:
     masks : set
         Masks kept as integers 0 and 1 as wide as the numbers that they multiply: the
         bits of a number times 1 or 0 are the number or zero, at twice the speed.
-    banks, banked
-        Small gradients that are all scaled by the rate lie side by side, and are
-        scaled by one call; the nodes that do it, and their bank.
+    joins : dict
+        Arrays that are others side by side, with what has to be copied at each call:
+        (index, operand). What is computed right into its part is not among it.
+    fixed : list
+        (node, index, number): parts that hold a number in every call.
     direct : dict
         Nodes computed right into the array of a leaf that they are written back to.
     planned, naive : int
@@ -121,8 +118,8 @@ class Buffers:
     piece_kinds: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
     kinds: dict[Node, Kind] = field(default_factory=dict)
     masks: set[Node] = field(default_factory=set)
-    banks: list[Bank] = field(default_factory=list)
-    banked: dict[Node, Bank] = field(default_factory=dict)
+    joins: dict[Node, list[tuple[str, Any]]] = field(default_factory=dict)
+    fixed: list[tuple[Node, str, float]] = field(default_factory=list)
     bits: dict[str, str] = field(default_factory=dict)
     planned: int = 0
     naive: int = 0
@@ -142,30 +139,32 @@ class Buffers:
     def lines(self, name: Callable[[Node], str]) -> list[str]:
         """Source that makes the buffers and the views of them."""
         found = []
-        for bank in self.banks:
-            for name_of in (bank.name, bank.scaled):
-                found.append(f"{name_of} = np.empty({bank.size}, np.{bank.dtype})")
         for storage in self.storages:
             who = ", ".join(dict.fromkeys(name(node) for node in storage.nodes[:8]))
             who += ", …" if len(storage.nodes) > 8 else ""
             number = storage.number
-            if storage.source:
-                (kind,) = storage.kinds
-                made = kind.laid_out(f"{storage.source}.reshape({{!r}})")
-                found.append(f"_{number} = {made}  # {who}")
-                continue
+            whole = f"np.empty({storage.size}, np.uint8)"
+            if storage.part is not None:
+                node, index = storage.part
+                whole = f"{self.name(node)}[{index}]"
             if len(storage.kinds) == 1:
                 (kind,) = storage.kinds
-                made = kind.laid_out(f"np.empty({{!r}}, np.{kind.dtype})")
+                made = kind.laid_out(
+                    f"np.empty({{!r}}, np.{kind.dtype})"
+                    if storage.part is None
+                    else whole + ".reshape({!r})"
+                )
                 found.append(f"_{number} = {made}  # {who}")
                 continue
-            found.append(f"_{number} = np.empty({storage.size}, np.uint8)  # {who}")
+            found.append(f"_{number} = {whole}  # {who}")
             for kind, i in storage.kinds.items():
                 size = math.prod(kind.shape) * kind.dtype.itemsize
-                part = f"_{number}[:{size}].view(np.{kind.dtype}).reshape({{!r}})"
+                cut = f"[:{size}]" if storage.part is None else ""
+                part = f"_{number}{cut}.view(np.{kind.dtype}).reshape({{!r}})"
                 found.append(f"_{number}_{i} = {kind.laid_out(part)}")
-        for node in self.views:
-            found.append(f"{name(node)} = {self._view_text(node, name)}")
+        for node, index, value in self.fixed:
+            found.append(f"{self.name(node)}[{index}] = {value!r}")
+        found += [f"{name(x)} = {self._view_text(x, name)}" for x in self.views]
         return found
 
     def _view_text(self, node: Any, name: Callable[[Node], str]) -> str:
@@ -178,7 +177,7 @@ class Buffers:
             return f"{base}.T" if axes is None else f"{base}.transpose({axes!r})"
         if op == "reshape":
             return f"{base}.reshape({shape!r})"
-        raise AssertionError(op)
+        return f"{base}[{_index_text(node._settings['index'])}]"
 
 
 def plan(program: Program, phases: list[list[Any]]) -> Buffers:
@@ -197,6 +196,10 @@ class _Planner:
             for node in (item.nodes if isinstance(item, Block) else [item])
         ]
         self.position = {node: at for at, (node, _) in enumerate(self.order)}
+        self.item_of = dict(self.order)
+        self.blocked = {
+            node for item in items if isinstance(item, Block) for node in item.nodes
+        }
         self.last: dict[Node, int] = {}
         self.last_read: dict[Node, int] = {}
         self.free: list[Storage] = []
@@ -233,11 +236,11 @@ class _Planner:
         end = len(self.items)
         self._roots()
         self._last_uses(end)
+        self._direct()
+        self._join()
         dying: dict[int, list[Node]] = {}
         for node, at in self.last.items():
             dying.setdefault(at, []).append(node)
-        self._direct()
-        self._bank()
         for i, item in enumerate(self.items):
             ends = {x for x in dying.get(i, ()) if x in buffers.home}
             if isinstance(item, Block):
@@ -245,63 +248,129 @@ class _Planner:
             for node in item.nodes if isinstance(item, Block) else [item]:
                 how = "piece" if node in buffers.pieces else self._how(node)
                 buffers.made[node] = how
-                if node in buffers.home:  # in a bank
+                if node in buffers.home:  # a part of another
                     continue
                 if how == "buffer" and node not in buffers.direct:
                     self._place(node, set() if isinstance(item, Block) else ends)
             for x in ends | {x for x in dying.get(i, ()) if x in buffers.home}:
                 storage = buffers.home[x]
-                if storage.nodes[-1] is x and not storage.source:
+                if storage.nodes[-1] is x and not storage.held:
                     insort(self.free, storage, key=lambda s: s.size)
-        buffers.planned = sum(storage.size for storage in buffers.storages)
+        buffers.planned = sum(s.size for s in buffers.storages if s.part is None)
         buffers.planned += sum(
             math.prod(shape) * dtype.itemsize for shape, dtype in buffers.piece_kinds
         )
         del program
         return buffers
 
-    def _bank(self) -> None:
-        """Put small gradients that one number scales side by side."""
-        first = self.program.first_update
-        if first is None:
+    def _join(self) -> None:
+        """Let arrays that are put side by side be computed where they will lie."""
+        if self.program.exact:
             return
-        root = self.buffers.root
-        groups: dict[Any, list[tuple[Any, Any]]] = {}
-        for node in self.program.nodes:
-            found = _scaled(node)
-            if found is None or node._order < first or node in self.buffers.direct:
-                continue
-            number, x = found
-            x_root = root.get(x, x)
-            if (
-                x_root._op is not None
-                and self._how(x_root) == "buffer"
-                and x_root not in self.buffers.direct
-                and (x is x_root or x._op.name in ("transpose", "reshape"))
-                and x_root._order < first
-                and Kind.of(node._value).order == Kind.of(x._value).order
-                and self.buffers.kind(x_root) == Kind.of(x_root._value)
-            ):
-                key = (number.text, node._value.dtype)
-                groups.setdefault(key, []).append((x_root, node))
-        for (_, dtype), pairs in groups.items():
-            roots = {x for x, _ in pairs}
-            if len(pairs) < 2 or len(roots) < len(pairs):
-                continue
-            number = len(self.buffers.banks) + 1
-            bank = Bank(f"bank_{number}", f"scaled_{number}", dtype)
-            self.buffers.banks.append(bank)
-            for x, node in pairs:
-                for where, member in ((bank.name, x), (bank.scaled, node)):
-                    part = f"{where}[{bank.size}:{bank.size + x._value.size}]"
-                    storage = Storage(len(self.buffers.storages), x._value.nbytes, part)
-                    storage.nodes.append(member)
-                    storage.kinds[Kind.of(member._value)] = 0
-                    self.buffers.storages.append(storage)
-                    self.buffers.home[member] = storage
-                bank.size += x._value.size
-                self.buffers.banked[node] = bank
-                self.buffers.naive += 2 * x._value.nbytes
+        top: dict[Node, Node] = {}
+        for node in reversed(self.program.nodes):
+            if self._is_join(node):
+                self._parts(node, top)
+        lasts: dict[Node, int] = {}
+        for x, whole in top.items():
+            latest = max(self.last[x], self.last[whole])
+            lasts[whole] = max(lasts.get(whole, -1), latest)
+        for x, whole in top.items():
+            self.last[x] = self.last[whole] = lasts[whole]
+        for x in top:
+            self._reach_back(x)
+
+    def _is_join(self, node: Any) -> bool:
+        if node._op.name != "concatenate" or node._settings["axis"] is None:
+            return False
+        if node in self.results or node in self.buffers.direct or not node._value.ndim:
+            return False
+        dtypes = {getattr(x, "_value", x).dtype for x in inputs_of(node)}
+        return dtypes == {node._value.dtype} and node._value.flags.c_contiguous
+
+    def _parts(self, node: Any, top: dict[Node, Node]) -> None:
+        """Place an array, and as many of its parts as can be computed in place."""
+        buffers = self.buffers
+        if node not in buffers.home:
+            storage = Storage(len(buffers.storages), node._value.nbytes, held=True)
+            self._settle(node, storage)
+        axis = node._settings["axis"] % node._value.ndim
+        copied = buffers.joins[node] = []
+        start = 0
+        for x in inputs_of(node):
+            end = start + np.shape(getattr(x, "_value", x))[axis]
+            index = ":, " * axis + f"{start}:{end}"
+            start = end
+            root = self.buffers.root.get(x, x)
+            number = _fixed(x, self.program)
+            if number is not None:
+                buffers.fixed.append((node, index, number))
+                self.kept.add(node)
+            elif self._fits(x, root, node, axis) and root not in top:
+                top[root] = top.get(node, node)
+                size = root._value.nbytes
+                part = (node, index)
+                self._settle(
+                    root, Storage(len(buffers.storages), size, part, held=True)
+                )
+            else:
+                copied.append((index, x))
+
+    def _settle(self, node: Any, storage: Storage) -> None:
+        """Give a node a storage that nobody else gets."""
+        self.buffers.storages.append(storage)
+        self._live(node, storage)
+
+    def _live(self, node: Any, storage: Storage) -> None:
+        storage.nodes.append(node)
+        storage.kinds.setdefault(self.buffers.kind(node), len(storage.kinds))
+        self.buffers.home[node] = storage
+        self.buffers.naive += node._value.nbytes
+
+    def _fits(self, x: Any, root: Any, node: Any, axis: int) -> bool:
+        """Whether an operand, or what it is another shape of, can lie in its part."""
+        if not isinstance(root, Node) or math.prod(x._value.shape[:axis]) != 1:
+            return False
+        return (
+            (x is root or (x._op.name == "reshape" and inputs_of(x)[0] is root))
+            and self._is_free(root)
+            and self.buffers.kind(root) == Kind.of(root._value)
+            and root._value.flags.c_contiguous
+            and self.position[root] < self.position[node]
+        )
+
+    def _is_free(self, node: Any) -> bool:
+        """Whether a node is computed into a buffer that is still to be chosen."""
+        buffers = self.buffers
+        return (
+            node in self.position
+            and node not in self.results
+            and node not in buffers.home
+            and node not in buffers.direct
+            and node not in buffers.root
+            and self._how(node) == "buffer"
+            and node not in self.blocked
+        )
+
+    def _reach_back(self, node: Any) -> None:
+        """Let what a node is computed from in place lie where the node will lie."""
+        buffers = self.buffers
+        storage = buffers.home[node]
+        while ufunc_of(node._op) is not None:
+            at = self.item_of[node]
+            found = [
+                x
+                for x in inputs_of(node)
+                if isinstance(x, Node)
+                and self.last.get(x) == at
+                and self._is_free(x)
+                and buffers.kind(x) == buffers.kind(node)
+                and not any(buffers.root.get(y) is x for y in operands(node))
+            ]
+            if not found:
+                return
+            node = found[0]
+            self._live(node, storage)
 
     def _pieces(self, block: Block) -> None:
         """Give the inner nodes of a block memory for a piece, reused within it."""
@@ -375,7 +444,7 @@ class _Planner:
         root = self.buffers.root.get(node)
         if root is not None:
             inside = root in self.buffers.home
-            simple = op.name in ("transpose", "reshape")
+            simple = op.name in ("transpose", "reshape") or _is_slice(node)
             x = inputs_of(node)[0]
             if (
                 inside
@@ -427,6 +496,10 @@ class _Planner:
             if not isinstance(x, Node) or x not in ends or x in self.kept:
                 continue
             same = buffers.kind(x) == buffers.kind(node)
+            if node in buffers.masks:
+                # Bits of as many bytes, in place of the numbers that they are of.
+                dtype = buffers.kind(node).dtype
+                same = buffers.kind(x)._replace(dtype=dtype) == buffers.kind(node)
             views = [
                 y for y in operands(node) if y is not x and buffers.root.get(y) is x
             ]
@@ -451,15 +524,37 @@ def _is_positive(node: Any, program: Program) -> bool:
     )
 
 
-def _scaled(node: Any) -> tuple[Scalar, Any] | None:
-    """Return number and array of a small array times a live number."""
-    if node._op.name != "multiply" or node._value.size > SMALL or not node._value.ndim:
+def _fixed(x: Any, program: Program) -> float | None:
+    """Return the number that an array of ours holds everywhere, if nobody can write."""
+    if not isinstance(x, Node) or x._op is not None or x in program.places:
         return None
-    x, y = inputs_of(node)
-    number, array = (x, y) if isinstance(x, Scalar) else (y, x)
-    if not isinstance(number, Scalar) or not isinstance(array, Node):
+    value = x._value
+    if value.flags.writeable or value.base is not None or not value.size:
         return None
-    return (number, array) if array._op is not None else None
+    number = value.flat[0]
+    return float(number) if (value == number).all() else None
+
+
+def _is_slice(node: Any) -> bool:
+    """Whether a node is a part of an array, cut the same way in every call."""
+    if node._op.name != "getitem" or np.ndim(node._value) == 0:
+        return False  # of a single element NumPy makes a number, which is no view
+    index = node._settings["index"]
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(type(x) in (int, slice) for x in parts)
+
+
+def _index_text(index: Any) -> str:
+    parts = index if isinstance(index, tuple) else (index,)
+    texts = []
+    for x in parts:
+        if isinstance(x, int):
+            texts.append(str(x))
+            continue
+        ends = ["" if end is None else str(end) for end in (x.start, x.stop)]
+        step = "" if x.step is None else f":{x.step}"
+        texts.append(f"{ends[0]}:{ends[1]}{step}")
+    return ", ".join(texts)
 
 
 def _masks_with(user: Any, mask: Node) -> bool:
@@ -483,6 +578,8 @@ def _is_view(node: Any) -> bool:
     if op.name == "reshape":
         if node._value.size == 1:
             return True
+        if x._op is not None and _is_slice(x) and x._value.ndim == 1:
+            return True  # of a row, every other shape is a view
         plain = x._op is None or x._op.name not in _VIEWS
         return plain and (x._op is None or x._value.flags.c_contiguous)
     if op.name == "spread":

@@ -20,6 +20,8 @@ __all__ = ["Calls"]
 
 FEW = 30_000
 """Elements up to which a filled scratch array beats an operand that is repeated."""
+LONG = 4_096
+"""Elements of a row from which it is repeated at no cost."""
 
 _OPERATORS = {
     np.add: "{} + {}",
@@ -35,6 +37,7 @@ _REDUCE = {
     "min": "np.minimum.reduce",
     "prod": "np.multiply.reduce",
 }
+_OWN = ("where", "astype", "uniform", "scatter_add")
 _JOINS = ("concatenate", "stack")
 
 
@@ -77,16 +80,10 @@ class Calls:
             self._say(self._masked(node, mask), node)
         elif not self.program.exact and way(node) is not None:
             self._in_chunks(node, out)
-        elif op.name == "where":
-            self._where(node, out)
-        elif op.name == "astype":
-            (x,) = self._args(node)
-            self._say(f'np.copyto({out}, {x}, casting="unsafe")', node)
-        elif op.name == "uniform":
-            rng = self.w.held(node._settings["rng"], "rng")
-            self._say(f"{rng}.random(out={out})", node)
-        elif op.name == "scatter_add":
-            self._scatter(node, out)
+        elif node in self.buffers.joins:
+            self._join(node, out)
+        elif op.name in _OWN:
+            getattr(self, f"_{op.name}")(node, out)
         elif op.name == "getitem" or (op.kind == "movement" and op.name not in _JOINS):
             self._say(f"{out}[...] = {self.value(node)}", node)
         else:
@@ -149,6 +146,20 @@ class Calls:
             call = f"{self.w.dot()}({right}.T[cut], {part}, {out}.T[cut])"
             self._say(f"    {call}", node)
 
+    def _join(self, node: Any, out: str) -> None:
+        """Copy the parts that were not computed where they lie."""
+        for index, x in self.buffers.joins[node]:
+            part = self.w.prepared_view(f"{out}[{index}]", "part")
+            self._say(f"{part}[...] = {self.w.operand(x)}", node)
+
+    def _astype(self, node: Any, out: str) -> None:
+        (x,) = self._args(node)
+        self._say(f'np.copyto({out}, {x}, casting="unsafe")', node)
+
+    def _uniform(self, node: Any, out: str) -> None:
+        rng = self.w.held(node._settings["rng"], "rng")
+        self._say(f"{rng}.random(out={out})", node)
+
     def _where(self, node: Any, out: str) -> None:
         condition, x, y = self._args(node)
         if np.asarray(self._value(node, 0)).dtype != np.bool_:
@@ -157,7 +168,7 @@ class Calls:
             self._say(f"{out}[...] = {y}", node)
         self._say(f"np.copyto({out}, {x}, where={condition})", node)
 
-    def _scatter(self, node: Any, out: str) -> None:
+    def _scatter_add(self, node: Any, out: str) -> None:
         (x,) = self._args(node)
         index = self._index(node._settings["index"])
         self._say(f"{out}.fill(0)", node)
@@ -206,7 +217,9 @@ class Calls:
     def _einsum(self, node: Any, args: list[str], tail: str) -> str:
         text = f"np.einsum({settings_of(node)['subscripts']!r}, {', '.join(args)}"
         letters, _, output = settings_of(node)["subscripts"].partition("->")
-        summed = set(letters) - set(output) if output else len(set(letters)) < len(letters)
+        summed = (
+            set(letters) - set(output) if output else len(set(letters)) < len(letters)
+        )
         if len(args) > 1 or node._value.dtype.kind != "f" or summed:
             return f"{text}{tail})"
         # Of one operand, without a sum, NumPy gives a view; with out= it adds to zeros,
@@ -259,13 +272,7 @@ class Calls:
             if isinstance(x, Scalar):
                 found.append(self.w.rate(x, dtype))
             elif number is not None:
-                zeros = ufunc is np.maximum and number == 0 and dtype.kind == "f"
-                zeros = zeros and not self.in_block
-                found.append(
-                    self.w.full(0.0, shape, dtype)
-                    if zeros
-                    else self.w.filled(number, dtype)
-                )
+                found.append(self._number(number, ufunc, node._value, dtype))
             elif (
                 isinstance(x, Node)
                 and np.ndim(x._value)
@@ -277,6 +284,16 @@ class Calls:
             else:
                 found.append(self.w.operand(x))
         return found
+
+    def _number(self, number: Any, ufunc: Any, value: Any, dtype: Any) -> str:
+        """A number as an array of no axes; where NumPy is slow with those, zeros."""
+        slow = ufunc in (np.maximum, np.minimum) and dtype.kind == "f"
+        if not slow or number != 0 or np.signbit(number) or self.in_block:
+            return self.w.filled(number, dtype)
+        shape = value.shape
+        if value.ndim > 1 and shape[-1] >= LONG:
+            shape = shape[-1:]
+        return self.w.full(0.0, shape, dtype)
 
     def _repeated(self, x: Any, i: int, shape: Any, dtype: Any) -> str:
         name = self.w.prepared("repeated", f"np.empty({shape!r}, np.{dtype})", i)

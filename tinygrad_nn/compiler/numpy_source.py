@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
+from tinygrad_nn.compiler.biases import with_ones
 from tinygrad_nn.compiler.checks import Finite, refuse_nan
 from tinygrad_nn.compiler.memory import Buffers, plan
 from tinygrad_nn.compiler.names import identifier
@@ -26,9 +27,10 @@ from tinygrad_nn.compiler.program import (
     operands,
 )
 from tinygrad_nn.compiler.schedule import Block, scheduled
+from tinygrad_nn.compiler.together import together
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
 from tinygrad_nn.compiler.writer import Line, Writer
-from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.op import Node
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Lowered", "lower"]
@@ -69,6 +71,8 @@ def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> 
     trap
         Raise FloatingPointError where 0 meets an infinity before anything is updated.
     """
+    if not (program.exact or check_finite):
+        program = together(with_ones(program))
     phases = scheduled(program)
     source = _Source(program, trace, plan(program, phases), check_finite, trap)
     text = source.write(phases)
@@ -92,6 +96,7 @@ class _Source:
         self.check_finite = check_finite
         self.trap = trap
         self.w = Writer(program)
+        self.w.taken.update(trace.scalars)  # whose texts are written already
         self.calls = Calls(self.w, buffers)
         self.blocks: list[str] = []
         self.sources = set(program.sources)
@@ -250,9 +255,6 @@ class _Source:
         made = self.buffers.made.get(node)
         if made == "hoisted":
             return
-        if node in self.buffers.banked:
-            self._scale_bank(node)
-            return
         name = w.name(node)
         if made == "buffer":
             out = self._out(node)
@@ -267,18 +269,6 @@ class _Source:
             body.append((f"{w.held(refuse_nan, 'refuse_nan')}({name})", node))
         if self.check_finite and node._value.dtype.kind == "f":
             body.append((f"{w.held(Finite(node), 'finite')}({name})", node))
-
-    def _scale_bank(self, node: Any) -> None:
-        """One call for all the small gradients that a live number scales."""
-        w = self.w
-        bank = self.buffers.banked[node]
-        w.names[node] = self.buffers.name(node)
-        if bank.written:
-            return
-        bank.written = True
-        rate = next(x for x in inputs_of(node) if isinstance(x, Scalar))
-        args = f"{w.rate(rate, bank.dtype)}, {bank.name}, {bank.scaled}"
-        self.calls.body.append((f"{w.imported(np.multiply)}({args})", node))
 
     def _out(self, node: Any) -> str:
         place = self.buffers.direct.get(node)
@@ -327,7 +317,7 @@ class _Source:
             source = sources.get(node) or self.w.operand(node)
             known = leaf in self.used or isinstance(place, Slot)
             target = self.w.name(leaf) if known else self._place_text(place)
-            body.append((f"np.copyto({target}, {source})", node))
+            body.append((f"{target}[...] = {source}", node))
 
     def _lend(self) -> None:
         for leaf, node in self.program.gradients:
@@ -411,6 +401,7 @@ class _Source:
                 for i, (shape, kind) in numbered
             ),
             *self.blocks,
+            *(f"{name} = {text}" for text, name in w.views.items()),
             *(f"{name} = {text}" for text, name in self.buffers.bits.items()),
             *(
                 f'{name} = {self.buffers.name(node)}.ravel("K")'

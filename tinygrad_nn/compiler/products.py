@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_nn.op import Node, inputs_of
 
-__all__ = ["chunk_of", "way"]
+__all__ = ["chunk_of", "way", "way_of"]
 
 SMALL = 1_000_000
 """Multiplications up to which OpenBLAS packs no operand."""
@@ -38,10 +38,13 @@ def way(node: Any) -> str | None:
     ``"turned"``: by rows of the transposed result, which lie in one piece.
     """
     sizes = _sizes(node)
-    if sizes is None:
-        return None
-    m, n, k = sizes
-    if min(sizes) > SHORT or m * n * k <= SMALL:
+    return None if sizes is None else way_of(*sizes, np.float64)
+
+
+def way_of(m: int, n: int, k: int, dtype: Any) -> str | None:
+    """Return how a product of ``(m, k)`` and ``(k, n)`` is cut."""
+    sizes = (m, n, k)
+    if dtype != np.float64 or min(sizes) > SHORT or m * n * k <= SMALL:
         return None
     longest = max(sizes)
     return "rows" if longest == m else "turned" if longest == n else "sum"

@@ -22,6 +22,7 @@ Line = tuple[str, Node | None]
 _NUMBER_NAMES = {0.0: "zero", 0.5: "half", 1.0: "one", 2.0: "two", -1.0: "minus_one"}
 _FUNCTIONS = {name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)}
 _RESERVED = _FUNCTIONS | {"np", "step", "after", "dot", "sum", "max", "min", "cut"}
+_RESERVED |= {"float", "i", "locals", "module", "range", "slice"}
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Writer:
         Lines that make constants, before the step.
     numbers
         Text of a live number to the variable that holds it in a call.
+    views
+        Text of a view of a buffer to its name; made after the buffers.
     rates
         (text, dtype) of a live number to the array of no axes that holds it.
     """
@@ -50,6 +53,7 @@ class Writer:
     rates: dict[tuple[str, str], str] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=lambda: set(_RESERVED))
+    views: dict[str, str] = field(default_factory=dict)
     _objects: dict[int, str] = field(default_factory=dict)
     _prepared: dict[Any, str] = field(default_factory=dict)
     _fills: dict[Any, str] = field(default_factory=dict)
@@ -58,6 +62,8 @@ class Writer:
 
     def unique(self, wanted: str) -> str:
         """Return a name that nothing else has."""
+        if wanted.startswith("_"):  # as buffers are called
+            wanted = f"v{wanted}"
         name = wanted
         count = self._counts.get(wanted, 1)
         while name in self.taken:
@@ -147,6 +153,12 @@ class Writer:
             known = self._prepared[key] = self.unique(wanted)
             self.constants.append(f"{known} = {text}")
         return known
+
+    def prepared_view(self, text: str, wanted: str) -> str:
+        """Return the name of a view of a buffer."""
+        if text not in self.views:
+            self.views[text] = self.unique(wanted)
+        return self.views[text]
 
     def rate(self, x: Scalar, dtype: Any) -> str:
         """Return an array of no axes that is filled with a live number in each call."""
