@@ -193,6 +193,8 @@ class HostSource:
 
     def _result(self, i: int, write: Any) -> str:
         x = self.program.results[i]
+        if isinstance(x, Scalar):
+            return x.text
         if not isinstance(x, Node):
             return self.name(x, "result")
         if i not in self.c.fresh:  # one number, which C leaves in its own memory

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context
 from typing import Any
 
 import numpy as np
@@ -341,7 +341,7 @@ class _Referee:
         self._lowered.lines = {}
         self._title = title
         self._namespace: dict[str, Any] = {}
-        self._context = copy_context()
+        self._context = Context()
         self._context.run(np.seterr, all="ignore")
 
     def __call__(self, *arrays: Any) -> Any:
