@@ -305,6 +305,22 @@ def test_a_gradient_after_an_update_passes_what_no_grad_read_before(exact):
     same(make, exact=exact)
 
 
+@pytest.mark.parametrize("axis", [0, -2, -1])
+def test_a_softmax_keeps_the_order_of_axes(axis):
+    """Sums of what it gives go through memory as they do in eager."""
+
+    def make():
+        def step(x):
+            return tg.log_softmax(x, axis).mean(), tg.softmax(x, axis).sum((0, 1))
+
+        return step, []
+
+    def columns(i):
+        return (np.random.default_rng(i).normal(size=(5, 3, 4)).T,)
+
+    same(make, 20, feed=columns)
+
+
 # --- memory --------------------------------------------------------------------------
 
 

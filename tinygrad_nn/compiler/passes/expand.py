@@ -144,8 +144,9 @@ _FUNCTIONS: dict[Any, Any] = {
     np.shape: lambda _, x: x.shape,
     np.ndim: lambda _, x: x.ndim,
     np.size: lambda _, x: x.size,
-    np.zeros_like: lambda _, x: np.zeros(x.shape, x.dtype),
-    np.ones_like: lambda _, x: np.ones(x.shape, x.dtype),
+    # In the operand's order of axes, which the sums that follow go through.
+    np.zeros_like: lambda _, x: np.zeros_like(x.node._value, subok=False),
+    np.ones_like: lambda _, x: np.ones_like(x.node._value, subok=False),
 }
 
 
