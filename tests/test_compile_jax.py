@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import sys
 import threading
 
+import compile_laws
 import numpy as np
 import pytest
+from compile_members import STEPS, WHOLE
 
 import tinygrad_nn as tg
 from tinygrad_nn import recording
@@ -157,6 +160,39 @@ def test_a_classifier_learns_as_it_does_eagerly(dtype, tolerance, dropout):
         rows(dtype),
         tolerance,
     )
+
+
+NAMED = [name for name in STEPS if name.replace("_", "a").isidentifier()]
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.slow) for name in STEPS if name not in NAMED
+]
+
+
+@pytest.mark.parametrize("name", [*NAMED, *WHOLE, *OTHERS])
+def test_steps_equal_eager(name, monkeypatch):
+    """Steps of every kind, eager and over XLA in turn, do what eager steps do."""
+    make = (STEPS | WHOLE)[name]
+    tolerance = {"f8": 1e-10, "f4": 1e-4, "f2": 2e-2}
+    monkeypatch.setattr(compile_laws, "TOLERANCE", tolerance)
+    compile_laws.equals_eager(
+        make, exact=False, steps=4, interleaved=True, backend="jax"
+    )
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        compile_laws.arguments_stay,
+        compile_laws.results_stay,
+        compile_laws.gradients_stay,
+        compile_laws.traces_once,
+    ],
+)
+@pytest.mark.parametrize("name", ["planar flower", "digits, dropout"])
+def test_what_is_handed_out_stays(law, name, monkeypatch):
+    """Arguments, results and gradients are what they were, however many steps follow."""
+    monkeypatch.setattr(tg, "compile", functools.partial(tg.compile, backend="jax"))
+    law(WHOLE[name])
 
 
 def test_missing_paths_are_no_zero_paths():
@@ -411,8 +447,8 @@ def test_arrays_of_jax_are_arguments(backend):
     """An array that JAX has already is taken as it is, in the same program."""
     step = tg.compile(lambda x, y: (x * y).sum(), backend=backend)
     x, y = np.arange(3.0), np.ones(3)
-    with jax.enable_x64(True):
-        there = jax.numpy.asarray(x)
+    there = jax.numpy.asarray(x.astype(np.float32))
+    x, y = x.astype(np.float32), y.astype(np.float32)
     for first in (x, there, there, x):
         assert step(first, y).item() == 3.0
     assert step.traces == 1
@@ -467,6 +503,27 @@ def repeats_are_steps(n=6):
 def test_repeats_are_steps():
     """repeat(n) is n calls, and the next call goes on from there."""
     repeats_are_steps()
+
+
+@pytest.mark.parametrize("name", ["planar flower", "digits, dropout", "weather, Adam"])
+def test_repeats_of_whole_networks_are_steps(name):
+    """repeat(3) leaves what three eager steps leave, and returns what the last does."""
+    eager, other = WHOLE[name](), WHOLE[name]()
+    compiled = tg.compile(other.step, backend="jax")
+    arguments = eager.feed(0)
+    for _ in range(3):
+        wanted = eager.step(*compile_laws.tensors(arguments))
+    got = compiled.repeat(3, *arguments)
+    for a, b in zip(compile_laws.flat(got), compile_laws.flat(wanted), strict=True):
+        close(a.numpy(), b.numpy(), 1e-9)
+    for (_, a), (_, b) in zip(
+        *map(compile_laws.snapshot, (other.watched, eager.watched)), strict=True
+    ):
+        if isinstance(b, (np.ndarray, float)):
+            close(a, b, 1e-9)
+        else:
+            assert type(a) is type(b)
+            assert a == b
 
 
 def test_repeats_of_many_random_numbers_come_in_pieces(monkeypatch):

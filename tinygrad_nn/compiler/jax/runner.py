@@ -45,6 +45,13 @@ def _jax() -> Any:
         ) from None
 
 
+def _wide(jax: Any) -> Any:
+    """Return the context in which float64 is float64; older versions keep it apart."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64
+    return importlib.import_module("jax.experimental").enable_x64
+
+
 def jax_runner() -> type[JaxRunner]:
     """Return what runs a program through JAX, if it is installed.
 
@@ -74,6 +81,9 @@ class JaxRunner:
         How many programs XLA compiled: one, and one for each ``n`` of `repeat`.
     residence : Residence
         Where the state is.
+    repeat : callable
+        ``(n, *arrays)``: ``n`` steps in one call; missing where one step's gradients
+        wait for the next.
 
     Raises
     ------
@@ -90,7 +100,7 @@ class JaxRunner:
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
         self._jax = _jax()
-        self._wide, self._config = self._jax.enable_x64, self._jax.config
+        self._wide, self._config = _wide(self._jax), self._jax.config
         self._lowered = lowered = lower(
             selects(program), trace, check_finite=check_finite
         )
@@ -122,6 +132,10 @@ class JaxRunner:
         self._on_cpu = self._jax.default_backend() == "cpu"
         self._plan_inputs(lowered)
         self._plan_effects(program, trace)
+        # Nothing but numbers, and the state, may change from one step to the next.
+        alike = all(trace.spent.values()) and not trace.switched
+        if alike and not any(isinstance(x, Gradient) for x in lowered.inputs):
+            self.repeat = self._repeat
         self._naive = sum(node._value.nbytes for node in program.nodes)
         self._program = _emptied(program)
 
@@ -282,7 +296,7 @@ class JaxRunner:
             return (np.asarray(vector)[self._one_number],)
         return self._returned(vector, results, inputs, numbers)
 
-    def repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
+    def _repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
         """Run ``n`` steps in one call; return the results of the last.
 
         The numbers of each step, learning rates and counts, are computed beforehand,
