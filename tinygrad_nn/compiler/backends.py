@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class NumpyRunner:
         self.after = self._namespace["after"]
         # NumPy keeps its error state in the context: entering one that is prepared
         # costs a twentieth of `errstate`.
-        self._context = copy_context()
+        self._context = Context()
         self._context.run(np.seterr, all="ignore")
 
     def __call__(self, *arrays: Any) -> Any:

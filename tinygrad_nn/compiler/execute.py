@@ -30,7 +30,8 @@ def executed(lowered: Lowered, title: str) -> tuple[dict[str, Any], str]:
     assert isinstance(function, ast.FunctionDef)  # noqa: S101 (it was just written)
     function.body[:0] = tree.body
     namespace, filename = run(lowered.source, {}, title, wrapped)
-    namespace = namespace["module"](**given)
+    module = namespace.pop("module")  # it would hold itself
+    namespace = module(**given)
     for name, buffer in lowered.lent.values():
         lent[name].lend(namespace[buffer])
     return namespace, filename

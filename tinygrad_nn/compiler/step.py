@@ -7,21 +7,23 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NamedTuple, final
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
 from tinygrad_nn import graph, recording
 from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.optimise import optimised
-from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.program import Program, Value
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError, ShapeError, TinygradError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
-from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.tensor import Lent, Tensor
 
 __all__ = ["CompiledStep", "compile"]
 
@@ -51,8 +53,25 @@ class _Specialised:
             if not hasattr(leaf, "_grad"):
                 leaf._grad = None
         self.draws = trace.draws
+        outside = [p.tensor for p in program.places.values() if isinstance(p, Value)]
+        self.trained = [leaf for leaf in outside if leaf.requires_grad]
+        self.frozen = [leaf for leaf in outside if not leaf.requires_grad]
         self.careful: _Specialised | None = None
         self.runner: Any = None
+
+    def failed(self, *, interrupted: bool) -> None:
+        """Leave nothing that a call which did not end would make wrong.
+
+        A gradient that still lay in its buffer is lost with it. Where the call was
+        interrupted parameters may have changed: graphs recorded on them are stale.
+        """
+        for leaf, _ in self.program.gradients:
+            if isinstance(leaf._grad, Lent):
+                leaf._grad = None
+        if interrupted:
+            for place, _ in self.program.writes:
+                if isinstance(place, Value):
+                    place.tensor._order = recording.changed()
 
     def fits(self) -> bool:
         """Return whether training flags and waiting gradients are as when traced."""
@@ -64,6 +83,12 @@ class _Specialised:
                 return False
         for leaf, there in self.shown:
             if (leaf._grad is None) is there:
+                return False
+        for leaf in self.trained:
+            if not leaf.requires_grad:
+                return False
+        for leaf in self.frozen:
+            if leaf.requires_grad:
                 return False
         return True
 
@@ -91,8 +116,11 @@ class CompiledStep:
         check_finite: bool = False,
         twice: bool = False,
     ) -> None:
-        functools.update_wrapper(self, function)
+        _refuse_other_kinds(function)
+        functools.update_wrapper(self, function, updated=())
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._function = function
+        self._named_backend = backend
         self._backend = backend_named(backend)
         # Whether an array of another library goes to the backend as it is.
         self._takes = getattr(self._backend, "takes", lambda _x: False)
@@ -103,6 +131,36 @@ class CompiledStep:
         self._last: _Specialised | None = None
         self._last_kinds: list[tuple[Any, Any, Any]] | None = None
         self._lock = threading.RLock()
+        self._bound: WeakKeyDictionary[Any, CompiledStep] = WeakKeyDictionary()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Return the step of an object: a method is compiled for each of them."""
+        if instance is None:
+            return self
+        bound = self._bound.get(instance)
+        if bound is None:
+            # The object is held weakly here and by its own method's step.
+            bound = self._bound[instance] = self._like(_Method(self._function, instance))
+        return bound
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the function and the settings; programs are made anew."""
+        return _again, (
+            self._function,
+            self._named_backend,
+            self._exact,
+            self._check_finite,
+            self._twice,
+        )
+
+    def _like(self, function: Callable[..., Any]) -> CompiledStep:
+        return _again(
+            function,
+            self._named_backend,
+            self._exact,
+            self._check_finite,
+            self._twice,
+        )
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Run the step on these arguments."""
@@ -131,6 +189,10 @@ class CompiledStep:
         """
         if not isinstance(n, int) or n < 1:
             raise CompileError(f"repeat: n is a number of steps, at least 1; got {n!r}")
+        if recording.current().trace is not None:
+            for _ in range(n):  # a part of another step
+                results = self._function(*args, **keywords)
+            return results
         with self._lock:
             arrays, key = self._read(args, keywords)
             step = self._specialised(key, args, keywords)
@@ -157,6 +219,11 @@ class CompiledStep:
 
     def trace(self, *args: Any, **keywords: Any) -> CompiledStep:
         """Trace the step for these arguments without running it; return the step."""
+        if recording.current().trace is not None:
+            raise CompileError(
+                "trace: a step is traced on its own; got a call inside of another one. "
+                "Call it, and it becomes a part of that one"
+            )
         with self._lock:
             _, key = self._read(args, keywords)
             self._note(self._specialised(key, args, keywords), ())
@@ -204,8 +271,17 @@ class CompiledStep:
             arrays.append(x)
             return (x.shape, x.dtype)
         if isinstance(x, Node):
+            if x.requires_grad:
+                raise _refused_gradient(graph.name(x))
             arrays.append(x._value)
             return _Array(x._value.shape, x._value.dtype, True)
+        if isinstance(x, (np.integer, np.bool_)):
+            return (type(x), x.item())  # a size or a choice, not data
+        if isinstance(x, np.matrix) or hasattr(x, "mask"):  # np.ma is a slow import
+            raise CompileError(
+                f"compile: an argument is an array; got a {type(x).__name__}, whose "
+                "operators mean something else. Pass np.asarray(x), or .filled()"
+            )
         if hasattr(x, "__array__"):  # a subclass, a number, or another library's
             array = x if self._takes(x) else np.asarray(x)
             arrays.append(array)
@@ -214,7 +290,7 @@ class CompiledStep:
         if kind is dict:
             return ("dict", *((k, self._part(v, arrays)) for k, v in x.items()))
         if kind is list or isinstance(x, tuple):
-            return (kind.__name__, *(self._part(v, arrays) for v in x))
+            return (kind, *(self._part(v, arrays) for v in x))
         try:
             hash(x)
         except TypeError:
@@ -222,7 +298,7 @@ class CompiledStep:
                 f"compile: an argument is an array, a Tensor, dicts and lists of them, "
                 f"or a value that can be compared; got {kind.__name__}"
             ) from None
-        return (kind, x)
+        return (kind, repr(x) if kind is float else x)  # -0.0 is not 0.0
 
     def _specialised(self, key: Any, args: Any, keywords: Any) -> _Specialised:
         for step in self._known.get(key, ()):
@@ -249,6 +325,7 @@ class CompiledStep:
             program, trace, self.__name__, check_finite=self._check_finite
         )
         trace.let_go()
+        _let_go(program)
         return step
 
     def _recorded(self, args: Any, keywords: Any, *, careful: bool) -> Any:
@@ -259,14 +336,8 @@ class CompiledStep:
 
         def stand_in(x: Any) -> Any:
             name = next(names)
-            if not isinstance(x, Node) and not hasattr(x, "__array__"):
+            if not _is_data(x):
                 return x
-            if isinstance(x, Node) and x.requires_grad:
-                raise CompileError(
-                    f"compile: an argument is data, and requires no gradient; got "
-                    f"{name!r} that does. Let the function close over parameters, "
-                    "or differentiate inside of it with tg.value_and_grad"
-                )
             value = x._value if isinstance(x, Node) else np.asarray(x)
             return trace.argument(value, next(count), name)
 
@@ -275,7 +346,7 @@ class CompiledStep:
         try:
             with recording.traced(trace):
                 results = self._function(*given, **named)
-            program = trace.program(flattened(results))
+            program = trace.program(_checked_results(flattened(results)))
         finally:
             trace.restore()
         return trace, program, results
@@ -288,8 +359,9 @@ class CompiledStep:
         states = [rng.bit_generator.state for rng in step.draws]
         try:
             return self._careful_run(step, arrays, args, keys, states)
-        except Exception:
+        except BaseException as error:
             _put_back(step.draws, states)
+            step.failed(interrupted=not isinstance(error, Exception))
             raise
 
     def _careful_run(
@@ -332,6 +404,90 @@ class CompiledStep:
                 "Call it once, or .trace(…) it"
             )
         return self._last
+
+
+def _refuse_other_kinds(function: Any) -> None:
+    """Only a function that runs from its first line to its return can be traced."""
+    if not callable(function):
+        raise CompileError(
+            f"compile: expected a function; got {type(function).__name__}. Write "
+            "@tg.compile above a def, or tg.compile(function)"
+        )
+    if inspect.isclass(function):
+        raise CompileError(
+            f"compile: expected a function; got the class {function.__name__}. Make an "
+            "object of it first"
+        )
+    in_pieces = (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
+    if in_pieces:
+        raise CompileError(
+            f"compile: {function.__name__} runs in pieces, as generators and coroutines "
+            "do. Compile the step that it makes in each of them"
+        )
+
+
+class _Method:
+    """A function and the object it is a method of, held weakly."""
+
+    def __init__(self, function: Callable[..., Any], instance: Any) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._method = function
+        self._instance = ref(instance)
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self._method(self._instance(), *args, **keywords)
+
+
+def _again(
+    function: Any, backend: str, exact: bool, check_finite: bool, twice: bool
+) -> CompiledStep:
+    return CompiledStep(
+        function, backend, exact=exact, check_finite=check_finite, twice=twice
+    )
+
+
+def _is_data(x: Any) -> bool:
+    """Whether an argument is an array, which may differ in each call."""
+    if isinstance(x, (np.integer, np.bool_)):
+        return False
+    return isinstance(x, Node) or hasattr(x, "__array__")
+
+
+def _refused_gradient(name: str | None) -> CompileError:
+    what = "a Tensor" if name is None else repr(name)
+    return CompileError(
+        f"compile: an argument is data, and requires no gradient; got {what} that does. "
+        "Let the function close over parameters, or differentiate inside of it with "
+        "tg.value_and_grad"
+    )
+
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, np.generic)
+
+
+def _checked_results(results: list[Any]) -> list[Any]:
+    """Refuse results that would be those of the first call for ever."""
+    for x in results:
+        if not isinstance(x, (Node, Scalar, Enum, *_PLAIN)):
+            raise CompileError(
+                "compile: a step returns Tensors, arrays and numbers, in tuples, lists "
+                f"and dicts; got {type(x).__name__}. Build it outside of the step"
+            )
+    return results
+
+
+def _let_go(program: Program) -> None:
+    """Forget the values of the trace: shapes and dtypes are all that is still asked."""
+    for node in [*program.nodes, *program.places]:
+        if isinstance(program.places.get(node), Value):
+            continue
+        value = node._value
+        if np.size(value) > 1:
+            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _put_back(generators: list[Any], states: list[Any]) -> None:
