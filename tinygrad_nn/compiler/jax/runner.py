@@ -413,7 +413,7 @@ class JaxRunner:
             else:
                 found.append(np.asarray(vector)[part.start])
         for i, x in self._lowered.others.items():  # by place, the first one first
-            found.insert(i, numbers[x.index] if isinstance(x, Live) else x)
+            found.insert(i, numbers[x.place] if isinstance(x, Live) else x)
         return tuple(found)
 
     def _owned(self, array: Any, inputs: Any, *, shares: bool) -> np.ndarray:

@@ -64,7 +64,7 @@ class Draw(NamedTuple):
 class Live(NamedTuple):
     """A rate or a count that is a result: which of the numbers it is."""
 
-    index: int
+    place: int
 
 
 class Mask(NamedTuple):
