@@ -93,13 +93,8 @@ Rule = Callable[[Walk, Call], Form | None]
 
 def _fits(form: Form, value: Any) -> bool:
     """Whether a number in front of a base stays a number in front of the result."""
-    if form.dtype is None or form.dtype == value.dtype:
-        return True
-    if form.base is None:
-        return False
-    if form.dtype == np.float32 and value.dtype == np.float64:
-        return True  # in front of the result it has more digits
-    return is_one(form.scale) and form.dtype.kind in "bi"
+    # A mask has no number in front; that of a float32 operand gains digits.
+    return form.dtype is None or form.dtype == value.dtype or form.base is not None
 
 
 def _all_fit(call: Call) -> bool:
@@ -340,7 +335,7 @@ def _column(walk: Walk, call: Call, axes: tuple[int, ...]) -> Form | None:
 def _sum_of_sums(walk: Walk, call: Call, axes: tuple[int, ...]) -> Form | None:
     """Sum everything at once, where all that a sum left is summed."""
     (x,) = call.forms
-    if not _is(x.base, _SUM) or len(axes) < len(x.shape) or call.shape:
+    if not _is(x.base, _SUM) or len(axes) < len(x.shape) or call.shape != ():
         return None
     inner = walk.form_of(inputs_of(x.base)[0])
     scale = times(x.scale, inner.scale)
@@ -442,8 +437,7 @@ def _matmul(walk: Walk, call: Call) -> Form | None:
     if is_zero(x) or is_zero(y):
         return filled(0.0, call.value)
     flat = len(x.shape) <= 2 and len(y.shape) <= 2
-    alike = len(x.shape) == len(y.shape) and x.shape[-1:] == (1,)
-    if alike and (1, 1) in (x.shape, y.shape):
+    if len(x.shape) == len(y.shape) and (1, 1) in (x.shape, y.shape):
         return walk.apply(call._replace(op=_MULTIPLY, settings={}))
     scale = times(x.scale, y.scale)
     if x.base is None or y.base is None or not usable(scale):
