@@ -267,6 +267,29 @@ def test_keywords_may_come_in_any_order():
     assert compiled.traces == 3
 
 
+@pytest.mark.parametrize("of_parameter", ["w", "lr", "_0", "count", "add", "rng"])
+@pytest.mark.parametrize("of_argument", ["x", "lr", "n", "np", "_0", "two", "float", "range"])
+def test_names_of_the_user_s_do_not_meet_those_of_the_source(of_parameter, of_argument):
+    """Whatever parameters and arguments are called, the step is the same."""
+    found = []
+    for compiles in (False, True):
+        w = tg.Parameter(np.arange(3.0) + 1, name=of_parameter)
+        optimizer = tg.optim.Adam([w], 0.1)
+        names = {"w": w, "optimizer": optimizer}
+        exec(
+            f"def step({of_argument}, scale):\n"
+            f"    cost = (({of_argument} * w) ** 2).sum() * scale\n"
+            "    optimizer.minimize(cost)\n"
+            "    return cost\n",
+            names,
+        )
+        step = tg.compile(names["step"], exact=True) if compiles else names["step"]
+        for i in range(3):
+            step(tg.Tensor(np.full(3, i + 1.0)), tg.Tensor(2.0))
+        found.append(w.data)
+    laws.identical(*found)
+
+
 def test_repeat_makes_as_many_steps():
     """One call of `repeat` leaves what as many calls leave, and returns the last result."""
     w, optimizer, step = weighted()
