@@ -34,6 +34,8 @@ TYPES = {
     **{f"uint{bits}": f"uint{bits}_t" for bits in (8, 16, 32, 64)},
 }
 """dtypes that have a C form."""
+STORED = TYPES | {"float16": "uint16_t", str(np.dtype(np.longdouble)): "long double"}
+"""dtypes that can at least be copied, by what they are copied as."""
 
 PREAMBLE = """\
 #include <fenv.h>

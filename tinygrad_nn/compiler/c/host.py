@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
-from tinygrad_nn.compiler.c.source import Lowered
+from tinygrad_nn.compiler.c.tables import Lowered
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.program import Argument, Gradient, Program, Slot, Value
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace

@@ -14,7 +14,16 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.op import inputs_of, settings_of
 
-__all__ = ["Access", "Length", "Strides", "broadcast", "in_order", "is_basic", "seen"]
+__all__ = [
+    "Access",
+    "Length",
+    "Strides",
+    "broadcast",
+    "in_order",
+    "indexed",
+    "is_basic",
+    "seen",
+]
 
 Strides = tuple[int, ...]
 
@@ -96,7 +105,7 @@ def seen(node: Any, x: Access) -> Access | None:
     if name == "reshape":
         return _reshaped(x, shape)
     if name == "getitem":
-        return _indexed(x, settings["index"])
+        return indexed(x, settings["index"])
     raise AssertionError(name)
 
 
@@ -149,7 +158,8 @@ def _reshaped(x: Access, shape: tuple[int, ...]) -> Access | None:
     return x._replace(shape=shape, strides=tuple(strides))
 
 
-def _indexed(x: Access, index: Any) -> Access:
+def indexed(x: Access, index: Any) -> Access:
+    """Return the elements that a basic index picks."""
     parts = index if isinstance(index, tuple) else (index,)
     used = sum(p is not None and p is not Ellipsis for p in parts)
     if not any(p is Ellipsis for p in parts):

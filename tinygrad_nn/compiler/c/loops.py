@@ -86,12 +86,12 @@ def looped(source: Any, group: Group) -> list[str]:
         from tinygrad_nn.compiler.c.products import headed  # noqa: PLC0415
 
         return headed(source, group)
-    axis = source.block_axis()
+    axis = source.places.block_axis()
     if axis is None:
         order, shape = chosen_order(source, group), group.shape
     else:  # the axis that is cut into blocks lies along memory
         order = (*(i for i in range(len(group.shape)) if i != axis), axis)
-        shape = source.block_shape(group.shape, axis)
+        shape = source.places.block_shape(group.shape, axis)
     body = filled(source, group, order, {})
     return nested(body, shape, order)
 
@@ -101,9 +101,9 @@ def chosen_order(source: Any, group: Group) -> tuple[int, ...]:
     natural = tuple(range(len(group.shape)))
     votes: dict[tuple[int, ...], int] = {natural: 1}
     for z in group.reads:
-        inside = z in source.plan.where and z not in source.access
+        inside = z in source.plan.where and z not in source.places.access
         if z._value.shape == group.shape and len(natural) > 1 and not inside:
-            access = source.read(z)
+            access = source.places.read(z)
             order = tuple(sorted(natural, key=lambda i: -abs(access.strides[i])))
             if sorted(access.strides, reverse=True) == list(access.strides):
                 order = natural
@@ -127,8 +127,8 @@ def filled(
     for node in group.nodes:
         if node._op.name in REDUCTIONS:
             continue
-        if source.is_stored(node):
-            out = source.store(node, order)
+        if source.places.is_stored(node):
+            out = source.places.store(node, order)
             body.stores.append(f"{body.mark(out)} = {names[node]};")
         if source.check_finite and node._value.dtype.kind == "f":
             body.finite.append((names[node], source.numbers[node]))
@@ -142,7 +142,7 @@ def _element(
         element(source, group, x, dtype, body, names)
         for x, dtype in zip(inputs_of(node), loop_dtypes(node), strict=True)
     ]
-    name = source.unique(f"{source.name(node)}_i")
+    name = source.names.unique(f"{source.names.of(node)}_i")
     dtype = node._value.dtype
     T = "_Bool" if dtype == np.bool_ else TYPES[str(dtype)]
     body.lines.append(f"const {T} {name}§ = {expression(node, operands)};")
@@ -162,7 +162,7 @@ def element(
     if isinstance(x, Node) and x in source.plan.again:
         _element(source, group, x, body, names)
         return converted(names[x], have, dtype)
-    access = broadcast(source.read(x), group.shape)
+    access = broadcast(source.places.read(x), group.shape)
     return converted(body.mark(access), have, dtype)
 
 
@@ -173,7 +173,7 @@ def _reduced(
     dtype = node._value.dtype
     settings = settings_of(node)
     gone = shapes.reduced_axes(len(group.shape), settings["axis"])
-    out = source.store(node)
+    out = source.places.store(node)
     strides = list(out.strides)
     if not settings["keepdims"]:
         for axis in sorted(gone):
@@ -185,10 +185,10 @@ def _reduced(
     many = math.prod(group.shape[i] for i in gone) > 4096
     wide = dtype == np.float32 and many and node._op.name == "sum"
     T = "double" if wide else TYPES[str(dtype)]
-    name = source.unique(f"{source.name(node)}_s")
-    extent, adds = source.extent(node), source.adds(node)
+    name = source.names.unique(f"{source.names.of(node)}_s")
+    extent, adds = source.places.extent(node), source.places.adds(node)
     if adds:
-        source.prologue.append(f"{_START[node._op.name]} {extent} {out.pointer}")
+        source.places.prologue.append(filling(out.pointer, extent, node._op.name))
     body.reductions.append(Reduction(node, name, text, whole, T, extent, adds))
 
 
@@ -213,7 +213,9 @@ def merged(
     return loops
 
 
-def indexed(loops: list[tuple[int, int]], names: list[str]) -> Callable[[Access], str]:
+def _index_in(
+    loops: list[tuple[int, int]], names: list[str]
+) -> Callable[[Access], str]:
     """Return how an access is indexed inside of loops."""
 
     def index(access: Access) -> str:
@@ -233,12 +235,9 @@ _START = {"sum": "0", "prod": "1", "max": "-INFINITY", "min": "INFINITY"}
 _SIGN = {"sum": "+", "prod": "*", "max": "max", "min": "min"}
 
 
-def filling(r: Reduction) -> str:
+def filling(pointer: str, extent: int, name: str) -> str:
     """Return a loop that sets what is added up to its start."""
-    start = _START[r.node._op.name]
-    pointer, offset = r.out.pointer, r.out.offset
-    del offset
-    return f"for (long i = 0; i < {r.extent}; i++) {pointer}[i] = {start};"
+    return f"for (long i = 0; i < {extent}; i++) {pointer}[i] = {_START[name]};"
 
 
 def _step(r: Reduction, target: str, text: str) -> str:
@@ -255,7 +254,7 @@ def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[s
     """Return a loop nest around a body."""
     loops = merged(shape, order, body.accesses)
     names = [f"i{k}" if len(loops) > 1 else "i" for k in range(len(loops))]
-    index = indexed(loops, names)
+    index = _index_in(loops, names)
     depth = len(loops)
     inner: dict[int, list[Reduction]] = {}  # by the depth of their scalar
     lines: list[str] = []
@@ -267,7 +266,7 @@ def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[s
         inner.setdefault(d, []).append(r)
         outer_reduced = any(r.out.strides[axis] == 0 for _, axis in loops[:d])
         if outer_reduced and not r.adds:
-            fills.append(filling(r))
+            fills.append(filling(r.out.pointer, r.extent, r.node._op.name))
     simd = [r for d, rs in inner.items() if d < depth for r in rs]
     lines += fills
     flags = [f"bad_{number}" for _, number in body.finite]

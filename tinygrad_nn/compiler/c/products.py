@@ -18,7 +18,7 @@ from tinygrad_nn.compiler.blas import NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE
 from tinygrad_nn.compiler.c.expressions import TYPES, converted
 from tinygrad_nn.compiler.c.groups import Group, sizes_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
-from tinygrad_nn.compiler.c.loops import copied, filled
+from tinygrad_nn.compiler.c.loops import copied, filled, filling
 from tinygrad_nn.compiler.c.ways import FEW, SMALL, is_large, vector_axis
 from tinygrad_nn.op import inputs_of
 
@@ -53,15 +53,15 @@ def headed(source: Any, group: Group) -> list[str]:
     """Return the loops of a small product and of what is computed from its elements."""
     node = group.head
     m, n, k = sizes_of(node)
-    x, y = (source.read(z) for z in inputs_of(node))
-    axis = source.block_axis()
+    x, y = (source.places.read(z) for z in inputs_of(node))
+    axis = source.places.block_axis()
     lines: list[str] = []
     if axis is None:
         axis, lines, x, y = _arranged(source, x, y, sums=False)
     else:
-        m, n = source.block_shape((m, n), axis)
+        m, n = source.places.block_shape((m, n), axis)
     order = (1, 0) if axis == 0 else (0, 1)
-    name = source.unique(f"{source.name(node)}_i")
+    name = source.names.unique(f"{source.names.of(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
     dtype = node._value.dtype
 
@@ -100,7 +100,7 @@ def _arranged(
 
 def _packed(source: Any, x: Access, order: tuple[int, ...], lines: list[str]) -> Access:
     """Return a copy of a matrix whose last axis in the order lies along memory."""
-    kept = source.scratch(math.prod(x.shape), x.dtype)
+    kept = source.places.scratch(math.prod(x.shape), x.dtype)
     kept = kept._replace(shape=x.shape, strides=in_order(x.shape, order))
     lines += copied(x, kept)
     return kept
@@ -152,7 +152,9 @@ def _by_vectors(
                 "    }",
             ]
         if apart:
-            places = [f"{apart}[{_plus(str(i * int(length)), 0)} + v]" for i in range(rows)]
+            places = [
+                f"{apart}[{_plus(str(i * int(length)), 0)} + v]" for i in range(rows)
+            ]
             lines += [f"    {p} = {s};" for p, s in zip(places, sums, strict=True)]
             lines += ["}", f"#pragma omp simd{clause}", *open_]
             lines += [
@@ -206,7 +208,7 @@ def _plus(first: str, i: int) -> str:
 def multiplied(source: Any, node: Any) -> list[str]:
     """Return the text of a product of matrices or of stacks of them."""
     m, n, k = sizes_of(node)
-    x, y = (source.read(z) for z in inputs_of(node))
+    x, y = (source.places.read(z) for z in inputs_of(node))
     if len(x.shape) == 1:
         x = x._replace(shape=(1, k), strides=(0, x.strides[0]))
         flat_x = True
@@ -221,7 +223,7 @@ def multiplied(source: Any, node: Any) -> list[str]:
     if len(x.shape) == len(y.shape) == 2 and not (flat_x or flat_y):
         # Rows that are long and columns that are few: the other way round in memory.
         order = (1, 0) if m > 4 * n and n < SMALL and x.strides[0] == 1 else None
-    out = source.store(node, order)
+    out = source.places.store(node, order)
     if flat_x:
         place = len(out.shape) - (0 if flat_y else 1)
         out = _with_axis(out, place)
@@ -240,7 +242,7 @@ def multiplied(source: Any, node: Any) -> list[str]:
         if not batch:
             shifted.append(access)
             continue
-        local = source.unique(f"{access.pointer}_b")
+        local = source.names.unique(f"{access.pointer}_b")
         T = TYPES[str(access.dtype)]
         const = "" if access is out else "const "
         shift = _index(access._replace(strides=access.strides[:-2]), names)
@@ -280,13 +282,19 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
     if not same or k == 0:
         return _plainly(x, y, out)
     T = TYPES[str(out.dtype)]
-    if min(m, n, k) >= SMALL and not source.in_region and source.blas is not None and out.strides[1] == 1:
+    if (
+        min(m, n, k) >= SMALL
+        and not source.places.in_region
+        and source.blas is not None
+        and out.strides[1] == 1
+    ):
         return _by_blas(source, x, y, out)
-    if not source.in_region:
+    if not source.places.in_region:
         axis, lines, x, y = _arranged(source, x, y, sums=True)
-    if source.in_region:
-        source.prologue.append(f"0 {math.prod(out.shape)} {out.pointer}")
-        return _by_sums(x, y, out, T, block=source.block_shape((k,), 0)[0])
+    if source.places.in_region:
+        zeros = filling(out.pointer, math.prod(out.shape), "sum")
+        source.places.prologue.append(zeros)
+        return _by_sums(x, y, out, T, block=source.places.block_shape((k,), 0)[0])
     if axis == 2:
         if m < SMALL and is_large(y):
             return [*lines, *_stream_of_sums(x, y, out, T)]
@@ -298,7 +306,7 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
     if few < SMALL and k >= FEW and is_large(streamed):
         along, after = out, []
         if out.strides[axis] != 1:
-            along = source.scratch(m * n, out.dtype)._replace(
+            along = source.places.scratch(m * n, out.dtype)._replace(
                 shape=out.shape, strides=in_order(out.shape, (1 - axis, axis))
             )
             after = copied(along, out)
@@ -409,7 +417,9 @@ def _stream_of_rows(x: Access, y: Access, out: Access, T: str) -> list[str]:
     lines.append("}")
 
     def added(first: str, count: int) -> list[str]:
-        found = [f"const {T} *restrict const row = {y.pointer} + {_index(y, [first, '0'])};"]
+        found = [
+            f"const {T} *restrict const row = {y.pointer} + {_index(y, [first, '0'])};"
+        ]
         found.append(_ahead(y, "row", count * n))
         for u in rows:
             weights = [

@@ -17,7 +17,8 @@ from tinygrad_nn import graph
 from tinygrad_nn.compiler.backends import Memory
 from tinygrad_nn.compiler.c.host import HostSource
 from tinygrad_nn.compiler.c.layout import is_view
-from tinygrad_nn.compiler.c.source import Lowered, Outside, lower
+from tinygrad_nn.compiler.c.source import lower
+from tinygrad_nn.compiler.c.tables import Lowered, Outside
 from tinygrad_nn.compiler.checks import Finite
 from tinygrad_nn.compiler.execute import executed, run
 from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
@@ -26,6 +27,7 @@ from tinygrad_nn.compiler.toolchain import build
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import TinygradError
 from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
+from tinygrad_nn.scalars import Scalar
 
 __all__ = ["CRunner"]
 
@@ -64,10 +66,9 @@ class CRunner:
     ) -> None:
         trap = trace.selects and not trace.careful and program.first_update is not None
         self.program = program
-        lowered = lower(
-            program, check_finite=check_finite, trap=trap, split=bool(program.checks)
-        )
+        lowered = lower(program, check_finite=check_finite, trap=trap)
         self.lowered = lowered
+        self._check_finite = check_finite
         self.source = lowered.text
         self.memory = Memory(lowered.arena, lowered.naive)
         self._library = build(lowered.text)
@@ -248,11 +249,9 @@ class CRunner:
         return self._values[x]
 
     def _value(self, x: Any) -> Callable[[], Any]:
-        for i, entry in enumerate(self.lowered.outside):
-            if entry.kind == "place" and entry.what is x:
-                return lambda: self._current(i)
-            if entry.kind == "result" and entry.what is x:
-                return lambda: self._bound[i]
+        where = self.lowered.elsewhere.get(x)
+        if where is not None:
+            return lambda: self._current(where)
         if x in self.lowered.views:
             view = self.view(x)
             return lambda: view
@@ -276,7 +275,9 @@ class CRunner:
         out = self.view(node) if node in self.lowered.views else None
         where = None if out is not None else self.value(node)
         body = node._op.body
-        raises: Any = "raise" if self.lowered.trapped else "ignore"
+        looks = self._check_finite and node._value.dtype.kind == "f"
+        trapped = self.lowered.trapped and not call.update
+        raises: Any = "raise" if trapped else "ignore"
         get = (
             [self.value(x) for x in index]
             if isinstance(index, tuple)
@@ -292,6 +293,8 @@ class CRunner:
                     )
                 with np.errstate(all="ignore", invalid=raises):
                     found = body(*[data_of(x()) for x in inputs], **settings)
+                if looks and not np.isfinite(found).all():
+                    Finite(node)(found)
                 target = out if where is None else where()
                 np.copyto(target, found, casting="unsafe")
             except BaseException as error:  # noqa: BLE001 (goes on above the C frame)
@@ -330,6 +333,7 @@ def _may_repeat(program: Program, trace: Trace, lowered: Lowered) -> bool:
         and not lowered.calls
         and not any(isinstance(place, Gradient) for place in places)
         and all(trace.spent.values())
+        and not any(isinstance(x, Scalar) for x in program.results)
     )
 
 
