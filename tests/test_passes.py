@@ -600,6 +600,20 @@ def test_no_path_is_not_a_zero_path_in_a_sum_of_a_product():
     assert tg.compile(slope)(x, chosen).item() == 4.0
 
 
+def test_half_precision_is_left_as_it_is():
+    """Its numbers have too few exponents to be moved about, and BLAS has no product."""
+
+    def half(a, b):
+        loss = np.mean(np.tanh(a) * b) / 8
+        return [loss, *tg.gradients(loss, [a])]
+
+    exactly = tg.compile(half, exact=True)(A.astype(np.float16), B.astype(np.float16))
+    found = tg.compile(half)(A.astype(np.float16), B.astype(np.float16))
+    for x, y in zip(found, exactly, strict=True):
+        assert x.dtype == np.float16
+        assert np.array_equal(x.numpy(), y.numpy())
+
+
 def test_an_array_in_another_order_is_not_copied():
     """A transposed operand does not lie as it is read: no dot product of flat arrays."""
     _, after = agree(lambda a, b: np.sum(a * b.T), A, B.T.copy())

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.compiler.passes.expand import recorded
+from tinygrad_nn.compiler.passes.forms import FLOATS
 from tinygrad_nn.compiler.program import Program, operands, rebuilt
 from tinygrad_nn.op import Node, inputs_of, op_of, settings_of
 from tinygrad_nn.tensor import Tensor
@@ -62,7 +63,7 @@ def contracted(program: Program) -> Program:
 
 
 def _dot(node: Tensor, product: Any) -> Any:
-    if not _is(product, "multiply") or product._value.dtype.kind != "f":
+    if not _is(product, "multiply") or product._value.dtype not in FLOATS:
         return None
     x, y = inputs_of(product)
     shape = np.shape(product._value)

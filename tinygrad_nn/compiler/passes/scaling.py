@@ -344,6 +344,8 @@ class _Walk:
         self, root: str, terms: list[tuple[Any, Any]], blame: Node, value: Any
     ) -> Form | None:
         """Return what an identity says instead, if one fits."""
+        if value.dtype not in FLOATS:
+            return None
         for pattern, found in self._matcher.find(root, terms):
             form = self._instead(pattern, found, blame)
             if form is None:
