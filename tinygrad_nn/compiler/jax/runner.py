@@ -101,9 +101,8 @@ class JaxRunner:
     ) -> None:
         self._jax = _jax()
         self._wide, self._config = _wide(self._jax), self._jax.config
-        self._lowered = lowered = lower(
-            selects(program), trace, check_finite=check_finite
-        )
+        program = selects(program)
+        self._lowered = lowered = lower(program, trace, check_finite=check_finite)
         for call in lowered.elsewhere:
             call.bind(self._jax)
         self.source, self.lines = lowered.source, lowered.lines
@@ -137,7 +136,7 @@ class JaxRunner:
         if alike and not any(isinstance(x, Gradient) for x in lowered.inputs):
             self.repeat = self._repeat
         self._naive = sum(node._value.nbytes for node in program.nodes)
-        self._program = _emptied(program)
+        _let_go(program)
 
     @staticmethod
     def takes(x: Any) -> bool:
@@ -512,13 +511,12 @@ def _shared_results(program: Program, results: list[Any]) -> list[bool]:
     return [counts[id(x)] > 1 or x in program.places for x in results]
 
 
-def _emptied(program: Program) -> Program:
+def _let_go(program: Program) -> None:
     """Let go of the values of a trace: views among them lead to users' arrays."""
     for node in program.nodes:
         value = node._value
         if np.ndim(value):
             node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
-    return program
 
 
 def _picked(mask: Mask) -> np.ndarray:

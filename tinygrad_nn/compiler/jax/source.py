@@ -532,6 +532,8 @@ def _is_transposed(x: Any) -> bool:
 
 def _promoted(x: Any) -> Any:
     """Return what NumPy's promotion looks at: a dtype, or the class of a number."""
+    if isinstance(x, Scalar):
+        return float
     if isinstance(x, (int, float)) and not isinstance(x, np.generic):
         return float if isinstance(x, float) else int
     return np.asarray(_value(x)).dtype
