@@ -310,7 +310,7 @@ def data_of(value: Any) -> Any:
     """Return the plain value of an operand: a node's data, or the constant itself."""
     if isinstance(value, Node):
         return value._value
-    return float(value) if value.__class__ is Scalar else value
+    return value.value if value.__class__ is Scalar else value
 
 
 def inputs_of(node: Node) -> tuple[Any, ...]:
@@ -703,12 +703,12 @@ def _binary(op: Op) -> Callable[..., Any]:
                 if y.__class__ is not _ndarray or y.dtype.kind != "f":
                     y = _constant(y, op)
                     # To NumPy a subclass of float is no weak number, but a float64.
-                    right = float(y) if y.__class__ is Scalar else y
+                    right = y.value if y.__class__ is Scalar else y
         elif isinstance(y, Node):
             left = x
             if x.__class__ is not _ndarray or x.dtype.kind != "f":
                 x = _constant(x, op)
-                left = float(x) if x.__class__ is Scalar else x
+                left = x.value if x.__class__ is Scalar else x
             right = y._value
             leads = y.requires_grad + y.requires_grad
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+
+from tinygrad_nn.errors import CompileError
 
 __all__ = ["Scalar"]
 
@@ -13,45 +15,79 @@ def _told(x: Any) -> str:
     return x.text if isinstance(x, Scalar) else repr(x)
 
 
+def _number(x: Any) -> Any:
+    """Return the plain number of an operand, or None where it is none."""
+    if isinstance(x, Scalar):
+        return x.value
+    if isinstance(x, (int, float)) and type(x).__module__ == "builtins":
+        return float(x)
+    if hasattr(x, "dtype") and not hasattr(x, "requires_grad"):  # NumPy's
+        raise CompileError(
+            f"compile: a live number, such as a learning rate, meets Tensors and Python "
+            f"numbers; got {type(x).__name__}. Write float(x), or tg.Tensor(x)"
+        )
+    return None
+
+
 def _binary(sign: str, compute: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
     """Make an operator and its mirror image."""
 
     def left(self: Scalar, other: Any) -> Any:
-        if not isinstance(other, (int, float)):
+        number = _number(other)
+        if number is None:
             return NotImplemented
-        value = compute(float(self), float(other))
-        return Scalar(value, f"({self.text} {sign} {_told(other)})")
+        return Scalar(
+            compute(self.value, number), f"({self.text} {sign} {_told(other)})"
+        )
 
     def right(self: Scalar, other: Any) -> Any:
-        if not isinstance(other, (int, float)):
+        number = _number(other)
+        if number is None:
             return NotImplemented
-        value = compute(float(other), float(self))
-        return Scalar(value, f"({_told(other)} {sign} {self.text})")
+        return Scalar(
+            compute(number, self.value), f"({_told(other)} {sign} {self.text})"
+        )
 
     return left, right
 
 
-class Scalar(float):
+def _refused(what: str) -> Callable[..., NoReturn]:
+    """Make a method that says why a number is not known yet."""
+
+    def method(self: Scalar, *_: object) -> NoReturn:
+        raise CompileError(
+            f"compile: {what} of the live number {self.text} would be the same in "
+            "every later step. Use + - * / and **, as in lr ** 0.5, or tg.where on "
+            "Tensors; or compute it outside of the step"
+        )
+
+    return method
+
+
+class Scalar:
     """A Python number that remembers how it was computed.
 
     While a step is traced, an optimiser's rule is given its learning rate and its
-    counts as these. Ops compute with the plain numbers that they are, so float32
-    stays float32; the compiled step computes them again, on plain numbers.
+    counts as these. Ops compute with the plain numbers that they stand for, so float32
+    stays float32; the compiled step computes them again, on plain numbers. It is no
+    float: what would make one of it, a comparison or ``math.sqrt``, is refused.
 
     >>> rate = Scalar(0.5, "lr")
     >>> (rate / (1 - 0.5 ** Scalar(1.0, "count"))).text
     '(lr / (1 - (0.5 ** count)))'
     """
 
-    __slots__ = ("text",)
+    __slots__ = ("text", "value")
 
-    text: str
+    __array_ufunc__ = None  # NumPy leaves operators to this class
 
-    def __new__(cls, value: float, text: str) -> Scalar:
-        """Make a number whose value is computed by a line of Python."""
-        scalar = float.__new__(cls, value)
-        scalar.text = text
-        return scalar
+    def __init__(self, value: float, text: str) -> None:
+        self.value = float(value)
+        self.text = text
+
+    def __repr__(self) -> str:
+        """Show how it is computed."""
+        return f"Scalar({self.text})"
 
     __add__, __radd__ = _binary("+", operator.add)
     __sub__, __rsub__ = _binary("-", operator.sub)
@@ -61,4 +97,27 @@ class Scalar(float):
 
     def __neg__(self) -> Scalar:
         """Return minus the number."""
-        return Scalar(-float(self), f"(-{self.text})")
+        return Scalar(-self.value, f"(-{self.text})")
+
+    def __pos__(self) -> Scalar:
+        """Return the number."""
+        return self
+
+    def __abs__(self) -> Scalar:
+        """Return its size."""
+        return Scalar(abs(self.value), f"abs({self.text})")
+
+    __hash__ = object.__hash__
+    __eq__ = _refused("a comparison")
+    __ne__ = _refused("a comparison")
+    __lt__ = _refused("a comparison")
+    __le__ = _refused("a comparison")
+    __gt__ = _refused("a comparison")
+    __ge__ = _refused("a comparison")
+    __bool__ = _refused("bool")
+    __float__ = _refused("float")
+    __int__ = _refused("int")
+    __index__ = _refused("an index")
+    __round__ = _refused("round")
+    __mod__ = __rmod__ = _refused("%")
+    __floordiv__ = __rfloordiv__ = _refused("//")
