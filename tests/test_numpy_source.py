@@ -182,6 +182,29 @@ def test_a_small_layer_is_one_product_each_way():
     assert source.count("subtract(all_") == 1
 
 
+def test_adam_takes_one_root_for_all_small_parameters():
+    """What small parameters do alike is done in one call, in their states as well."""
+    net = Net(optimizer="Adam")
+    compiled = tg.compile(net.step)
+    compiled(*net.data)
+    assert compiled.source.count("= sqrt(") == 1
+
+
+def test_parameters_may_have_counts_of_their_own():
+    """Adam corrects each parameter by its own count, also where all are one array."""
+    eager, net = Net(optimizer="Adam"), Net(optimizer="Adam")
+    for each in (eager, net):
+        for _ in range(3):
+            loss = tg.sum(each.parameters[0] ** 2) + tg.sum(each.parameters[5])
+            each.optimizer.minimize(loss)
+    compiled = tg.compile(net.step)
+    for _ in range(3):
+        equal(eager.step(*net.data).data, compiled(*net.data).data)
+    assert len({state[-1] for state in net.optimizer._states}) == 2
+    for p, q in zip(eager.parameters, net.parameters, strict=True):
+        equal(p.data, q.data)
+
+
 @pytest.mark.parametrize("optimizer", ["SGD", "momentum"])
 def test_exact_changes_no_sum(optimizer):
     """With exact=True nothing is rewritten, and every bit is that of eager."""
@@ -287,6 +310,12 @@ def wrong_order(monkeypatch):
     )
 
 
+def one_count(monkeypatch):
+    monkeypatch.setattr(
+        together, "_number", lambda cells, j, last: cells[0].updates[0].numbers[j]
+    )
+
+
 def nothing_copied(monkeypatch):
     monkeypatch.setattr(numpy_calls.Calls, "_join", lambda self, node, out: None)
 
@@ -311,6 +340,13 @@ def test_a_missing_rewriting_is_noticed(monkeypatch):
     no_layer_is_whole(monkeypatch)
     with pytest.raises(AssertionError):
         test_a_small_layer_is_one_product_each_way()
+
+
+def test_a_wrong_count_is_noticed(monkeypatch):
+    """Parameters of other counts are not corrected by the count of the first."""
+    one_count(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_parameters_may_have_counts_of_their_own()
 
 
 def test_a_life_that_ends_too_early_is_noticed(monkeypatch):

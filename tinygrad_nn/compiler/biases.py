@@ -213,7 +213,8 @@ class _Rewriting:
             whole, _ = self.parts[inputs[0]]
             if node._value.shape == (whole._value.shape[0], 1):
                 return self._part(whole, LAST, node)
-        if name != "multiply":
+        first = self.program.first_update
+        if name != "multiply" or (first is not None and node._order >= first):
             return node
         for number, x in (inputs, inputs[::-1]):
             value = number_of(number, self.program)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from tinygrad_nn.compiler.products import way
 from tinygrad_nn.compiler.program import Place, Program, Value, operands
 from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of
+from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Buffers", "plan"]
 
@@ -33,6 +35,7 @@ _INTO = frozenset(
     {"where", "astype", "uniform", "sum", "max", "min", "prod", "matmul", "einsum"}
     | {"concatenate", "stack", "cumsum", "getitem", "scatter_add"}
 )
+_COPIED = frozenset({"uniform", "astype", "where", "scatter_add", "getitem"})
 _VIEWS = frozenset({"transpose", "reshape", "broadcast_to", "spread", "getitem"})
 
 
@@ -98,7 +101,8 @@ class Buffers:
         bits of a number times 1 or 0 are the number or zero, at twice the speed.
     joins : dict
         Arrays that are others side by side, with what has to be copied at each call:
-        (index, operand). What is computed right into its part is not among it.
+        (how the source says the part, operand). What is computed right there is not
+        among it.
     fixed : list
         (node, index, number): parts that hold a number in every call.
     direct : dict
@@ -203,6 +207,8 @@ class _Planner:
         self.last: dict[Node, int] = {}
         self.last_read: dict[Node, int] = {}
         self.free: list[Storage] = []
+        self.filled: set[Node] = set()  # copied right to where they are joined
+        self.uses: Counter[Node] = Counter()
         self.results = {x for x in program.results if isinstance(x, Node)}
         self.kept = {node for _, node in program.gradients}
         self._choose_kinds()
@@ -268,6 +274,8 @@ class _Planner:
         if self.program.exact:
             return
         top: dict[Node, Node] = {}
+        self.uses = Counter(x for n in self.program.nodes for x in operands(n))
+        self.uses.update(self.program.outputs())
         for node in reversed(self.program.nodes):
             if self._is_join(node):
                 self._parts(node, top)
@@ -303,7 +311,10 @@ class _Planner:
             start = end
             root = self.buffers.root.get(x, x)
             number = _fixed(x, self.program)
-            if number is not None:
+            if _is_filled(x):
+                self.filled.add(x)
+                copied.append((f"[{index}]", inputs_of(x)[0]))
+            elif number is not None:
                 buffers.fixed.append((node, index, number))
                 self.kept.add(node)
             elif self._fits(x, root, node, axis) and root not in top:
@@ -313,8 +324,21 @@ class _Planner:
                 self._settle(
                     root, Storage(len(buffers.storages), size, part, held=True)
                 )
+            elif node._value.ndim == 1 and self._is_leaf_as_row(x):
+                # The part gets the leaf's shape once, rather than the leaf a row's.
+                (leaf,) = inputs_of(x)
+                self.filled.add(x)
+                shape = tuple(leaf._value.shape)
+                copied.append((f"[{index}].reshape({shape!r})", leaf))
             else:
-                copied.append((index, x))
+                copied.append((f"[{index}]", x))
+
+    def _is_leaf_as_row(self, x: Any) -> bool:
+        if not isinstance(x, Node) or x._op is None or x._op.name != "reshape":
+            return False
+        (leaf,) = inputs_of(x)
+        inside = leaf._op is None and leaf in self.program.places
+        return inside and self.uses[x] == 1
 
     def _settle(self, node: Any, storage: Storage) -> None:
         """Give a node a storage that nobody else gets."""
@@ -332,7 +356,7 @@ class _Planner:
         if not isinstance(root, Node) or math.prod(x._value.shape[:axis]) != 1:
             return False
         return (
-            (x is root or (x._op.name == "reshape" and inputs_of(x)[0] is root))
+            _is_reshaped(x, root)
             and self._is_free(root)
             and self.buffers.kind(root) == Kind.of(root._value)
             and root._value.flags.c_contiguous
@@ -439,29 +463,31 @@ class _Planner:
 
     def _how(self, node: Any) -> str | None:
         op: Op = node._op
-        if node in self.buffers.direct:
-            return "buffer"
-        root = self.buffers.root.get(node)
-        if root is not None:
-            inside = root in self.buffers.home
-            simple = op.name in ("transpose", "reshape") or _is_slice(node)
-            x = inputs_of(node)[0]
-            if (
-                inside
-                and simple
-                and (x is root or self.buffers.made.get(x) == "hoisted")
-            ):
-                self.buffers.views.append(node)
-                return "hoisted"
-            return "view"
+        if node in self.filled or node in self.buffers.direct:
+            return "hoisted" if node in self.filled else "buffer"
+        if node in self.buffers.root:
+            return self._how_seen(node)
         if np.ndim(node._value) == 0:
             return None
-        if node in self.results and (ufunc_of(op) or op.name in _INTO - {"uniform"}):
-            if op.name not in ("astype", "where", "scatter_add", "getitem"):
-                return "fresh"
-        if ufunc_of(op) is not None or op.name in _INTO or op.name in _VIEWS:
-            return "buffer"
-        return None
+        whole = ufunc_of(op) or op.name in _INTO - _COPIED
+        if node in self.results and whole:
+            return "fresh"
+        known = ufunc_of(op) is not None or op.name in _INTO or op.name in _VIEWS
+        return "buffer" if known else None
+
+    def _how_seen(self, node: Any) -> str:
+        """Say whether a view can be made before the first call."""
+        buffers, op = self.buffers, node._op
+        root = buffers.root[node]
+        (x, *_) = inputs_of(node)
+        simple = op.name == "transpose" or _is_slice(node)
+        if op.name == "reshape":  # of another layout it would be a copy
+            simple = buffers.kind(root) == Kind.of(root._value)
+        made = x is root or buffers.made.get(x) == "hoisted"
+        if root in buffers.home and simple and made:
+            buffers.views.append(node)
+            return "hoisted"
+        return "view"
 
     def _place(self, node: Any, ends: set[Node]) -> None:
         """Take over a dying operand's storage, or a free one, or a new one."""
@@ -535,6 +561,21 @@ def _fixed(x: Any, program: Program) -> float | None:
     return float(number) if (value == number).all() else None
 
 
+def _is_reshaped(x: Any, root: Any) -> bool:
+    """Whether a node is another, in whatever shape."""
+    while x is not root and isinstance(x, Node) and x._op is not None:
+        if x._op.name != "reshape":
+            return False
+        (x,) = inputs_of(x)
+    return x is root
+
+
+def _is_filled(x: Any) -> bool:
+    """Whether an array is one live number repeated."""
+    spread = isinstance(x, Node) and x._op is not None and x._op.name == "spread"
+    return spread and isinstance(inputs_of(x)[0], Scalar)
+
+
 def _is_slice(node: Any) -> bool:
     """Whether a node is a part of an array, cut the same way in every call."""
     if node._op.name != "getitem" or np.ndim(node._value) == 0:
@@ -580,6 +621,8 @@ def _is_view(node: Any) -> bool:
             return True
         if x._op is not None and _is_slice(x) and x._value.ndim == 1:
             return True  # of a row, every other shape is a view
+        if x._op is not None and x._op.name == "reshape":
+            return _is_view(x)
         plain = x._op is None or x._op.name not in _VIEWS
         return plain and (x._op is None or x._value.flags.c_contiguous)
     if op.name == "spread":

@@ -148,8 +148,8 @@ class Calls:
 
     def _join(self, node: Any, out: str) -> None:
         """Copy the parts that were not computed where they lie."""
-        for index, x in self.buffers.joins[node]:
-            part = self.w.prepared_view(f"{out}[{index}]", "part")
+        for where, x in self.buffers.joins[node]:
+            part = self.w.prepared_view(f"{out}{where}", "part")
             self._say(f"{part}[...] = {self.w.operand(x)}", node)
 
     def _astype(self, node: Any, out: str) -> None:
@@ -383,7 +383,8 @@ def _kind(x: Any) -> Any:
         return x._value.dtype
     if isinstance(x, bool):
         return np.dtype(bool)
-    if isinstance(x, float) and not isinstance(x, np.generic):
+    plain = isinstance(x, float) and not isinstance(x, np.generic)
+    if plain or isinstance(x, Scalar):
         return float
     if isinstance(x, int):
         return int

@@ -18,7 +18,7 @@ from tinygrad_nn.compiler.passes.expand import recorded
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import Program, operands, reordered
-from tinygrad_nn.op import Node, inputs_of, op_of
+from tinygrad_nn.op import Node, data_of, inputs_of, op_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
@@ -33,6 +33,7 @@ class _Update(NamedTuple):
 
     nodes: list[Any]
     arrays: list[Any]
+    numbers: list[Scalar]  # a rate, what follows from a count
     rule: Hashable  # equal where two updates do the same
 
 
@@ -160,13 +161,15 @@ def _described(nodes: list[Any], written: set[Any], program: Program) -> _Update
     """Say what an update does in words that do not depend on the parameter."""
     number = {x: i for i, x in enumerate(nodes)}
     arrays: dict[Any, int] = {}
+    numbers: dict[str, Scalar] = {}
     words: list[Hashable] = [nodes[0]._value.dtype]
     for node in nodes:
         said: list[Hashable] = [node._op, node in written]
         for x in inputs_of(node):
             known = number_of(x, program)
             if isinstance(x, Scalar):
-                said.append(("live", x.text))
+                numbers.setdefault(x.text, x)
+                said.append(("live", list(numbers).index(x.text)))
             elif known is not None:
                 said.append(("number", float(known), str(getattr(x, "dtype", ""))))
             elif not isinstance(x, Node):
@@ -184,7 +187,7 @@ def _described(nodes: list[Any], written: set[Any], program: Program) -> _Update
             else:
                 return None
         words.append(tuple(said))
-    return _Update(nodes, list(arrays), tuple(words))
+    return _Update(nodes, list(arrays), list(numbers.values()), tuple(words))
 
 
 # --- joining them ---
@@ -254,10 +257,15 @@ def _merged(cells: list[_Cell], joined: dict[Any, Any]) -> dict[Any, Any]:
     for j, x in enumerate(first.arrays):
         parts = [_array(cell, j, joined, last) for cell in cells]
         side_by_side[x] = _row(parts, last)
+    live = {x.text: _number(cells, j, last) for j, x in enumerate(first.numbers)}
     instead: dict[Any, Any] = {}
     for i, node in enumerate(first.nodes):
         inputs = [
-            side_by_side.get(x, x) if isinstance(x, Node) else x
+            live[x.text]
+            if isinstance(x, Scalar)
+            else side_by_side.get(x, x)
+            if isinstance(x, Node)
+            else x
             for x in inputs_of(node)
         ]
         made = recorded(node._op, tuple(inputs), last, **node._settings)
@@ -286,6 +294,32 @@ def _array(cell: _Cell, j: int, joined: dict[Any, Any], last: Any) -> Any:
     if arrays not in joined:
         joined[arrays] = recorded(op_of(ops.concatenate), arrays, last, axis=1)
     return joined[arrays]
+
+
+def _number(cells: list[_Cell], j: int, last: Any) -> Any:
+    """Return the ``j``-th live number, or where parameters differ in it, a row."""
+    numbers = [update.numbers[j] for cell in cells for update in cell.updates]
+    if len({x.text for x in numbers}) == 1:
+        return numbers[0]
+    rows = []
+    for cell in cells:
+        parts = []
+        for update in cell.updates:
+            value = update.nodes[0]._value
+            shape = value.shape if len(cell.updates) > 1 else (value.size,)
+            parts.append(_filled(update.numbers[j], shape, value.dtype, last))
+        join = op_of(ops.concatenate)
+        many = len(parts) > 1
+        rows.append(recorded(join, tuple(parts), last, axis=1) if many else parts[0])
+    return _row(rows, last)
+
+
+def _filled(number: Scalar, shape: tuple[int, ...], dtype: Any, last: Any) -> Tensor:
+    """Return an array of one live number."""
+    spread = op_of(ops.spread)
+    made = recorded(spread, (number,), last, shape=shape, axis=None, keepdims=False)
+    made._value = np.full(shape, data_of(number), dtype)
+    return made
 
 
 def _row(parts: list[Any], last: Any) -> Tensor:
