@@ -314,6 +314,8 @@ def _number(x: Any, y: Node) -> str:
         return _NUMBERS.get(x, ANY)
     if x.__class__ is Scalar:
         return ANY  # another number at the next step
+    if isinstance(x, np.ndarray) and current().trace is not None:
+        return ANY  # an array is read anew at each step, one of a single number too
     if np.ndim(x) or np.result_type(x, y._value) != y._value.dtype:
         return ANY
     return _NUMBERS.get(x.item(), ANY)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 
@@ -38,6 +40,7 @@ class NumpyRunner:
         self.lines = lowered.lines
         self.memory = Memory(lowered.buffers.planned, lowered.buffers.naive)
         self._namespace, self.filename = executed(lowered, title)
+        finalize(self, linecache.cache.pop, self.filename, None)
         self._step = self._namespace["step"]
         self.after = self._namespace["after"]
         # NumPy keeps its error state in the context: entering one that is prepared
