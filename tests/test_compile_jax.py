@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import pickle
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import compile_laws
 import numpy as np
@@ -686,6 +689,52 @@ def test_the_source_is_python_over_jax():
     names = {}
     exec(compiled.source, names)
     assert compiled.memory.planned < compiled.memory.without_reuse
+
+
+SHARED = """
+import sys
+sys.path[:0] = [{tests!r}]
+import jax, numpy as np
+import tinygrad_nn as tg
+import test_compile_jax as t
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+mesh = Mesh(np.array(jax.devices()), ("data",))
+parts = NamedSharding(mesh, PartitionSpec("data"))
+eager, one = t.classifier(lr=0.01)
+step, other = t.classifier(lr=0.01)
+compiled = tg.compile(step, backend="jax")
+X, labels = t.rows()
+with t.wide():
+    there = jax.device_put(X, parts), jax.device_put(labels, parts)
+for arguments in (there, there, (X, labels), there):
+    eager(X, labels), compiled(*arguments)
+t.same(other, one)
+assert len(compiled._last.runner.residence._vector.devices()) == len(jax.devices()) == 2
+"""
+
+
+def wide():
+    """float64 for arrays of JAX's."""
+    from tinygrad_nn.compiler.jax import runner
+
+    return runner._wide(jax)(True)
+
+
+@pytest.mark.slow
+def test_a_batch_in_parts_is_worked_on_by_several_devices():
+    """A batch that JAX has spread over devices is one step, on all of them."""
+    tests = str(Path(__file__).parent)
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(Path(tg.__file__).parent.parent),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED.format(tests=tests)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 # --- mutants -------------------------------------------------------------------------

@@ -280,6 +280,7 @@ class _Source:
 
     def _nodes(self) -> None:
         last = None
+        turned = self._turned()
         for node in self.program.nodes:
             where = _where(node)
             if where != last:
@@ -289,8 +290,17 @@ class _Source:
                 draw = Draw(settings_of(node)["rng"], tuple(node._value.shape))
                 self.inputs.append((self.w.name(node), draw))
                 continue
-            text = self._expression(node)
-            self.body.append((f"{self.w.name(node)} = {text}", node))
+            if node not in turned:
+                text = self._expression(node)
+                self.body.append((f"{self.w.name(node)} = {text}", node))
+
+    def _turned(self) -> set[Node]:
+        """Return transposes that are written with their product, and nowhere else."""
+        kept = set(self.program.outputs())
+        for node in self.program.nodes:
+            kept.update(operands(node)[: 1 if _turns(node) else None])
+        found = {inputs_of(n)[1] for n in self.program.nodes if _turns(n)}
+        return found - kept
 
     def _expression(self, node: Any) -> str:
         op: Op = node._op
@@ -341,7 +351,7 @@ class _Source:
         dtype = node._value.dtype
         x, y = (self.operand(x, dtype) for x in inputs_of(node))
         plain = all(np.ndim(_value(x)) == 2 for x in inputs_of(node))
-        if plain and node._value.shape[0] == 1 and _is_transposed(inputs_of(node)[1]):
+        if _turns(node):
             # The other way round XLA would first copy what is transposed.
             turned = self.operand(inputs_of(inputs_of(node)[1])[0], dtype)
             return f"jnp.dot({turned}, {x}.T).T"
@@ -516,9 +526,10 @@ class _Source:
         head = ", ".join(trace.scalars)
         lines = []
         for name, values in (("numbers", texts), ("counts", new)):
-            lines += ["", "", f"def {name}({head}):", "    return ("]
+            lines += ["", "", f"def {name}({head}):"]
+            lines += ["    return ("] if values else ["    return ()"]
             lines += [f"        {text}," for text in values]
-            lines += ["    )"]
+            lines += ["    )"] if values else []
         return lines
 
 
@@ -526,8 +537,19 @@ def _value(x: Any) -> Any:
     return x._value if isinstance(x, Node) else x
 
 
-def _is_transposed(x: Any) -> bool:
-    return isinstance(x, Node) and x._op is not None and x._op.name == "transpose"
+def _turns(node: Any) -> bool:
+    """Whether a product of one row and a transposed matrix is written turned round."""
+    if node._op.name != "matmul" or np.ndim(node._value) != 2:
+        return False
+    x, y = inputs_of(node)
+    return (
+        node._value.shape[0] == 1
+        and isinstance(x, Node)
+        and isinstance(y, Node)
+        and np.ndim(y._value) == np.ndim(x._value) == 2
+        and y._op is not None
+        and y._op.name == "transpose"
+    )
 
 
 def _promoted(x: Any) -> Any:
