@@ -108,8 +108,11 @@ def put(leaf: Any, value: Any) -> None:
     if tg.recording.current().trace is not None:
         leaf.data = value
     else:
-        leaf.data[...] = value.numpy()  # as a step does, into the array that is there
-        leaf.data = leaf.data
+        # In the layout of what was there, which a step goes on using.
+        turned = tuple(slice(None, None, -1 if s < 0 else 1) for s in leaf.data.strides)
+        new = np.asarray(np.empty_like(leaf.data[turned])[turned])
+        new[...] = value.numpy()
+        leaf.data = new
 
 
 GLOBALS = {"np": np, "tg": tg, "put": put}

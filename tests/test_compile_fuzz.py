@@ -73,7 +73,7 @@ def same(make, calls=3, *, exact=True, feed=lambda i: ()):
         for x, y in [*zip(got, wanted, strict=True), *zip(mixed, watched, strict=True)]:
             x, y = x.numpy(), y.numpy()
             assert (x.shape, x.dtype) == (y.shape, y.dtype)
-            assert x.tobytes() == y.tobytes() if exact else np.allclose(x, y, 1e-12)
+            assert x.tobytes() == y.tobytes() if exact else np.allclose(x, y, 1e-11)
     return compiled
 
 
@@ -319,6 +319,25 @@ def test_a_softmax_keeps_the_order_of_axes(axis):
         return (np.random.default_rng(i).normal(size=(5, 3, 4)).T,)
 
     same(make, 20, feed=columns)
+
+
+def test_an_argument_in_another_order_is_another_signature_where_bits_count():
+    """Rows and columns of one shape are summed in their own order."""
+
+    def make():
+        W = tg.Parameter(np.array([0.3, -0.7]))
+
+        def step(x):
+            return (tg.logsumexp(W.mean() * tg.tanh(x)), (x * 0.1).sum())
+
+        return step, [W]
+
+    def feed(i):
+        x = np.random.default_rng(i).normal(size=(40, 2))
+        return (np.asfortranarray(x) if i % 2 else x,)
+
+    assert same(make, 10, feed=feed).traces == 2
+    assert same(make, 10, feed=feed, exact=False).traces == 1
 
 
 # --- memory --------------------------------------------------------------------------
