@@ -365,17 +365,20 @@ def test_three_hundred_calls_leave_nothing_behind():
 
 def test_a_dropped_step_is_freed():
     """Nothing holds a compiled step, or the arrays that it closed over."""
-    W, optimizer = moved((50, 50))
 
-    def step(x):
-        cost = ((x @ W) ** 2).mean()
-        optimizer.minimize(cost)
-        return cost
+    def made():
+        W, optimizer = moved((50, 50))
 
-    compiled = tg.compile(step)
-    compiled(np.ones((3, 50)))
-    runner = next(iter(compiled._known.values()))[0].runner
-    gone = [weakref.ref(compiled), weakref.ref(runner), weakref.ref(W)]
-    del compiled, runner, step, W, optimizer
+        def step(x):
+            cost = ((x @ W) ** 2).mean()
+            optimizer.minimize(cost)
+            return cost
+
+        compiled = tg.compile(step)
+        compiled(np.ones((3, 50)))
+        runner = next(iter(compiled._known.values()))[0].runner
+        return [weakref.ref(x) for x in (compiled, runner, W)]
+
+    gone = made()
     gc.collect()
     assert [ref() for ref in gone] == [None] * 3

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.op import Node
+from tinygrad_nn.op import data_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
@@ -62,7 +62,7 @@ def filled(scale: Any, value: Any) -> Form:
 
 def data(x: Any) -> Any:
     """Return the value of an operand at trace time."""
-    return x._value if isinstance(x, Node) else x
+    return data_of(x)
 
 
 def number_leaf(value: Any) -> Tensor:

@@ -284,7 +284,7 @@ class _Walk:
         if form.dtype is not None and not isinstance(known, Scalar):
             known = number_leaf(form.dtype.type(known))
         if form.shape:
-            value = np.broadcast_to(np.asarray(data(known)), form.shape)
+            value = np.broadcast_to(np.asarray(data(known), form.dtype), form.shape)
             settings = {"shape": form.shape, "axis": None, "keepdims": False}
             blame = self._at if form.origin is None else form.origin
             known = self.node(Call(_SPREAD, (), settings, blame, value), (known,))
