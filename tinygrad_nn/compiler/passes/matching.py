@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_nn import graph, shapes
 from tinygrad_nn.algebra import IDENTITIES, Identity
+from tinygrad_nn.compiler.passes.forms import over, times
 from tinygrad_nn.op import Node, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -154,11 +155,9 @@ class Matcher:
         stack = [base]
         while stack:
             number, part = self.parts(stack.pop())
+            scale = times(scale, number)
             if part is None:
-                scale = number if scale == 1 else scale * number
                 continue
-            if number != 1 or isinstance(number, Scalar):
-                scale = scale * number
             if _is(part, "multiply"):
                 stack += [part._y, part._x]
             else:
@@ -178,7 +177,7 @@ class Matcher:
         products: list[tuple[Any, list[Any]]] = []
         for scale, base in terms:
             number, factors = self.factors(base)
-            products.append((number if scale == 1 else scale * number, factors))
+            products.append((times(scale, number), factors))
         names = [
             {x._op.name for x in factors if isinstance(x, Node) and x._op is not None}
             for _, factors in products
@@ -224,7 +223,7 @@ class Matcher:
         number, wanted = pattern.terms[i]
         scale, factors = products[i]
         for now, ratio, rest in self._choose(wanted, factors, bound):
-            share = scale * ratio / number
+            share = over(times(scale, ratio), number)
             if before is not None:
                 same = sorted(map(id, rest)) == sorted(map(id, before[1]))
                 if not same or not close(share, before[0]):
@@ -249,7 +248,7 @@ class Matcher:
                     return
                 del rest[at]
             for now, ratio, left in self._choose(later, rest, bound):
-                yield now, ratio / (scale * number), left
+                yield now, over(ratio, times(scale, number)), left
             return
         for i, x in enumerate(factors):
             rest = factors[:i] + factors[i + 1 :]
@@ -269,7 +268,7 @@ class Matcher:
             if _is(base, part._op.name) and close(scale, number):
                 yield from self._same_op(part, base, bound)
         elif part not in bound:
-            yield {**bound, part: (scale / number, base)}
+            yield {**bound, part: (over(scale, number), base)}
         elif bound[part][1] is base and close(scale, number * bound[part][0]):
             yield bound
 
