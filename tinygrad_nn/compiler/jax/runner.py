@@ -111,12 +111,9 @@ class JaxRunner:
         self._numbers_of, self._counts_of = names["numbers"], names["counts"]
         self._layout = Layout(lowered)
         self.residence = Residence(lowered, self._layout, self._jax.device_put)
-        self._refusals = [
-            Finite(node) if check is None else check for node, check in lowered.checked
-        ]
-        self._finite = [check is None for _, check in lowered.checked]
+        self._refuses = bool(lowered.checked or lowered.finite)
         # What may yet be refused is not given away.
-        donated = () if self._refusals else (0, 1)
+        donated = () if self._refuses else (0, 1)
         self._compilations = 0
         self._call = self._jax.jit(self._once, donate_argnums=donated)
         self._many = self._jax.jit(self._scanned, donate_argnums=donated)
@@ -302,7 +299,7 @@ class JaxRunner:
         and random numbers are drawn. A program is compiled for each ``n``. A step that
         may be refused, by ``check_finite`` or a check of its own, runs one by one.
         """
-        if self._refusals:
+        if self._refuses:
             for _ in range(n - 1):
                 self(*arrays)
             return self(*arrays)
@@ -389,13 +386,12 @@ class JaxRunner:
 
     def _refuse(self, checked: list[Any]) -> None:
         """Make the checks that belong to the step, before anything is changed."""
-        for check, only_finite, value in zip(
-            self._refusals, self._finite, checked, strict=True
-        ):
-            if only_finite:
-                check(0.0 if value else np.nan)
-            else:
-                check(np.asarray(value))
+        for (_, check), value in zip(self._lowered.checked, checked, strict=False):
+            check(np.asarray(value))
+        if self._lowered.finite:
+            finite = np.asarray(checked[-1])
+            if not finite.all():
+                Finite(self._lowered.finite[int(finite.argmin())])(np.nan)
 
     def _returned(
         self, vector: Any, alone: Any, inputs: Any, numbers: Sequence[Any]

@@ -108,7 +108,9 @@ class JaxSource:
         Ops that the runner must say how to call.
     results, gradients, checked
         What the step returns, besides the state; `checked` are nodes with a function
-        that may refuse their value, or None where they must be finite.
+        that may refuse their value.
+    finite
+        Nodes that must be finite; what says so is the last thing that is returned.
     others
         What is returned besides nodes, by its place: a `Live`, or an object.
     beforehand
@@ -131,6 +133,7 @@ class JaxSource:
     others: dict[int, Any] = field(default_factory=dict)
     gradients: list[tuple[Any, Any]] = field(default_factory=list)
     checked: list[tuple[Any, Any]] = field(default_factory=list)
+    finite: list[Any] = field(default_factory=list)
     beforehand: list[tuple[Argument, Any]] = field(default_factory=list)
 
 
@@ -496,9 +499,7 @@ class _Source:
                 found.checked.append((node, check))
         checked = [self.operand(node) for node, _ in found.checked]
         if self.check_finite:
-            finite = [n for n in program.nodes if n._value.dtype.kind == "f"]
-            found.checked += [(node, None) for node in finite]
-            checked += [f"jnp.isfinite({self.w.name(node)}).all()" for node in finite]
+            checked += self._finite()
         return [
             _tuple_text([self.operand(x) for x in found.results]),
             _tuple_text(
@@ -512,6 +513,25 @@ class _Source:
             _tuple_text([self.operand(node) for _, node in found.gradients]),
             _tuple_text(checked),
         ]
+
+    def _finite(self) -> list[str]:
+        """Write which of the values that are computed are finite; moves move them."""
+        nodes = [
+            node
+            for node in self.program.nodes
+            if node._value.dtype.kind == "f"
+            and node._op is not None
+            and node._op.kind not in ("movement", "random")
+        ]
+        self.found.finite = nodes
+        if not nodes:
+            return []
+        name = self.w.unique("finite")
+        self.body.append((f"{name} = jnp.stack([", None))
+        for node in nodes:
+            self.body.append((f"    jnp.isfinite({self.w.name(node)}).all(),", node))
+        self.body.append(("])", None))
+        return [name]
 
     def _on_the_host(self, texts: list[str]) -> list[str]:
         """Functions of rates and counts, computed on Python's numbers."""
