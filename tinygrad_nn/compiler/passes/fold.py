@@ -6,12 +6,14 @@ made. Arrays of the user's are read at every call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.compiler.passes.forms import number_leaf
 from tinygrad_nn.compiler.program import Program, operands, rebuilt
-from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
+from tinygrad_nn.op import Node, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
@@ -42,21 +44,12 @@ def fold(program: Program) -> Program:
             if None not in numbers and len(operands(node)) == len(
                 [x for x in inputs if isinstance(x, Node)]
             ):
-                return _number(value)
-        return _unmoved(node, inputs, program)
+                return number_leaf(value)
+        unmoved = _UNMOVED.get(op.name)
+        same = None if unmoved is None else unmoved(node, inputs, program)
+        return node if same is None else same
 
     return rebuilt(program, visit)
-
-
-def _number(value: Any) -> Tensor:
-    leaf = object.__new__(Tensor)
-    leaf._value = value
-    leaf._op = leaf._form = leaf._code = None
-    leaf._lasti = -1
-    leaf._order = 0
-    leaf.requires_grad = False
-    leaf._name = None
-    return leaf
 
 
 def _same(x: Any, value: Any) -> bool:
@@ -67,29 +60,47 @@ def _same(x: Any, value: Any) -> bool:
     )
 
 
-def _unmoved(node: Tensor, inputs: tuple[Any, ...], program: Program) -> Any:
-    op = node._op
-    assert op is not None  # noqa: S101 (a program's nodes are ops)
-    value = node._value
-    x = inputs[0] if inputs else None
-    if op.name in ("astype", "reshape", "broadcast_to", "spread") and _same(x, value):
-        return x
-    if op.name == "sum" and node._settings["axis"] == () and _same(x, value):
-        return x
-    if op.name == "transpose" and isinstance(x, Node) and x._op is op:
-        if node._settings["axes"] is None and settings_of(x)["axes"] is None:
-            return inputs_of(x)[0]
-    if op.name == "negative" and isinstance(x, Node) and x._op is op:
-        return inputs_of(x)[0]
-    if op.name == "multiply":
-        x, y = inputs
-        for one, other in ((x, y), (y, x)):
-            number = number_of(one, program)
-            if number is not None and data_of(number) == 1 and _same(other, value):
-                return other
-    if op.name == "divide":
-        x, y = inputs
-        number = number_of(y, program)
-        if number is not None and number == 1 and _same(x, value):
-            return x
-    return node
+def _copy(node: Tensor, inputs: tuple[Any, ...], _program: Program) -> Any:
+    """Return what is moved to where it is."""
+    (x,) = inputs
+    return x if _same(x, node._value) else None
+
+
+def _sum(node: Tensor, inputs: tuple[Any, ...], program: Program) -> Any:
+    """Return what is summed along no axis."""
+    along = settings_of(node)["axis"]
+    return _copy(node, inputs, program) if along == () else None
+
+
+def _twice(node: Tensor, inputs: tuple[Any, ...], _program: Program) -> Any:
+    """Return what is turned round, and back."""
+    (x,) = inputs
+    if not isinstance(x, Node) or x._op is not node._op:
+        return None
+    turns = (settings_of(node).get("axes"), settings_of(x).get("axes"))
+    return inputs_of(x)[0] if turns == (None, None) else None
+
+
+def _times_one(node: Tensor, inputs: tuple[Any, ...], program: Program) -> Any:
+    for one, other in (inputs, inputs[::-1]):
+        if number_of(one, program) == 1 and _same(other, node._value):
+            return other
+    return None
+
+
+def _over_one(node: Tensor, inputs: tuple[Any, ...], program: Program) -> Any:
+    x, y = inputs
+    return x if number_of(y, program) == 1 and _same(x, node._value) else None
+
+
+_UNMOVED: dict[str, Callable[..., Any]] = {
+    "astype": _copy,
+    "reshape": _copy,
+    "broadcast_to": _copy,
+    "spread": _copy,
+    "sum": _sum,
+    "transpose": _twice,
+    "negative": _twice,
+    "multiply": _times_one,
+    "divide": _over_one,
+}
