@@ -484,7 +484,7 @@ def test_arguments_are_data():
     """Parameters are closed over; what cannot be compared is no argument."""
     w, _, step = weighted()
     compiled = tg.compile(step)
-    with pytest.raises(CompileError, match="'x' that does"):
+    with pytest.raises(CompileError, match="'w' that does"):
         compiled(w)
     with pytest.raises(CompileError, match="got set"):
         compiled(np.ones(3), scale={1})
