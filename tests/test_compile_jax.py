@@ -646,6 +646,41 @@ def test_an_op_of_plain_numpy_calls_runs_on_the_device():
         del REGISTRY["swirled"], REGISTRY["looked_at"]
 
 
+def test_a_body_that_refuses_changes_nothing():
+    """An error of an op that is called back comes out, and values are as they were."""
+
+    @tg.elementwise(formula="$x", vjp=lambda g, _out, _x: g, samples=reals(1))
+    def careful(x):
+        if (np.asarray(x) > 5).any():
+            raise ValueError("too large")
+        return x + 0
+
+    w = tg.Parameter([1.0, 2.0], name="w")
+    optimizer = tg.optim.Adam([w], lr=0.1)
+
+    @tg.compile(backend="jax")
+    def step(x):
+        loss = careful(w * x).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    try:
+        step(np.ones(2))
+        before, state = w.data.copy(), optimizer.state()
+        step(np.ones(2))
+        after = w.data.copy()
+        assert not np.array_equal(after, before)
+        for run in (step, lambda x: step.repeat(2, x)):
+            with pytest.raises(Exception, match="too large"):
+                run(np.array([1.0, 9.0]))
+            assert np.array_equal(w.data, after)
+            assert optimizer.steps == state["steps"] + 1
+        step(np.ones(2))
+        assert not np.array_equal(w.data, after)
+    finally:
+        del REGISTRY["careful"]
+
+
 def test_the_settings_of_jax_stay_as_they_are():
     """float64 is a matter of each call, not of the process."""
     before = jax.config.jax_enable_x64

@@ -112,8 +112,9 @@ class JaxRunner:
         self._layout = Layout(lowered)
         self.residence = Residence(lowered, self._layout, self._jax.device_put)
         self._refuses = bool(lowered.checked or lowered.finite)
-        # What may yet be refused is not given away.
-        donated = () if self._refuses else (0, 1)
+        # What may yet be refused, by a check or by a body on the host, stays.
+        self._calls_back = bool(lowered.elsewhere)
+        donated = () if self._refuses or self._calls_back else (0, 1)
         self._compilations = 0
         self._call = self._jax.jit(self._once, donate_argnums=donated)
         self._many = self._jax.jit(self._scanned, donate_argnums=donated)
@@ -283,6 +284,8 @@ class JaxRunner:
         vector, state, gradients, results, checked = self._call(
             *residence.gathered(), self._numbers_there, inputs
         )
+        if self._calls_back:
+            self._jax.block_until_ready((vector, state, results))
         if checked:
             self._refuse(checked)
         residence.keep(vector, state, gradients, self._counts_of(*scalars))
@@ -329,6 +332,8 @@ class JaxRunner:
             vector, state, gradients, results, _ = self._many(
                 *residence.gathered(), table, inputs, columns
             )
+            if self._calls_back:
+                self._jax.block_until_ready((vector, state, results))
             residence.keep(vector, state, gradients, counts)
             for optimizer, count in self._steps:
                 optimizer.steps += n * count
