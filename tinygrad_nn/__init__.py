@@ -96,8 +96,8 @@ from tinygrad_nn.transforms import (
 )
 
 if TYPE_CHECKING:
-    from tinygrad_nn.compiler import compile, export_numpy
     from tinygrad_nn import check, data, losses, nn, optim, training
+    from tinygrad_nn.compiler import compile, export_numpy
     from tinygrad_nn.drawing import Drawing, draw
     from tinygrad_nn.training import (
         Checkpoint,

@@ -23,7 +23,7 @@ def _number(x: Any) -> Any:
         return float(x)
     if hasattr(x, "dtype") and not hasattr(x, "requires_grad"):  # NumPy's
         raise CompileError(
-            f"compile: a live number, such as a learning rate, meets Tensors and Python "
+            "compile: a live number, such as a learning rate, meets Tensors and Python "
             f"numbers; got {type(x).__name__}. Write float(x), or tg.Tensor(x)"
         )
     return None

@@ -29,7 +29,7 @@ class Memory(NamedTuple):
 class NumpyRunner:
     """Runs a program as NumPy source."""
 
-    traps = True  # where updates come before a backward, too: they are written at the end
+    traps = True  # before a backward that follows updates, too: these come at the end
 
     def __init__(
         self, program: Program, trace: Trace, title: str, *, check_finite: bool

@@ -30,7 +30,7 @@ def unique(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def literal(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
+def literal(value: Any) -> str | None:
     """Return an expression that gives a plain value again, bit for bit; None if none.
 
     >>> print(literal((1, -2.5, None)), literal(float("inf")), literal(np.float32(0.5)))
@@ -85,7 +85,7 @@ def _array(value: np.ndarray) -> str | None:
     return f"np.array({text}{kind})"
 
 
-def _collection(value: Any) -> str | None:  # noqa: PLR0911 (a table of kinds)
+def _collection(value: Any) -> str | None:
     if isinstance(value, slice):
         parts = [literal(x) for x in (value.start, value.stop, value.step)]
         return None if None in parts else f"slice({', '.join(map(str, parts))})"

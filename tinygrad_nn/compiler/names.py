@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import CodeType
 
 from tinygrad_nn.op import Node
+from tinygrad_nn.recording import OURS
 
 __all__ = ["assigned_name", "identifier"]
 
@@ -34,10 +35,10 @@ def _stores(code: CodeType) -> dict[int, str]:
 
 def assigned_name(node: Node) -> str | None:
     """Return the variable that the user's line puts a node into, if it does."""
-    name = getattr(node, "_name", None)
+    name: str | None = getattr(node, "_name", None)
     if name is not None:
         return name
-    if node._code is None or "tinygrad_nn" in node._code.co_filename.split("/")[-3:]:
+    if node._code is None or node._code.co_filename in OURS:
         return None
     return _stores(node._code).get(node._lasti)
 

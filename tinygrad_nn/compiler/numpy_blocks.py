@@ -97,7 +97,7 @@ class BlockWriter:
     def _read(self) -> list[Any]:
         """Return arrays from outside whose first axis is the one that is cut."""
         size, rank = self.block.shape[0], len(self.block.shape)
-        found = {}
+        found: dict[Any, None] = {}
         for node in self.block.nodes:
             for x in operands(node):
                 if x in self.members or np.ndim(x._value) != rank:

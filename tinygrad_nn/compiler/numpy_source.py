@@ -139,7 +139,7 @@ class _Source:
         return "\n".join(lines) + "\n"
 
     def _phase(self, items: list[Any]) -> list[Line]:
-        """Write nodes and blocks in order, with a comment where layer or line change."""
+        """Write nodes and blocks in order; comments say where layer or line change."""
         body: list[Line] = []
         self.calls.body = body
         last = None
@@ -298,12 +298,12 @@ class _Source:
         """New values that could not be computed in place are written at the end."""
         body = self.calls.body
         places = {place: leaf for leaf, place in self.program.places.items()}
-        for leaf, node in self.program.gradients:
-            if leaf not in self.lent:
-                text = f"{self._tensor(leaf)}._grad = np.array({self.w.operand(node)})"
+        for given, node in self.program.gradients:
+            if given not in self.lent:
+                text = f"{self._tensor(given)}._grad = np.array({self.w.operand(node)})"
                 body.append((text, node))
         written = {places.get(place) for place, _ in self.program.writes}
-        sources: dict[Node, str] = {}
+        sources: dict[Any, str] = {}
         for _, node in self.program.writes:
             if self.buffers.root.get(node, node) in written and node not in sources:
                 # It changes in one of the writes that follow.
@@ -311,7 +311,7 @@ class _Source:
                 text = f"{sources[node]} = np.array({self.w.operand(node)})"
                 body.append((text, node))
         for place, node in self.program.writes:
-            leaf = places.get(place)
+            leaf: Any = places.get(place)
             if node in self.buffers.direct and self.buffers.direct[node] is leaf:
                 continue
             source = sources.get(node) or self.w.operand(node)

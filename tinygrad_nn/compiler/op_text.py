@@ -28,7 +28,7 @@ _REDUCTIONS = ("sum", "max", "min", "prod", "mean")
 
 
 @lru_cache(maxsize=256)
-def _template(op: Op) -> ast.expr | None:  # noqa: PLR0911 (many ways to be more)
+def _template(op: Op) -> ast.expr | None:
     """Return the expression that a body is, where it is one of NumPy alone."""
     function = op.function
     if op.quiet or not isinstance(function, FunctionType):
@@ -104,7 +104,7 @@ def takes_part(user: Any, node: Any) -> bool:
     return sum(said.count(name) for name in names) <= 1
 
 
-def spelled(  # noqa: PLR0911 (a table of ops)
+def spelled(
     op: Op,
     inputs: Sequence[ast.expr],
     settings: Mapping[str, ast.expr],

@@ -1,7 +1,7 @@
 """What an op's body says to NumPy, found by running it on a probe.
 
-The body of `tanh` is ``np.tanh(x)``: one call of a ufunc, so the op *is* that ufunc, and
-a backend may write the call with an ``out=``, as a line of C, or for another array
+The body of `tanh` is ``np.tanh(x)``: one call of a ufunc, so the op *is* that ufunc,
+and a backend may write the call with an ``out=``, as a line of C, or for another array
 namespace. Nothing about an op is stated a second time.
 """
 

@@ -33,7 +33,7 @@ def _sizes(node: Any) -> tuple[int, int, int] | None:
 
 
 def way(node: Any) -> str | None:
-    """Return how a product is cut: by ``"rows"``, as a ``"sum"``, ``"turned"``; or None.
+    """Return how a product is cut: ``"rows"``, a ``"sum"``, or ``"turned"``; or None.
 
     ``"turned"``: by rows of the transposed result, which lie in one piece.
     """

@@ -1,4 +1,4 @@
-"""`Program`: a recorded step with its inputs and effects; passes go from one to the next.
+"""`Program`: a recorded step, its inputs and effects; passes go from one to the next.
 
 The program *is* the recorded graph: nodes in tape order. What is added here is where
 its leaves come from, and where its results go.

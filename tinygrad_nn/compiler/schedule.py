@@ -20,7 +20,7 @@ from tinygrad_nn.op import Node, Op, inputs_of
 __all__ = ["Block", "scheduled"]
 
 MANY = 1 << 20
-"""Bytes from which a chain runs in blocks; below, the calls cost more than they save."""
+"""Bytes from which a chain runs in blocks; below, calls cost more than they save."""
 PIECE = 1 << 18
 """Bytes of a piece."""
 SHORTEST = 3
@@ -59,7 +59,7 @@ def scheduled(program: Program) -> list[list[Any]]:
             [n for n in program.nodes if n._order < first],
             [n for n in program.nodes if n._order >= first],
         ]
-    if not any(n._value.nbytes >= MANY and n._op.pointwise for n in program.nodes):
+    if not any(map(_may_run_in_blocks, program.nodes)):
         return [list(nodes) for nodes in phases]
     users: dict[Node, list[Any]] = {}
     for node in program.nodes:

@@ -1,4 +1,4 @@
-"""`compile`, and the compiled step: one program for each signature it is called with."""
+"""`compile`, and the compiled step: a program for each signature it is called with."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ class _Specialised:
             if not hasattr(leaf, "_grad"):
                 leaf._grad = None
         self.draws = trace.draws
-        outside = [p.tensor for p in program.places.values() if isinstance(p, Value)]
-        self.trained = [leaf for leaf in outside if leaf.requires_grad]
-        self.frozen = [leaf for leaf in outside if not leaf.requires_grad]
+        self.outside = [
+            (place.tensor, place.tensor.requires_grad)
+            for place in program.places.values()
+            if isinstance(place, Value)
+        ]
         self.careful: _Specialised | None = None
         self.runner: Any = None
 
@@ -84,13 +86,7 @@ class _Specialised:
         for leaf, there in self.shown:
             if (leaf._grad is None) is there:
                 return False
-        for leaf in self.trained:
-            if not leaf.requires_grad:
-                return False
-        for leaf in self.frozen:
-            if leaf.requires_grad:
-                return False
-        return True
+        return all(leaf.requires_grad is needs for leaf, needs in self.outside)
 
 
 @final
@@ -140,7 +136,9 @@ class CompiledStep:
         bound = self._bound.get(instance)
         if bound is None:
             # The object is held weakly here and by its own method's step.
-            bound = self._bound[instance] = self._like(_Method(self._function, instance))
+            bound = self._bound[instance] = self._like(
+                _Method(self._function, instance)
+            )
         return bound
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -243,11 +241,11 @@ class CompiledStep:
         self._last_kinds = kinds
 
     def _same(self, args: Any) -> _Specialised | None:
-        """Return what ran last, if it is what these arguments ask for: the quick way."""
+        """Return what ran last, if these arguments ask for it: the quick way."""
         kinds = self._last_kinds
         if kinds is None or len(kinds) != len(args):
             return None
-        for x, (kind, shape, dtype) in zip(args, kinds):  # noqa: B905 (as long, quicker)
+        for x, (kind, shape, dtype) in zip(args, kinds):  # noqa: B905 (quicker)
             if x.__class__ is not kind or x.dtype is not dtype or x.shape != shape:
                 return None
             if self._exact and _order_of_axes(x) is not None:
@@ -265,34 +263,28 @@ class CompiledStep:
                 key.append((x.shape, x.dtype))
             else:
                 key.append(self._part(x, arrays))
-        if keywords:
-            for name in sorted(keywords):
-                key.append((name, self._part(keywords[name], arrays)))
+        key += [(name, self._part(keywords[name], arrays)) for name in sorted(keywords)]
         if self._exact:
             key.append(tuple(map(_order_of_axes, arrays)))
         return arrays, tuple(key)
 
     def _part(self, x: Any, arrays: list[Any]) -> Any:
-        if x.__class__ is np.ndarray:
-            arrays.append(x)
-            return (x.shape, x.dtype)
+        """Return the part of the key that an argument is; note its arrays."""
+        kind = type(x)
         if isinstance(x, Node):
             if x.requires_grad:
                 raise _refused_gradient(graph.name(x))
             arrays.append(x._value)
             return _Array(x._value.shape, x._value.dtype, True)
-        if isinstance(x, (np.integer, np.bool_)):
-            return (type(x), x.item())  # a size or a choice, not data
-        if isinstance(x, np.matrix) or hasattr(x, "mask"):  # np.ma is a slow import
-            raise CompileError(
-                f"compile: an argument is an array; got a {type(x).__name__}, whose "
-                "operators mean something else. Pass np.asarray(x), or .filled()"
-            )
-        if hasattr(x, "__array__"):  # a subclass, a number, or another library's
+        if _is_data(x):  # a subclass, a floating number, or another library's
+            if isinstance(x, np.matrix) or hasattr(x, "mask"):  # np.ma imports slowly
+                raise CompileError(
+                    f"compile: an argument is an array; got a {kind.__name__}, whose "
+                    "operators mean something else. Pass np.asarray(x), or .filled()"
+                )
             array = x if self._takes(x) else np.asarray(x)
             arrays.append(array)
             return (array.shape, array.dtype)
-        kind = type(x)
         if kind is dict:
             return ("dict", *((k, self._part(v, arrays)) for k, v in x.items()))
         if kind is list or isinstance(x, tuple):
@@ -359,7 +351,7 @@ class CompiledStep:
 
     # --- running ---
 
-    def _run(self, step: _Specialised, arrays: list[Any], args: Any, keys: Any) -> Any:
+    def _run(self, step: _Specialised, arrays: Any, args: Any, keys: Any) -> Any:
         for module, training in step.switched:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
@@ -391,7 +383,8 @@ class CompiledStep:
     @property
     def source(self) -> str:
         """Return the program of the last call as text."""
-        return self._ran().runner.source
+        source: str = self._ran().runner.source
+        return source
 
     @property
     def memory(self) -> Any:
@@ -431,8 +424,8 @@ def _refuse_other_kinds(function: Any) -> None:
     )
     if in_pieces:
         raise CompileError(
-            f"compile: {function.__name__} runs in pieces, as generators and coroutines "
-            "do. Compile the step that it makes in each of them"
+            f"compile: {function.__name__} runs in pieces, as generators and "
+            "coroutines do. Compile the step that it makes in each of them"
         )
 
 
@@ -466,9 +459,9 @@ def _is_data(x: Any) -> bool:
 def _refused_gradient(name: str | None) -> CompileError:
     what = "a Tensor" if name is None else repr(name)
     return CompileError(
-        f"compile: an argument is data, and requires no gradient; got {what} that does. "
-        "Let the function close over parameters, or differentiate inside of it with "
-        "tg.value_and_grad"
+        f"compile: an argument is data, and requires no gradient; got {what} that "
+        "does. Let the function close over parameters, or differentiate inside of it "
+        "with tg.value_and_grad"
     )
 
 
@@ -552,7 +545,9 @@ def _names(function: Any, args: Any, keywords: Any) -> list[str]:
     for i, value in enumerate(args):
         name = parameters[i] if i < len(parameters) else f"x{i}"
         leaves = flattened(value)
-        found += [name] if len(leaves) == 1 else [f"{name}_{j}" for j in range(len(leaves))]
+        found += (
+            [name] if len(leaves) == 1 else [f"{name}_{j}" for j in range(len(leaves))]
+        )
     for name, value in sorted(keywords.items()):
         found += [name] * len(flattened(value))
     return found
