@@ -129,6 +129,8 @@ def kind_of(x: Any) -> Any:
     """Return what `ufunc.resolve_dtypes` takes for an operand: a dtype, or a type."""
     if isinstance(x, Node):
         return x._value.dtype
+    if isinstance(x, Scalar):
+        return float
     if isinstance(x, bool):
         return np.dtype(bool)
     if isinstance(x, float) and not isinstance(x, np.generic):

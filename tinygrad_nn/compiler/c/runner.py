@@ -80,7 +80,6 @@ class CRunner:
         self._copies: dict[int, tuple[np.ndarray, bool]] = {}
         self._error: BaseException | None = None
         self._kept: list[Any] = []
-        self._nodes = {node: i + 1 for i, node in enumerate(program.nodes)}
         self._values: dict[Any, Callable[[], Any]] = {}
         self._draws = list(trace.draws) if trap else []
         self._drawn: list[Any] = []
