@@ -423,6 +423,12 @@ def ours_compiled(backend):
 
     def make(model):
         step, arguments, parameters = our_step(model)
+        if backend == "jax":  # data on the device, as the step by hand has it
+            import jax.numpy as jnp
+            from jax import enable_x64
+
+            with enable_x64(True):
+                arguments = tuple(map(jnp.asarray, arguments))
         return ours_of(model, tg.compile(step, backend=backend), arguments, parameters)
 
     return make
