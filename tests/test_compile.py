@@ -268,7 +268,9 @@ def test_keywords_may_come_in_any_order():
 
 
 @pytest.mark.parametrize("of_parameter", ["w", "lr", "_0", "count", "add", "rng"])
-@pytest.mark.parametrize("of_argument", ["x", "lr", "n", "np", "_0", "two", "float", "range"])
+@pytest.mark.parametrize(
+    "of_argument", ["x", "lr", "n", "np", "_0", "two", "float", "range"]
+)
 def test_names_of_the_user_s_do_not_meet_those_of_the_source(of_parameter, of_argument):
     """Whatever parameters and arguments are called, the step is the same."""
     found = []
