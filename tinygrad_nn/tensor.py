@@ -347,7 +347,7 @@ class Tensor(Node):
         if _current().trace is not None:
             with recording.no_grad():
                 return self.copy()
-        return Tensor(self.data.copy(), name=graph.name(self))
+        return Tensor(self.data.copy("K"), name=graph.name(self))
 
     # --- leaving the graph ---
 
