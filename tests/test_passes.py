@@ -676,6 +676,34 @@ def test_an_elementwise_gradient_is_as_short_as_by_hand():
     assert before.total() >= 22
 
 
+# --- what is repeated, or turned round -----------------------------------------------
+
+
+def test_two_orders_of_a_product_are_one():
+    """a * b and b * a have the same elements; with every bit kept they stay two."""
+    before, after = agree(lambda a, b: [np.tanh(a * b), np.exp(b * a)], A, B)
+    assert (before["multiply"], after["multiply"]) == (2, 1)
+
+
+def test_what_is_the_same_for_a_row_is_computed_once_a_row():
+    """The gradient of a mean of rows is not repeated before it has to be."""
+
+    def slope(a):
+        rows = np.tanh(np.sum(np.exp(a), axis=1))
+        return tg.gradients(np.sum(rows * rows * rows), [a])
+
+    _, after = agree(slope, A)
+    found, _ = compiled(slope, A)
+    full = [n for n in program_of(found).nodes if n._value.size == A.size]
+    assert [n._op.name for n in full if n._op.name != "broadcast_to"] == [
+        "exp",
+        "multiply",
+    ]
+    assert not after.keys() & {"spread"}
+    agree(lambda a: np.sum((a * 0 + 1) * np.mean(a, axis=0)), A)
+    agree(lambda a: [(a - a) + np.broadcast_to(a[:1] * a[:1], a.shape) * 2], A)
+
+
 # --- what is left --------------------------------------------------------------------
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.compiler.program import Program, rebuilt
-from tinygrad_nn.op import Node, settings_of
+from tinygrad_nn.op import Node, Op, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["common", "operand_key", "settings_key"]
+__all__ = ["common", "expression_key"]
 
 
 def common(program: Program) -> Program:
@@ -24,18 +24,30 @@ def common(program: Program) -> Program:
         assert op is not None  # noqa: S101 (a program's nodes are ops)
         if op.name == "uniform":
             return node
+        key = expression_key(op, inputs, settings_of(node), program)
         try:
-            operands = [operand_key(x, program) for x in inputs]
-            key = (op.name, *operands, settings_key(settings_of(node)))
-            first = known.setdefault(key, node)
+            return known.setdefault(key, node)
         except TypeError:  # a setting without a hash
             return node
-        return first
 
     return rebuilt(program, visit)
 
 
-def operand_key(x: Any, program: Program) -> Hashable:
+def expression_key(
+    op: Op, inputs: tuple[Any, ...], settings: Any, program: Program
+) -> Hashable:
+    """Return what is equal for expressions of one value.
+
+    The two orders of a product have the same elements, yet not always in the same order
+    in memory, which can change the last bit of a sum of them.
+    """
+    operands = [_operand_key(x, program) for x in inputs]
+    if op.name in ("add", "multiply") and not program.exact:
+        operands.sort(key=repr)
+    return (op.name, *operands, _settings_key(settings))
+
+
+def _operand_key(x: Any, program: Program) -> Hashable:
     """Return what is equal for operands that are the same in every run."""
     if isinstance(x, Node):
         made = x._op is None and x._code is None and x not in program.places
@@ -49,7 +61,7 @@ def operand_key(x: Any, program: Program) -> Hashable:
     return (type(x).__name__, str(getattr(x, "dtype", "")), repr(x))
 
 
-def settings_key(settings: Any) -> Hashable:
+def _settings_key(settings: Any) -> Hashable:
     """Return what is equal for equal settings; one axis is a tuple of one."""
     return tuple(
         sorted(

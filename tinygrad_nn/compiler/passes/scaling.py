@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.compiler.passes.common import operand_key, settings_key
+from tinygrad_nn.compiler.passes.common import expression_key
 from tinygrad_nn.compiler.passes.expand import recorded
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.passes.forms import (
@@ -299,9 +299,8 @@ class _Walk:
         """Return the node of an op: one that is there, or a new one."""
         if call.op.name == "uniform":
             return _new(call, inputs)
+        key = expression_key(call.op, inputs, call.settings, self.program)
         try:
-            operands = [operand_key(x, self.program) for x in inputs]
-            key = (call.op.name, *operands, settings_key(call.settings))
             known = self._made.get(key)
         except TypeError:  # a setting without a hash
             return _new(call, inputs)
