@@ -354,3 +354,18 @@ def test_a_life_that_ends_too_early_is_noticed(monkeypatch):
     short_lives(monkeypatch)
     with pytest.raises(AssertionError):
         test_what_is_joined_by_the_user_equals_eager()
+
+
+def test_a_held_array_is_cut_with_the_block_that_reads_it():
+    """In a loop over pieces a long array of the user's is read piece by piece."""
+    rows = 60_000
+    y = np.random.default_rng(0).normal(size=(rows, 3))
+
+    def step(x):
+        return tg.sum(tg.tanh(x - y) * tg.exp(-x * x) + x)
+
+    compiled = tg.compile(step)
+    x = np.random.default_rng(1).normal(size=(rows, 3))
+    wanted = step(tg.Tensor(x)).item()
+    assert abs(compiled(x).item() - wanted) <= 1e-12 * abs(wanted)
+    assert "for cut, " in compiled.source

@@ -52,7 +52,7 @@ class BlockWriter:
         self.prepared = self._pieces()
         names = ["cut", *self.columns]
         for node, name in self.whole.items():
-            self.w.names[node] = name
+            self.w.names[node] = name  # of a held array too: it is the constant's
         return [
             *before,
             (f"for {', '.join(names)}, in {self.name}:", None),

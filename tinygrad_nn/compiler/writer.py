@@ -93,7 +93,8 @@ class Writer:
     def operand(self, x: Any) -> str:
         """Return how the source says an operand."""
         if isinstance(x, Node):
-            if x._op is None and x not in self.program.places:
+            held = x._op is None and x not in self.program.places
+            if held and x not in self.names:  # in a block it has the name of its piece
                 return self.constant(x._value)
             return self.name(x)
         if isinstance(x, Scalar):
