@@ -608,9 +608,21 @@ def layouts():
         cost = (h**2).mean() + (x.reshape(15) ** 2).sum() * w.sum()
         cost = cost + (tg.tanh(h.T).reshape(-1) * (w.T.reshape(-1)).sum()).sum()
         optimizer.minimize(cost)
-        return cost, x.reshape(-1), tg.exp(x.T), h.T
+        wide = tg.tanh(x + x[:, :1]) + x.sum(1, keepdims=True)
+        return cost, x.reshape(-1), tg.exp(x.T), h.T, wide, wide.mean(), wide.std()
 
     return Run(step, [w, optimizer], lambda i: (normal((3, 5), i).T,))
+
+
+@member
+def sums_in_columns():
+    """A sum goes through memory in its order: a result laid out in columns, too."""
+
+    def step(x):
+        turned = x + x[:, :1]
+        return turned, turned.sum(), turned.mean(), (turned * turned).sum()
+
+    return Run(step, [], lambda i: (normal((70, 50), i).T,))
 
 
 @member

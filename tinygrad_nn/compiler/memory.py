@@ -470,6 +470,8 @@ class _Planner:
         if np.ndim(node._value) == 0:
             return None
         whole = ufunc_of(op) or op.name in _INTO - _COPIED
+        # Operands are repeated in rows: of another layout only a buffer is for sure.
+        whole = whole and Kind.of(node._value).order == tuple(range(node._value.ndim))
         if node in self.results and whole:
             return "fresh"
         known = ufunc_of(op) is not None or op.name in _INTO or op.name in _VIEWS
