@@ -369,3 +369,11 @@ def test_a_held_array_is_cut_with_the_block_that_reads_it():
     wanted = step(tg.Tensor(x)).item()
     assert abs(compiled(x).item() - wanted) <= 1e-12 * abs(wanted)
     assert "for cut, " in compiled.source
+
+
+def test_equal_results_are_two_arrays():
+    """What two results share is computed once, and given twice."""
+    compiled = tg.compile(lambda x: (np.exp(x) * 2, np.exp(x) * 2))
+    first, second = compiled(np.ones(3))
+    assert not np.shares_memory(first.numpy(), second.numpy())
+    assert np.array_equal(first.numpy(), second.numpy())

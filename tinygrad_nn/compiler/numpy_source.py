@@ -281,10 +281,13 @@ class _Source:
     def _results(self) -> str:
         """Return the expression of the results: arrays that nothing else changes."""
         parts = []
+        given: set[Node] = set()  # two results are two arrays, though computed once
         for x in self.program.results:
             text = self.w.operand(x)
             is_node = isinstance(x, Node)
-            fresh = is_node and self.buffers.made.get(x) == "fresh"
+            fresh = is_node and self.buffers.made.get(x) == "fresh" and x not in given
+            if is_node:
+                given.add(x)
             scalar = is_node and np.ndim(x._value) == 0 and x._op is not None
             shared = is_node and (x in self.buffers.direct or x in self.buffers.root)
             if not fresh and (shared or not scalar):
