@@ -89,7 +89,7 @@ def planned(program: Program, *, again: bool = True) -> Plan:
 
 
 def sizes_of(node: Any) -> tuple[int, int, int]:
-    """Return rows, columns and the summed length of a product, axes of batches aside."""
+    """Return rows, columns and the summed length of a product, batches aside."""
     x, y = (np.shape(z._value if isinstance(z, Node) else z) for z in inputs_of(node))
     m = x[-2] if len(x) > 1 else 1
     n = y[-1] if len(y) > 1 else 1
@@ -135,7 +135,7 @@ class _Planner:
         firm = set(self.program.outputs()) | set(self.program.sources)
         firm |= {root_of(x) for x in firm}
         for node in self.program.nodes:
-            inside = is_expressible(node) or node._op.name in REDUCTIONS
+            inside = is_expressible(node) or _name(node) in REDUCTIONS
             if not inside or is_view(node):
                 firm |= {root_of(x) for x in operands(node)}
         return firm
@@ -148,9 +148,9 @@ class _Planner:
                 continue
             if is_expressible(node):
                 self._elementwise(node, update)
-            elif node._op.name in REDUCTIONS and _has_c_form(node):
+            elif _name(node) in REDUCTIONS and _has_c_form(node):
                 self._reduction(node, update)
-            elif node._op.name == "matmul" and _has_c_form(node):
+            elif _name(node) == "matmul" and _has_c_form(node):
                 self._product(node, update)
             else:
                 self._alone(node, update)
@@ -229,7 +229,7 @@ class _Planner:
         self._join(node, number)
 
     def _cost(self, node: Any) -> int | None:
-        """Return how many ops a node is that is computed again; None if it is stored."""
+        """Return of how many ops a node is that is computed again, else None."""
         shape = node._value.shape
         if node in self.firm or not self.may_again or not shape:
             return None
@@ -248,7 +248,7 @@ class _Planner:
     def _group_for(
         self, node: Any, shape: Any, earliest: int, update: bool
     ) -> int | None:
-        """Return the group that a node joins: the latest of those it shares data with."""
+        """Return the group that a node joins: the latest that it shares data with."""
         plan = self.plan
         near = {
             plan.where[z]
@@ -358,6 +358,11 @@ class _Planner:
         self._join(node, number)
 
 
+def _name(node: Any) -> str:
+    name: str = node._op.name
+    return name
+
+
 def _has_c_form(node: Any) -> bool:
     """Return whether a reduction or a product is computed in C."""
     values = [x._value if isinstance(x, Node) else x for x in inputs_of(node)]
@@ -380,10 +385,10 @@ def _kind_of(node: Any) -> str:
     plain = all(isinstance(x, Node) for x in inputs) and dtypes <= TYPES.keys()
     name = node._op.name
     same = dtypes == {str(node._value.dtype)}
-    if plain and same and name in ("concatenate", "stack"):
-        if name == "stack" or settings_of(node)["axis"] is not None:
-            return "join"
-    if plain and same and name == "scatter_add":
-        if is_basic(settings_of(node)["index"]):
-            return "scatter"
-    return "call"
+    if not (plain and same):
+        return "call"
+    settings = settings_of(node)
+    if name == "stack" or (name == "concatenate" and settings["axis"] is not None):
+        return "join"
+    basic = name == "scatter_add" and is_basic(settings["index"])
+    return "scatter" if basic else "call"

@@ -81,51 +81,35 @@ class HostSource:
         return self.name(optimizer, type(optimizer).__name__.lower())
 
     def _call(self) -> None:
-        write = self.lines.append
         arguments = self._arguments()
-        write(f"def call({', '.join(arguments)}):")
-        states = self._states_read()
-        for line in states:
-            write(f"    {line}")
-        for line in self._places():
-            write(f"    {line}")
-        for line in self._numbers():
-            write(f"    {line}")
-        results = []
-        for i in range(len(self.program.results)):
-            results.append(self._result(i, write))
-        write("    if copies:")
-        write("        copy_in()")
-        checks = []
-        for node, check in self.program.checks:
-            if node._op is None or node in self.program.places:
-                held = self.name(check, "check")
-                value = self.name(self.runner.value(node), "value")
-                write(f"    {held}({value}())")
-            else:
-                checks.append((node, check))
+        body = [*self._states_read(), *self._places(), *self._numbers()]
+        results = [
+            self._result(i, body.append) for i in range(len(self.program.results))
+        ]
+        early, late = self._checks()
+        body += ["if copies:", "    copy_in()", *early]
         if self.trace.draws and self.c.trapped:
-            write(f"    {self.name(self.runner.remember_draws, 'remember_draws')}()")
-        function = "compute" if checks else "run"
-        write(f"    status = {function}(reference)")
-        write("    if status:")
-        write("        failed(status)")
-        for node, check in checks:
+            body.append(f"{self.name(self.runner.remember_draws, 'remember_draws')}()")
+        for function in ("compute", "update") if late else ("run",):
+            body += [f"status = {function}(reference)"]
+            body += ["if status:", "    failed(status)"]
+            body += late if function == "compute" else []
+        body += ["if copies:", "    copy_out()", *self._gradients(), *self._states()]
+        tail = "," if len(results) == 1 else ""
+        body.append(f"return ({', '.join(results)}{tail})")
+        self.lines.append(f"def call({', '.join(arguments)}):")
+        self.lines += [f"    {line}" for line in body]
+
+    def _checks(self) -> tuple[list[str], list[str]]:
+        """Return checks of what comes in, and of what is computed before an update."""
+        early: list[str] = []
+        late: list[str] = []
+        for node, check in self.program.checks:
             held = self.name(check, "check")
             value = self.name(self.runner.value(node), "value")
-            write(f"    {held}({value}())")
-        if checks:
-            write("    status = update(reference)")
-            write("    if status:")
-            write("        failed(status)")
-        write("    if copies:")
-        write("        copy_out()")
-        for line in self._gradients():
-            write(f"    {line}")
-        for line in self._states():
-            write(f"    {line}")
-        tail = "," if len(results) == 1 else ""
-        write(f"    return ({', '.join(results)}{tail})")
+            inside = node._op is not None and node not in self.program.places
+            (late if inside else early).append(f"{held}({value}())")
+        return early, late
 
     def _arguments(self) -> list[str]:
         found = {}
@@ -205,8 +189,8 @@ class HostSource:
         name = f"result_{i}"
         shape, dtype = x._value.shape, x._value.dtype
         kind = self.name(dtype, "dtype")
-        write(f"    bound[{number}] = {name} = empty({tuple(shape)!r}, {kind})")
-        write(f"    table[{number}] = address_of({name})")
+        write(f"bound[{number}] = {name} = empty({tuple(shape)!r}, {kind})")
+        write(f"table[{number}] = address_of({name})")
         return name if shape else f"{name}[()]"
 
     def _lent(self) -> set[Any]:

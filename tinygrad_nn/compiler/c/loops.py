@@ -31,7 +31,6 @@ __all__ = [
     "chosen_order",
     "copied",
     "filling",
-    "indexed",
     "looped",
     "merged",
     "nested",
@@ -51,6 +50,11 @@ class Reduction:
     T: str
     extent: int
     adds: bool
+
+    @property
+    def is_extreme(self) -> bool:
+        """Whether it is a maximum or a minimum, in which a nan must not be lost."""
+        return self.node._op.name in ("max", "min")
 
 
 @dataclass
@@ -153,11 +157,11 @@ def element(
     source: Any, group: Group, x: Any, dtype: Any, body: Body, names: dict[Node, str]
 ) -> str:
     """Return one element of an operand in a dtype."""
-    text = source.operand_text(x, dtype)
+    text: str | None = source.operand_text(x, dtype)
     if text is not None:
         return text
     have = np.dtype(kind_of(x))
-    if x in names if isinstance(x, Node) else False:
+    if isinstance(x, Node) and x in names:
         return converted(names[x], have, dtype)
     if isinstance(x, Node) and x in source.plan.again:
         _element(source, group, x, body, names)
@@ -252,103 +256,134 @@ def _step(r: Reduction, target: str, text: str) -> str:
 
 def nested(body: Body, shape: tuple[int, ...], order: tuple[int, ...]) -> list[str]:
     """Return a loop nest around a body."""
-    loops = merged(shape, order, body.accesses)
-    names = [f"i{k}" if len(loops) > 1 else "i" for k in range(len(loops))]
-    index = _index_in(loops, names)
-    depth = len(loops)
-    inner: dict[int, list[Reduction]] = {}  # by the depth of their scalar
-    lines: list[str] = []
-    fills: list[str] = []
-    for r in body.reductions:
-        d = depth
-        while d > 0 and r.out.strides[loops[d - 1][1]] == 0:
-            d -= 1
-        inner.setdefault(d, []).append(r)
-        outer_reduced = any(r.out.strides[axis] == 0 for _, axis in loops[:d])
-        if outer_reduced and not r.adds:
-            fills.append(filling(r.out.pointer, r.extent, r.node._op.name))
-    simd = [r for d, rs in inner.items() if d < depth for r in rs]
-    lines += fills
-    flags = [f"bad_{number}" for _, number in body.finite]
-    pad = ""
-    if not depth:
-        lines.append("{")
-        pad = "    "
-    for k in range(depth + 1):
-        if k == 0 and flags:
-            if depth:
-                lines.append("{")
-                pad = "    "
-            lines.append(f"{pad}int {', '.join(f'{flag} = 0' for flag in flags)};")
-        if k < depth or not depth:
-            for r in inner.get(k, []):
-                start = _START[r.node._op.name]
-                if not pad and k == 0 and depth and not flags:
-                    lines.append("{")
-                    pad = "    "
-                lines.append(f"{pad}{r.T} {r.name} = {start};")
-                if r.node._op.name in ("max", "min"):
-                    lines.append(f"{pad}int {r.name}_nan = 0;")
-        if k == depth:
-            break
-        if k == depth - 1:
-            clause = "".join(
-                f" reduction({sign}: {', '.join(found)})"
-                for sign in ("+", "*", "max", "min")
-                if (found := [r.name for r in simd if _SIGN[r.node._op.name] == sign])
-            )
-            flagged = [
-                f"{r.name}_nan" for r in simd if r.node._op.name in ("max", "min")
-            ]
-            flagged += flags
-            if flagged:
-                clause += f" reduction(|: {', '.join(flagged)})"
-            lines.append(f"{pad}#pragma omp simd{clause}")
-        size, _ = loops[k]
-        lines.append(
-            f"{pad}for (long {names[k]} = 0; {names[k]} < {size}; {names[k]}++) {{"
+    return _Nest(body, shape, order).written()
+
+
+class _Nest:
+    """Writes loops: a sum has a scalar where only axes that it sums lie inside."""
+
+    def __init__(
+        self, body: Body, shape: tuple[int, ...], order: tuple[int, ...]
+    ) -> None:
+        self.body = body
+        self.loops = merged(shape, order, body.accesses)
+        self.depth = len(self.loops)
+        many = self.depth > 1
+        self.names = [f"i{k}" if many else "i" for k in range(self.depth)]
+        self.index = _index_in(self.loops, self.names)
+        self.flags = [f"bad_{number}" for _, number in body.finite]
+        self.lines: list[str] = []
+        self.pad = ""
+        self.levels = [(self._level(r), r) for r in body.reductions]
+
+    def _level(self, r: Reduction) -> int:
+        """Return the loop before which a sum begins; the depth if it has no scalar."""
+        level = self.depth
+        while level > 0 and self._sums(r, level - 1):
+            level -= 1
+        return level
+
+    def _sums(self, r: Reduction, k: int) -> bool:
+        return r.out.strides[self.loops[k][1]] == 0
+
+    def _adds(self, r: Reduction, level: int) -> bool:
+        """Whether what a level gives is added to what lies in memory."""
+        return r.adds or any(self._sums(r, k) for k in range(level))
+
+    def _has_scalar(self, level: int) -> bool:
+        return level < self.depth or not self.depth
+
+    def write(self, *lines: str) -> None:
+        """Add lines, indented."""
+        self.lines += [self.pad + line for line in lines]
+
+    def written(self) -> list[str]:
+        """Return the whole."""
+        for level, r in self.levels:
+            if self._adds(r, level) and not r.adds:
+                self.write(filling(r.out.pointer, r.extent, r.node._op.name))
+        first = any(level == 0 for level, _ in self.levels)
+        braces = not self.depth or bool(self.flags) or first
+        if braces:
+            self.write("{")
+            self.pad += "    "
+        if self.flags:
+            self.write(f"int {', '.join(f'{flag} = 0' for flag in self.flags)};")
+        for k in range(self.depth):
+            self._begin(k)
+            self._open(k)
+        if not self.depth:
+            self._begin(0)
+        self._inside()
+        for k in reversed(range(self.depth)):
+            self.pad = self.pad[:-4]
+            self.write("}")
+            self._end(k)
+        if not self.depth:
+            self._end(0)
+        self.write(*(f"if ({flag}) return {flag[4:]};" for flag in self.flags))
+        if braces:
+            self.pad = self.pad[:-4]
+            self.write("}")
+        return self.lines
+
+    def _begin(self, k: int) -> None:
+        """Declare the scalars of a level."""
+        for level, r in self.levels:
+            if level == k:
+                self.write(f"{r.T} {r.name} = {_START[r.node._op.name]};")
+                if r.is_extreme:
+                    self.write(f"int {r.name}_nan = 0;")
+
+    def _open(self, k: int) -> None:
+        name, (size, _) = self.names[k], self.loops[k]
+        if k == self.depth - 1:
+            self.write(f"#pragma omp simd{self._clauses()}")
+        self.write(f"for (long {name} = 0; {name} < {size}; {name}++) {{")
+        self.pad += "    "
+
+    def _clauses(self) -> str:
+        """Say which scalars the lanes of the innermost loop have each for itself."""
+        inner = [r for level, r in self.levels if level < self.depth]
+        found: dict[str, list[str]] = {}
+        for r in inner:
+            found.setdefault(_SIGN[r.node._op.name], []).append(r.name)
+        flags = [f"{r.name}_nan" for r in inner if r.is_extreme] + self.flags
+        if flags:
+            found["|"] = flags
+        return "".join(
+            f" reduction({sign}: {', '.join(names)})" for sign, names in found.items()
         )
-        pad += "    "
-    lines += [f"{pad}{line}" for line in body.placed(body.lines, index)]
-    for r in body.reductions:
-        (text,) = body.placed([r.text], index)
-        place = f"{r.out.pointer}[{index(r.out)}]"
-        extreme = r.node._op.name in ("max", "min")
-        if depth and any(r is x for x in inner.get(depth, [])):
-            if r.adds or any(r.out.strides[axis] == 0 for _, axis in loops):
-                lines.append(pad + _into_memory(r, place, text))
-            else:
-                lines.append(f"{pad}{place} = {text};")
-            continue
-        if extreme:
-            lines.append(f"{pad}{r.name}_nan |= {text} != {text};")
-        lines.append(pad + _step(r, r.name, text))
-    lines += [f"{pad}{line}" for line in body.placed(body.stores, index)]
-    for text, number in body.finite:
-        name = text.replace("§", "")
-        lines.append(f"{pad}bad_{number} |= !({name} - {name} == 0);")
-    for k in range(depth, -1, -1):
-        if k < depth or not depth:
-            for r in inner.get(k, []):
-                place = f"{r.out.pointer}[{index(r.out)}]"
-                value = r.name
-                if r.node._op.name in ("max", "min"):
-                    value = f"{r.name}_nan ? NAN : {r.name}"
-                if r.adds or any(r.out.strides[axis] == 0 for _, axis in loops[:k]):
-                    lines.append(pad + _into_memory(r, place, f"({value})"))
-                else:
-                    lines.append(f"{pad}{place} = {value};")
-            if k == 0:
-                lines += [
-                    f"{pad}if ({flag}) return {flag.removeprefix('bad_')};"
-                    for flag in flags
-                ]
-        if k > 0:
-            pad = pad[:-4]
-            lines.append(f"{pad}}}")
-    if pad:
-        lines.append("}")
-    return lines
+
+    def _inside(self) -> None:
+        body = self.body
+        self.write(*body.placed(body.lines, self.index))
+        for level, r in self.levels:
+            (text,) = body.placed([r.text], self.index)
+            if not self._has_scalar(level):
+                self._keep(r, level, text)
+                continue
+            if r.is_extreme:
+                self.write(f"{r.name}_nan |= {text} != {text};")
+            self.write(_step(r, r.name, text))
+        self.write(*body.placed(body.stores, self.index))
+        for text, number in body.finite:
+            name = text.replace("§", "")
+            self.write(f"bad_{number} |= !({name} - {name} == 0);")
+
+    def _keep(self, r: Reduction, level: int, text: str) -> None:
+        """Write what a level gives to memory, or add it there."""
+        place = f"{r.out.pointer}[{self.index(r.out)}]"
+        if self._adds(r, level):
+            self.write(_into_memory(r, place, text))
+        else:
+            self.write(f"{place} = {text};")
+
+    def _end(self, k: int) -> None:
+        for level, r in self.levels:
+            if level == k:
+                value = f"({r.name}_nan ? NAN : {r.name})" if r.is_extreme else r.name
+                self._keep(r, level, value)
 
 
 def _into_memory(r: Reduction, place: str, text: str) -> str:

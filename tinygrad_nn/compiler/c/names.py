@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tinygrad_nn.compiler.c.expressions import FUNCTIONS
@@ -10,17 +11,19 @@ from tinygrad_nn.op import Node
 
 __all__ = ["Names"]
 
-RESERVED = FUNCTIONS.union(
-    """
-    auto break case char const continue default do double else enum extern float for
-    goto if inline int long register restrict return short signed sizeof static struct
-    switch typedef union unsigned void volatile while main linux unix
-    arena scalars status step compute update repeat bad p s m q e i j k u v row
-    i0 i1 i2 i3 i4 i5 i6 i7 b0 b1 b2 b3 b4 j0 tanh_of copysign memset dgemm sgemm
-    feclearexcept fetestexcept FE_INVALID INT64_MIN NAN INFINITY
-    """.split()
-)
+RESERVED = FUNCTIONS | {
+    *("auto", "break", "case", "char", "const", "continue", "default", "do", "double"),
+    *("else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long"),
+    *("register", "restrict", "return", "short", "signed", "sizeof", "static"),
+    *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
+    *("linux", "unix", "main", "asm", "typeof", "NAN", "INFINITY", "INT64_MIN"),
+    *("FE_INVALID", "feclearexcept", "fetestexcept", "memset", "tanh_of", "copysign"),
+    *("arena", "scalars", "status", "step", "compute", "update", "repeat", "bad"),
+    *("dgemm", "sgemm", "row", "e", "i", "j", "k", "m", "p", "q", "s", "u", "v", "j0"),
+}
 """Words of C, and what generated code says itself."""
+NUMBERED = re.compile(r"i\d+|_\d+|(at|bad|e|s|w)_\d+(_\d+)?")
+"""Names that generated code numbers itself."""
 
 
 class Names:
@@ -33,6 +36,8 @@ class Names:
 
     def unique(self, wanted: str) -> str:
         """Return a name that nothing else has."""
+        if NUMBERED.fullmatch(wanted):
+            wanted += "_"
         name, count = wanted, self._counts.get(wanted, 1)
         while name in self._taken:
             name, count = f"{wanted}_{count}", count + 1

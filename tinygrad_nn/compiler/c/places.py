@@ -195,15 +195,16 @@ class Places:
 
     def block_shape(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
         """Return a shape whose axis has the length of a block."""
-        length = self.region.length
+        length: int = self.region.length
         m = BLOCK if length % BLOCK == 0 else Length(length)
         return (*shape[:axis], m, *shape[axis + 1 :])
 
     def extent(self, node: Any) -> int:
         """Return how many elements the memory of a node has."""
-        size = math.prod(node._value.shape)
+        size: int = math.prod(node._value.shape)
         if self.in_region and node in self.region.labels:
-            return size // self.region.length * BLOCK
+            length: int = self.region.length
+            return size // length * BLOCK
         return size
 
     def adds(self, node: Any) -> bool:

@@ -100,7 +100,7 @@ def _arranged(
 
 def _packed(source: Any, x: Access, order: tuple[int, ...], lines: list[str]) -> Access:
     """Return a copy of a matrix whose last axis in the order lies along memory."""
-    kept = source.places.scratch(math.prod(x.shape), x.dtype)
+    kept: Access = source.places.scratch(math.prod(x.shape), x.dtype)
     kept = kept._replace(shape=x.shape, strides=in_order(x.shape, order))
     lines += copied(x, kept)
     return kept
@@ -119,8 +119,9 @@ def _by_vectors(
 ) -> list[str]:
     """Return loops in which rows (axis 0) or columns (axis 1) are the vector.
 
-    A loop with a loop inside is vectorised only if nothing is chosen in it: what follows
-    a sum that is not unrolled has a loop of its own, by way of the memory ``apart``.
+    A loop with a loop inside is vectorised only if nothing is chosen in it: what
+    follows a sum that is not unrolled has a loop of its own, by way of the memory
+    ``apart``.
     """
     m, n, k = sizes
     count, length = (n, m) if axis == 0 else (m, n)
@@ -184,9 +185,9 @@ def _unrolled(
 ) -> list[str]:
     """Return sums written out."""
     at = [_with_number(vector, i) for i in range(k)]
-    lines = [f"    const {T} e{i} = {text};" for i, text in enumerate(at)]
+    lines = [f"    const {T} e_{i} = {text};" for i, text in enumerate(at)]
     for s, scalar in zip(sums, scalars, strict=True):
-        terms = [f"{_with_number(scalar, i)} * e{i}" for i in range(k)]
+        terms = [f"{_with_number(scalar, i)} * e_{i}" for i in range(k)]
         lines.append(f"    const {T} {s} = {' + '.join(terms)};")
     return lines
 
@@ -207,57 +208,45 @@ def _plus(first: str, i: int) -> str:
 
 def multiplied(source: Any, node: Any) -> list[str]:
     """Return the text of a product of matrices or of stacks of them."""
-    m, n, k = sizes_of(node)
+    m, n, _ = sizes_of(node)
     x, y = (source.places.read(z) for z in inputs_of(node))
-    if len(x.shape) == 1:
-        x = x._replace(shape=(1, k), strides=(0, x.strides[0]))
-        flat_x = True
-    else:
-        flat_x = False
-    if len(y.shape) == 1:
-        y = y._replace(shape=(k, 1), strides=(y.strides[0], 0))
-        flat_y = True
-    else:
-        flat_y = False
+    rows, columns = len(x.shape) > 1, len(y.shape) > 1
     order = None
-    if len(x.shape) == len(y.shape) == 2 and not (flat_x or flat_y):
+    if len(x.shape) == len(y.shape) == 2 and m > 4 * n and n < SMALL:
         # Rows that are long and columns that are few: the other way round in memory.
-        order = (1, 0) if m > 4 * n and n < SMALL and x.strides[0] == 1 else None
+        order = (1, 0) if x.strides[0] == 1 else None
     out = source.places.store(node, order)
-    if flat_x:
-        place = len(out.shape) - (0 if flat_y else 1)
-        out = _with_axis(out, place)
-    if flat_y:
+    if not rows:
+        x = _with_axis(x, 0)
+        out = _with_axis(out, len(out.shape) - columns)
+    if not columns:
+        y = _with_axis(y, 1)
         out = _with_axis(out, len(out.shape))
     batch = out.shape[:-2]
-    x = broadcast(x, (*batch, *x.shape[-2:])) if batch else x
-    y = broadcast(y, (*batch, *y.shape[-2:])) if batch else y
-    lines: list[str] = []
     if not math.prod(out.shape):
-        return lines
-    names = [f"b{i}" for i in range(len(batch))]
-    inside = []
-    shifted = []
+        return []
+    if not batch:
+        return _matrix(source, x, y, out)
+    x = broadcast(x, (*batch, *x.shape[-2:]))
+    y = broadcast(y, (*batch, *y.shape[-2:]))
+    return _stacked(source, x, y, out)
+
+
+def _stacked(source: Any, x: Access, y: Access, out: Access) -> list[str]:
+    """Return loops over stacks of matrices."""
+    batch = out.shape[:-2]
+    names = [f"at_{i}" for i in range(len(batch))]
+    inside, matrices = [], []
     for access in (x, y, out):
-        if not batch:
-            shifted.append(access)
-            continue
         local = source.names.unique(f"{access.pointer}_b")
-        T = TYPES[str(access.dtype)]
         const = "" if access is out else "const "
         shift = _index(access._replace(strides=access.strides[:-2]), names)
+        T = TYPES[str(access.dtype)]
         inside.append(f"{const}{T} *const {local} = {access.pointer} + {shift};")
-        shifted.append(
-            access._replace(
-                pointer=local,
-                offset=0,
-                shape=access.shape[-2:],
-                strides=access.strides[-2:],
-            )
-        )
-    inside += _matrix(source, *shifted)
-    if not batch:
-        return inside
+        shape, strides = access.shape[-2:], access.strides[-2:]
+        matrices.append(Access(local, access.dtype, 0, shape, strides))
+    inside += _matrix(source, *matrices)
+    lines: list[str] = []
     pad = ""
     for name, size in zip(names, batch, strict=True):
         lines.append(f"{pad}for (long {name} = 0; {name} < {size}; {name}++) {{")
@@ -277,49 +266,50 @@ def _with_axis(x: Access, place: int) -> Access:
 
 
 def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
+    """Return one product, the way that suits its sizes."""
     (m, k), n = x.shape, y.shape[1]
     same = x.dtype == y.dtype == out.dtype and out.dtype.kind == "f"
     if not same or k == 0:
         return _plainly(x, y, out)
-    T = TYPES[str(out.dtype)]
-    if (
-        min(m, n, k) >= SMALL
-        and not source.places.in_region
-        and source.blas is not None
-        and out.strides[1] == 1
-    ):
-        return _by_blas(source, x, y, out)
-    if not source.places.in_region:
-        axis, lines, x, y = _arranged(source, x, y, sums=True)
     if source.places.in_region:
         zeros = filling(out.pointer, math.prod(out.shape), "sum")
         source.places.prologue.append(zeros)
-        return _by_sums(x, y, out, T, block=source.places.block_shape((k,), 0)[0])
+        return _by_sums(x, y, out, block=source.places.block_shape((k,), 0)[0])
+    if min(m, n, k) >= SMALL and source.blas is not None and out.strides[1] == 1:
+        return _by_blas(source, x, y, out)
+    axis, lines, x, y = _arranged(source, x, y, sums=True)
     if axis == 2:
-        if m < SMALL and is_large(y):
-            return [*lines, *_stream_of_sums(x, y, out, T)]
-        if n < SMALL and is_large(x):
-            turned = [access.reordered((1, 0)) for access in (y, x, out)]
-            return [*lines, *_stream_of_sums(*turned, T)]
-        return [*lines, *_by_sums(x, y, out, T)]
-    streamed, few = (y, m) if axis == 1 else (x, n)
-    if few < SMALL and k >= FEW and is_large(streamed):
-        along, after = out, []
-        if out.strides[axis] != 1:
-            along = source.places.scratch(m * n, out.dtype)._replace(
-                shape=out.shape, strides=in_order(out.shape, (1 - axis, axis))
-            )
-            after = copied(along, out)
-        sides = (x, y, along)
-        if axis == 0:
-            sides = (y.reordered((1, 0)), x.reordered((1, 0)), along.reordered((1, 0)))
-        return [*lines, *_stream_of_rows(*sides, T), *after]
+        return lines + _summed(x, y, out)
+    if axis == 0:  # as its transpose
+        x, y, out = (access.reordered((1, 0)) for access in (y, x, out))
+    return lines + _along_columns(source, x, y, out)
 
-    def epilogue(u: str, v: str, suffix: str) -> list[str]:
-        names = (v, u) if axis == 0 else (u, v)
-        return [f"{_element(out, *names)} = s{suffix};"]
 
-    return [*lines, *_by_vectors((m, n, k), axis, x, y, T, "s", epilogue, [])]
+def _summed(x: Access, y: Access, out: Access) -> list[str]:
+    """Return a product in which the sum is the vector."""
+    if x.shape[0] < SMALL and is_large(y):
+        return _stream_of_sums(x, y, out)
+    if y.shape[1] < SMALL and is_large(x):
+        x, y, out = (access.reordered((1, 0)) for access in (y, x, out))
+        return _stream_of_sums(x, y, out)
+    return _by_sums(x, y, out)
+
+
+def _along_columns(source: Any, x: Access, y: Access, out: Access) -> list[str]:
+    """Return a product in which a row of the result is the vector."""
+    (m, k), n = x.shape, y.shape[1]
+    if m >= SMALL or k < FEW or not is_large(y):
+        T = TYPES[str(out.dtype)]
+
+        def epilogue(u: str, v: str, suffix: str) -> list[str]:
+            return [f"{_element(out, u, v)} = s{suffix};"]
+
+        return _by_vectors((m, n, k), 1, x, y, T, "s", epilogue, [])
+    if out.strides[1] == 1:
+        return _stream_of_rows(x, y, out)
+    along: Access = source.places.scratch(m * n, out.dtype)
+    along = along._replace(shape=(m, n), strides=(n, 1))
+    return _stream_of_rows(x, y, along) + copied(along, out)
 
 
 def _plainly(x: Access, y: Access, out: Access) -> list[str]:
@@ -339,18 +329,17 @@ def _plainly(x: Access, y: Access, out: Access) -> list[str]:
     ]
 
 
-def _by_sums(
-    x: Access, y: Access, out: Access, T: str, block: int | None = None
-) -> list[str]:
+def _by_sums(x: Access, y: Access, out: Access, block: int | None = None) -> list[str]:
     """Return tiles of five times five sums along the vector; of a block they add up."""
     (m, k), n = x.shape, y.shape[1]
+    T = TYPES[str(out.dtype)]
     k, sign = (k, "=") if block is None else (block, "+=")
     lines: list[str] = []
 
     def tile(first: str, rows: int, second: str, columns: int) -> list[str]:
         us = [_plus(first, i) for i in range(rows)]
         vs = [_plus(second, j) for j in range(columns)]
-        names = [[f"s{i}_{j}" for j in range(columns)] for i in range(rows)]
+        names = [[f"s_{i}_{j}" for j in range(columns)] for i in range(rows)]
         flat = [name for row in names for name in row]
         found = [
             "{",
@@ -407,9 +396,10 @@ def _ahead(x: Access, row: str, length: int) -> str:
     )
 
 
-def _stream_of_rows(x: Access, y: Access, out: Access, T: str) -> list[str]:
+def _stream_of_rows(x: Access, y: Access, out: Access) -> list[str]:
     """Return ``out = x y`` for a large y: two of its rows at a time are added."""
     (m, k), n = x.shape, y.shape[1]
+    T = TYPES[str(out.dtype)]
     step = y.strides[0]
     rows = [_plus("0", i) for i in range(m)]
     lines = ["#pragma omp simd", f"for (long v = 0; v < {n}; v++) {{"]
@@ -423,14 +413,14 @@ def _stream_of_rows(x: Access, y: Access, out: Access, T: str) -> list[str]:
         found.append(_ahead(y, "row", count * n))
         for u in rows:
             weights = [
-                f"w{u}_{j} = {_element(x, u, _plus(first, j))}" for j in range(count)
+                f"w_{u}_{j} = {_element(x, u, _plus(first, j))}" for j in range(count)
             ]
             found.append(f"const {T} {', '.join(weights)};")
         found += ["#pragma omp simd", f"for (long v = 0; v < {n}; v++) {{"]
-        parts = [f"e{j} = row[{_plus(str(step * j), 0)} + v]" for j in range(count)]
+        parts = [f"e_{j} = row[{_plus(str(step * j), 0)} + v]" for j in range(count)]
         found.append(f"    const {T} {', '.join(parts)};")
         for u in rows:
-            terms = " + ".join(f"w{u}_{j} * e{j}" for j in range(count))
+            terms = " + ".join(f"w_{u}_{j} * e_{j}" for j in range(count))
             found.append(f"    {_element(out, u, 'v')} += {terms};")
         return [*found, "}"]
 
@@ -443,10 +433,11 @@ def _stream_of_rows(x: Access, y: Access, out: Access, T: str) -> list[str]:
     return lines
 
 
-def _stream_of_sums(x: Access, y: Access, out: Access, T: str) -> list[str]:
-    """Return ``out = x y`` for a large y whose columns lie along memory, one at a time."""
+def _stream_of_sums(x: Access, y: Access, out: Access) -> list[str]:
+    """Return ``out = x y`` for a large y of columns along memory, one at a time."""
     (m, k), n = x.shape, y.shape[1]
-    sums = [f"s{i}" for i in range(m)]
+    T = TYPES[str(out.dtype)]
+    sums = [f"s_{i}" for i in range(m)]
     return [
         f"for (long v = 0; v < {n}; v++) {{",
         f"    const {T} *restrict const row = {y.pointer} + {_index(y, ['0', 'v'])};",

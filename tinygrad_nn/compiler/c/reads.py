@@ -86,7 +86,7 @@ class _Finder:
         for i, x in enumerate(program.results):
             if isinstance(x, Node) and x in self.plan.where:
                 reads.results.setdefault(x, i)
-        shown = [x for _, x in [*program.gradients, *program.writes]]
+        shown: list[Node] = [x for _, x in [*program.gradients, *program.writes]]
         shown += [x for x, _ in program.checks]
         reads.lent = {root_of(x) for x in shown}
         self._direct()

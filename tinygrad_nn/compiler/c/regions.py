@@ -150,7 +150,7 @@ class _Finder:
         if found is None or math.prod(group.shape) > self.region.length * ROWS:
             return False
         axis, wanted = found
-        labels = {}
+        labels: dict[Node, int] = {}
         for root, place in wanted:
             if labels.setdefault(root, place) != place:
                 return False

@@ -18,7 +18,7 @@ from tinygrad_nn.compiler.backends import Memory
 from tinygrad_nn.compiler.c.host import HostSource
 from tinygrad_nn.compiler.c.layout import is_view
 from tinygrad_nn.compiler.c.source import lower
-from tinygrad_nn.compiler.c.tables import Lowered, Outside
+from tinygrad_nn.compiler.c.tables import Lowered
 from tinygrad_nn.compiler.checks import Finite
 from tinygrad_nn.compiler.execute import executed, run
 from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
@@ -184,24 +184,38 @@ class CRunner:
         self._copies.pop(i, None)
         shared = entry.written or self._meets_what_is_written(i, array)
         is_array = type(array) is np.ndarray
-        if is_array and array.flags.c_contiguous and array.flags.aligned:
-            if not shared or (entry.written and array.flags.writeable):
-                self._table[i] = address_of(array)
-                return
-        copy = np.array(array, entry.dtype, order="C")
-        self._copies[i] = (copy, entry.written)
-        self._table[i] = address_of(copy)
+        plain = is_array and array.flags.c_contiguous and array.flags.aligned
+        if plain and (not shared or (entry.written and array.flags.writeable)):
+            self._table[i] = address_of(array)
+        else:
+            copy = np.array(array, entry.dtype, order="C")
+            self._copies[i] = (copy, entry.written)
+            self._table[i] = address_of(copy)
+        if entry.written:
+            self._separate(i, array)
+
+    def _separate(self, i: int, array: Any) -> None:
+        """Let what is only read be copied where it shows an array that is written."""
+        for j, entry in enumerate(self.lowered.outside):
+            other = self._bound[j]
+            read = entry.kind in ("place", "constant") and not entry.written
+            apart = j == i or j in self._copies or other is None
+            if read and not apart and np.may_share_memory(array, other):
+                self.bind(j, other)
 
     def _meets_what_is_written(self, i: int, array: Any) -> bool:
         """Return whether an array shares memory with what the step changes."""
         if not isinstance(array, np.ndarray):
             return False
-        for j, entry in enumerate(self.lowered.outside):
-            other = self._bound[j]
-            if entry.written and j != i and isinstance(other, np.ndarray):
-                if np.may_share_memory(array, other):
-                    return True
-        return False
+        return any(
+            entry.written
+            and j != i
+            and isinstance(other, np.ndarray)
+            and np.may_share_memory(array, other)
+            for j, (entry, other) in enumerate(
+                zip(self.lowered.outside, self._bound, strict=True)
+            )
+        )
 
     def copy_in(self) -> None:
         """Bring copies up to date, before C reads them."""
@@ -214,25 +228,18 @@ class CRunner:
             if written:
                 np.copyto(self._bound[i], copy)
 
-    def result(self, i: int, entry: Outside) -> Any:
-        """Make the array of a result."""
-        del entry
-        node = self.lowered.outside[i].what
-        array = np.empty(node._value.shape, node._value.dtype)
-        self._table[i] = address_of(array)
-        return array
-
     def view(self, node: Any) -> np.ndarray:
         """Return what C computes a node into, as an array."""
         offset, access = self.lowered.views[node]
         size = access.dtype.itemsize
-        return np.ndarray(
+        found: np.ndarray = np.ndarray(
             access.shape,
             access.dtype,
             self._arena,
             offset + access.offset * size,
             tuple(size * stride for stride in access.strides),
         )
+        return found
 
     # --- what Python computes ---
 
@@ -294,7 +301,7 @@ class CRunner:
                     found = body(*[data_of(x()) for x in inputs], **settings)
                 if looks and not np.isfinite(found).all():
                     Finite(node)(found)
-                target = out if where is None else where()
+                target: Any = out if where is None else where()
                 np.copyto(target, found, casting="unsafe")
             except BaseException as error:  # noqa: BLE001 (goes on above the C frame)
                 self._error = error
@@ -310,7 +317,9 @@ class CRunner:
     def _explained(error: BaseException, node: Any) -> BaseException:
         if not isinstance(error, Exception) or isinstance(error, TinygradError):
             return error
-        explained = node._op.explain(error, inputs_of(node), settings_of(node))
+        explained: Exception = node._op.explain(
+            error, inputs_of(node), settings_of(node)
+        )
         return type(explained)(f"{explained} (recorded at {graph.line(node)})")
 
     def failed(self, status: int) -> None:
