@@ -887,7 +887,10 @@ def test_a_real_signal_ends_a_real_run(number):
     process.stdout.readline()
     process.stdout.readline()  # what is trained is said just before training
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # a run that heard nothing would go on for days
     assert (process.returncode, out) == (STOPS[number], "")
     if err == "tinygrad-nn: interrupted\n":
         assert tree() == {}
