@@ -12,7 +12,7 @@ from tinygrad_nn.compiler.c.layout import is_view
 from tinygrad_nn.compiler.program import Program, Value, operands
 from tinygrad_nn.op import Node, inputs_of
 
-__all__ = ["ENDLESS", "Reads", "found_reads"]
+__all__ = ["ENDLESS", "Reads", "found_reads", "sources_of"]
 
 ENDLESS = 1 << 60
 """The group that is never reached."""
