@@ -746,3 +746,38 @@ def test_overlap_is_found_in_any_order():
         close(value_of(g(X, Y)), value_of(f(X, Y)))
         same_state(ours, theirs, b, a)
         del old
+
+
+def test_a_gradient_that_is_a_parameter():
+    """The gradient of w²/2 is w: as it was before the step, not after."""
+
+    def make():
+        w = tg.Parameter([1.0, -2.0], name="w")
+        v = tg.Parameter([[3.0, 4.0]], name="v")
+        optimizer = tg.optim.SGD([w, v], lr=0.1)
+
+        def step(x):
+            loss = tg.mean(w * w) + tg.sum(v * v) * 0.5 + tg.sum(x) * 0
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [w, v], optimizer
+
+    hold(make, lambda: (np.ones(2),), 4)
+
+
+def test_waiting_gradients():
+    """Gradients that no optimiser takes add up from call to call."""
+
+    def make():
+        w = tg.Parameter([1.0, -2.0], name="w")
+        optimizer = tg.optim.SGD([w], lr=0.1)
+
+        def step(x):
+            loss = tg.sum(w * w * x)
+            loss.backward()
+            return loss
+
+        return step, [w], optimizer
+
+    hold(make, lambda: (np.array([1.0, 3.0]),), 4)

@@ -237,7 +237,7 @@ class HostSource:
         copy = self.name(np.array, "copy")
         return [
             f"{self._tensor(leaf)}._grad = "
-            f"{copy}({self.name(self.runner.value(node), 'value')}())"
+            f"{copy}({self.name(self.runner.view(node), 'gradient')})"
             for leaf, node in self.program.gradients
             if leaf not in lent
         ]

@@ -25,7 +25,7 @@ from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
 from tinygrad_nn.compiler.program import Gradient, Program
 from tinygrad_nn.compiler.toolchain import build
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import TinygradError
+from tinygrad_nn.errors import ShapeError, TinygradError
 from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
@@ -320,7 +320,8 @@ class CRunner:
         explained: Exception = node._op.explain(
             error, inputs_of(node), settings_of(node)
         )
-        return type(explained)(f"{explained} (recorded at {graph.line(node)})")
+        kind = ShapeError if isinstance(error, IndexError) else type(explained)
+        return kind(f"{explained} (recorded at {graph.line(node)})")
 
     def failed(self, status: int) -> None:
         """Raise what a status other than 0 stands for."""

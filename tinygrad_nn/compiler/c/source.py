@@ -16,7 +16,7 @@ from tinygrad_nn.compiler.c.loops import copied, looped
 from tinygrad_nn.compiler.c.names import Names
 from tinygrad_nn.compiler.c.places import Places
 from tinygrad_nn.compiler.c.products import multiplied
-from tinygrad_nn.compiler.c.reads import found_reads
+from tinygrad_nn.compiler.c.reads import ENDLESS, found_reads
 from tinygrad_nn.compiler.c.regions import BLOCK
 from tinygrad_nn.compiler.c.tables import Call, Lowered, Slot
 from tinygrad_nn.compiler.c.text import Part, assembled, laid_out
@@ -271,6 +271,9 @@ class Source:
         for _, x in program.gradients:
             if root_of(x) in places.home:
                 self._show(x)
+            else:  # a value from outside, as it was before it is written
+                kept = self._copy_of(places.read(x), ENDLESS)
+                self._shown[x] = (places.aliases[kept.pointer], kept)
         for source, leaf in writes:
             target = places.read(leaf)
             places.entries["place", leaf].written = True
@@ -281,7 +284,11 @@ class Source:
         source = self.places.read(node)
         if root_of(node) in self.plan.where:
             return source
-        kept = self.places.scratch(math.prod(source.shape), source.dtype)
+        return self._copy_of(source, None)
+
+    def _copy_of(self, source: Access, last: int | None) -> Access:
+        """Copy something to memory of our own, until a group has passed."""
+        kept = self.places.scratch(math.prod(source.shape), source.dtype, last)
         kept = kept._replace(shape=source.shape, strides=_natural(source.shape))
         self.emit(copied(source, kept))
         return kept
