@@ -612,7 +612,7 @@ Written by `tests/benchmarks/compiled.py`; every figure was measured in one run 
 machine. Run it again, on yours:
 
 ```console
-pip install '.[benchmark]' jax
+pip install '.[benchmark]'
 {command}
 ```
 
