@@ -182,7 +182,9 @@ class Twin:
                 found.append((f"{name}.data", np.array(x.data)))
                 if gradients:
                     grad = x.grad
-                    found.append((f"{name}.grad", None if grad is None else np.array(grad)))
+                    found.append(
+                        (f"{name}.grad", None if grad is None else np.array(grad))
+                    )
             elif isinstance(x, np.random.Generator):
                 found.append((f"{name}.state", repr(x.bit_generator.state)))
             else:
@@ -241,8 +243,16 @@ def _apart(got: Any, wanted: Any) -> str | None:
         same = isinstance(wanted, (int, float)) and isinstance(got, (int, float))
         if not same:
             return f"{type(got)} is not {type(wanted)}"
-        return None if got == wanted or (math.isnan(got) and math.isnan(wanted)) else "bits"
-    return None if type(got) is type(wanted) and got == wanted else f"{got} is not {wanted}"
+        return (
+            None
+            if got == wanted or (math.isnan(got) and math.isnan(wanted))
+            else "bits"
+        )
+    return (
+        None
+        if type(got) is type(wanted) and got == wanted
+        else f"{got} is not {wanted}"
+    )
 
 
 def _far(got: Any, wanted: Any, loose: float) -> float:
@@ -292,7 +302,9 @@ def _run(case: Case) -> str:
         where = f"{at}: {action}"
         if error is not None or other is not None:
             compiled = action[0] in ("call", "quiet")  # some of several may have run
-            return _both_refuse(mixed, before if compiled else None, error, other, where)
+            return _both_refuse(
+                mixed, before if compiled else None, error, other, where
+            )
         with_gradients = action[0] == "look" or at == last
         pairs = [*_flat(wanted), *eager.look(gradients=with_gradients)]
         others = [*_flat(got), *mixed.look(gradients=with_gradients)]
@@ -328,14 +340,14 @@ def _has_nan(x: Any) -> bool:
 
 def _tame(pairs: list[tuple[str, Any]]) -> bool:
     floats = [
-        x for _, x in pairs if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size
+        x
+        for _, x in pairs
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size
     ]
     return all(np.isfinite(x).all() and np.abs(x).max() < 1e8 for x in floats)
 
 
-def _both_refuse(
-    mixed: Twin, before: Any, error: Any, other: Any, where: str
-) -> str:
+def _both_refuse(mixed: Twin, before: Any, error: Any, other: Any, where: str) -> str:
     words = f"{where}: eager {error!r}; compiled {other!r}"
     if error is None:
         if isinstance(other, CompileError):
@@ -343,7 +355,9 @@ def _both_refuse(
                 return "refused"
             raise Difference("CompileError", words) from other
         what = re.sub(r"[^\s]*\d[^\s]*|'[^']*'", "#", str(other).partition("got")[0])
-        raise Difference(f"raises {type(other).__name__} {what[-50:]}", words) from other
+        raise Difference(
+            f"raises {type(other).__name__} {what[-50:]}", words
+        ) from other
     if other is None:
         if "out of bounds" in str(error):
             return "error"  # what nobody needs is not computed
@@ -371,7 +385,9 @@ def _compare(
             continue
         words = f"{where} {name}: {wrong}: {x!r} is not {y!r}"
         if wrong != "bits" or case.exact:
-            raise Difference(f"{name.partition('[')[0].partition('.')[2]} {wrong[:5]}", words)
+            raise Difference(
+                f"{name.partition('[')[0].partition('.')[2]} {wrong[:5]}", words
+            )
         whole = isinstance(y, np.ndarray) and y.dtype.kind != "f"
         far = math.inf if whole else _far(x, y, loose)
         if far <= 1:
@@ -388,7 +404,9 @@ def _compare(
             else:
                 noise = max(noise, _far(z, y, loose))
         if far > 30 * noise:
-            raise Difference("digits", f"{far:.3g} tolerances, noise {noise:.3g}; {words}")
+            raise Difference(
+                "digits", f"{far:.3g} tolerances, noise {noise:.3g}; {words}"
+            )
 
 
 def _shaken(case: Case, at: int, seed: int, factor: float) -> Any:
@@ -498,7 +516,11 @@ class Maker:
         return bool(np.asarray(self.value(name)).dtype.kind == "f")
 
     def dtype(self) -> str:
-        return self.choose(["float64", "float32"]) if self.dtypes == "mixed" else self.dtypes
+        return (
+            self.choose(["float64", "float32"])
+            if self.dtypes == "mixed"
+            else self.dtypes
+        )
 
     # --- what is there before ---
 
@@ -525,7 +547,11 @@ class Maker:
         if self.chance(0.15):
             text = f"np.round({text})"
         # astype keeps the order of axes, but no gaps.
-        return f"np.asarray({text})" if dtype == "float64" else f"np.asarray({text}).astype('{dtype}')"
+        return (
+            f"np.asarray({text})"
+            if dtype == "float64"
+            else f"np.asarray({text}).astype('{dtype}')"
+        )
 
     def some_shape(self) -> tuple[int, ...]:
         rank = self.choose([0, 1, 1, 2, 2, 2, 3])
@@ -561,7 +587,12 @@ class Maker:
         self.setup.append(f"{base} = {self.array((6, 3), 'float64')}.copy()")
         exec(self.setup[-1], self.space)
         parts = self.choose(
-            [("[:2]", "[2:5]"), ("[::2]", "[1::2]"), ("[:, 0]", "[:, 1:]"), ("[:3].T", "[3:]")]
+            [
+                ("[:2]", "[2:5]"),
+                ("[::2]", "[1::2]"),
+                ("[:, 0]", "[:, 1:]"),
+                ("[:3].T", "[3:]"),
+            ]
         )
         for name, part in zip((first, second), parts, strict=True):
             self.prepare(f"{name} = tg.Parameter({base}{part}, name={name!r})", name)
@@ -613,12 +644,16 @@ class Maker:
             if not self.is_float(name)
             and np.asarray(self.value(name)).dtype.kind == "i"
             and np.ndim(self.value(name)) in (0, 1, 2)
-            and np.all((np.asarray(self.value(name)) >= 0) & (np.asarray(self.value(name)) < 2))
+            and np.all(
+                (np.asarray(self.value(name)) >= 0) & (np.asarray(self.value(name)) < 2)
+            )
         ]
         if known and self.chance(0.7):
             return self.choose(known)
         if self.chance(0.5):
-            return self.choose(["0", "-1", "[0, 1, 1]", "np.array([1, 0])", "np.array([[0], [1]])"])
+            return self.choose(
+                ["0", "-1", "[0, 1, 1]", "np.array([1, 0])", "np.array([[0], [1]])"]
+            )
         name = self.fresh("i")
         size = self.choose(["2", "3", "()", "(2, 1)"])
         self.bring(name, f"np.asarray(rng.integers(0, 2, {size}))")
@@ -643,7 +678,11 @@ class Maker:
             if not isinstance(x, tg.Tensor) or x.size > self.largest:
                 return False
             value = np.asarray(x._value)
-            bad = value.dtype.kind == "f" and value.size and not (np.abs(value) < 1e3).all()
+            bad = (
+                value.dtype.kind == "f"
+                and value.size
+                and not (np.abs(value) < 1e3).all()
+            )
             if bad and not (self.wild and self.chance(0.5)):
                 return False
             self.names.append(name)
@@ -676,7 +715,9 @@ class Maker:
 
         if self.chance(0.25):
             kept = [n if self.chance(0.7) else 1 for n in shape]
-            kept = kept[int(self.rng.integers(len(kept) + 1)) if self.chance(0.3) else 0 :]
+            kept = kept[
+                int(self.rng.integers(len(kept) + 1)) if self.chance(0.3) else 0 :
+            ]
             return self.parameter(kept) if self.chance(0.5) else self.constant(kept)
         return self.pick(fits)
 
@@ -713,7 +754,13 @@ class Maker:
             "tg.log(tg.sigmoid({v}))", "2.0 ** (0.3 * {v})", "np.sqrt(np.maximum({v}, 0))",
         ]  # fmt: skip
         if self.wild:
-            forms += ["tg.log({v})", "tg.sqrt({v})", "1 / {v}", "{v} ** 0.5", "np.exp({v} * 99)"]
+            forms += [
+                "tg.log({v})",
+                "tg.sqrt({v})",
+                "1 / {v}",
+                "{v} ** 0.5",
+                "np.exp({v} * 99)",
+            ]
         return self.choose(forms).format(v=v)
 
     def _binary(self) -> str:
@@ -749,7 +796,10 @@ class Maker:
             f"({v} {sign} {w}) * 1.0", f"({v} {sign} {w}).astype({v}.dtype)", f"tg.relu(tg.relu({v}) - 0.1)",
         ]  # fmt: skip
         if self.wild:
-            forms += [f"tg.where({v} > 0, tg.sqrt({v}), 0.0)", f"tg.where({v} > 0, tg.log({v}), 0.0) * {v}"]
+            forms += [
+                f"tg.where({v} > 0, tg.sqrt({v}), 0.0)",
+                f"tg.where({v} > 0, tg.log({v}), 0.0) * {v}",
+            ]
         return self.choose(forms)
 
     def _movement(self) -> str:
@@ -813,7 +863,9 @@ class Maker:
             turned = inner == self.batch
             other = [inner] if self.chance(0.2) else [inner, self.choose([1, 2, 3])]
             if turned:
-                w = self.pick(lambda n: self.is_float(n) and self.batch in self.shape(n)[-2:])
+                w = self.pick(
+                    lambda n: self.is_float(n) and self.batch in self.shape(n)[-2:]
+                )
             else:
                 w = make(other)
         else:
@@ -827,7 +879,15 @@ class Maker:
             "...i,...i->...", "...i,...i", "i...,i...->...", "...,...->...",
         ]  # fmt: skip
         if rank == 2 and last == 2:
-            patterns += ["ij,jk->ik", "ij,kj->ki", "ij,ik->jk", "ij,ij->", "ij,ij->j", "ij,jk", "ij,jk->"]
+            patterns += [
+                "ij,jk->ik",
+                "ij,kj->ki",
+                "ij,ik->jk",
+                "ij,ij->",
+                "ij,ij->j",
+                "ij,jk",
+                "ij,jk->",
+            ]
         if rank == 2 and last == 1:
             patterns += ["ij,j->i", "ij,i->j", "ij,i->ij"]
         if rank == 1 and last == 1:
@@ -896,7 +956,9 @@ class Maker:
         else:
             name = self.fresh("model")
             width = self.shape(v)[-1] if self.shape(v) else 1
-            middle = self.choose(["tg.nn.Tanh()", "tg.nn.ReLU()", "tg.nn.Sigmoid()", "tg.nn.Softplus()"])
+            middle = self.choose(
+                ["tg.nn.Tanh()", "tg.nn.ReLU()", "tg.nn.Sigmoid()", "tg.nn.Softplus()"]
+            )
             line = (
                 f"{name} = tg.nn.Sequential(tg.nn.Dense({width}, 3, rng=0), {middle}, "
                 f"tg.nn.Dense(3, {self.choose([1, 2, 3])}, bias={self.chance(0.7)}, rng=1)"
@@ -930,7 +992,11 @@ class Maker:
         """A line with a number that requires a gradient."""
         name = self.fresh("loss")
         for _ in range(12):
-            v = self.pick(lambda n: self.is_float(n) and getattr(self.space[n], "requires_grad", False))
+            v = self.pick(
+                lambda n: (
+                    self.is_float(n) and getattr(self.space[n], "requires_grad", False)
+                )
+            )
             shape = self.shape(v)
             s = str(tuple(1 if n == self.batch else n for n in shape))
             how = self.choose(["mean", "sum", "none"])
@@ -956,13 +1022,20 @@ class Maker:
             if len(shape) == 2:
                 labels = f"np.arange(len({v})) % {max(shape[1], 1)}"
                 extra = self.choose(["", ", label_smoothing=0.1", weight])
-                forms += [f"tg.losses.cross_entropy({v}, {labels}, reduction={how!r}{extra}){end}"] * 3
-                forms += [f"tg.losses.cross_entropy({v}, tg.softmax({self.partner(shape)} + 0 * {v}).detach())"]
+                forms += [
+                    f"tg.losses.cross_entropy({v}, {labels}, reduction={how!r}{extra}){end}"
+                ] * 3
+                forms += [
+                    f"tg.losses.cross_entropy({v}, tg.softmax({self.partner(shape)} + 0 * {v}).detach())"
+                ]
             if self.losses and self.chance(0.3):
                 forms = [f"{self.choose(self.losses)} + {form}" for form in forms]
             params = [n for n in self.names if n.startswith("W")]
             if params and self.chance(0.15):
-                forms = [f"{form} + tg.losses.{self.choose(['l1', 'l2'])}([{self.choose(params)}], 0.1)" for form in forms]
+                forms = [
+                    f"{form} + tg.losses.{self.choose(['l1', 'l2'])}([{self.choose(params)}], 0.1)"
+                    for form in forms
+                ]
             if self.attempt(f"{name} = {scale}{self.choose(forms)}", name):
                 if self.dead:
                     return None
@@ -974,10 +1047,17 @@ class Maker:
 
     def optimizer(self) -> str:
         name = self.fresh("opt")
-        params = [n for n in self.names if n.startswith("W") and isinstance(self.space[n], tg.Parameter)]
+        params = [
+            n
+            for n in self.names
+            if n.startswith("W") and isinstance(self.space[n], tg.Parameter)
+        ]
         models = [n for n in self.space if n.startswith("model")]
         if self.chance(0.3) and len(params) > 1:
-            params = [params[int(i)] for i in self.rng.permutation(len(params))[: -(-len(params) // 2)]]
+            params = [
+                params[int(i)]
+                for i in self.rng.permutation(len(params))[: -(-len(params) // 2)]
+            ]
         rate = self.choose(["0.05", "0.01", "0.1", "tg.optim.schedules.cosine(0.05, 5)",
                             "tg.optim.schedules.one_cycle(0.05, 4)", "0.0"])  # fmt: skip
         made = self.choose([
@@ -1018,7 +1098,11 @@ class Maker:
             if self.chance(0.2):
                 self.attempt(f"{self.choose(leaves)}.zero_grad()")
             if self.chance(0.4):
-                clipped = f"[{', '.join(leaves)}]" if self.chance(0.5) else f"{opt}.parameters"
+                clipped = (
+                    f"[{', '.join(leaves)}]"
+                    if self.chance(0.5)
+                    else f"{opt}.parameters"
+                )
                 how = self.choose(["clip_by_norm", "clip_by_value"])
                 line = f"tg.optim.{how}({clipped}, {self.choose([0.1, 0.5, 10.0])})"
                 if how == "clip_by_norm" and self.chance(0.5):
@@ -1039,15 +1123,24 @@ class Maker:
                 self.attempt(f"{opt}.step()")
         elif kind < 0.9:
             g = self.fresh("g")
-            others = [w, self.pick(lambda n: isinstance(self.space[n], tg.Tensor) and self.is_float(n))]
-            self.attempt(f"{g} = tg.gradients({loss}, [{', '.join(others)}], unused='zero')")
+            others = [
+                w,
+                self.pick(
+                    lambda n: isinstance(self.space[n], tg.Tensor) and self.is_float(n)
+                ),
+            ]
+            self.attempt(
+                f"{g} = tg.gradients({loss}, [{', '.join(others)}], unused='zero')"
+            )
             if g in self.space and self.body and self.body[-1].startswith(g):
                 for i in range(2):
                     v = self.fresh("v")
                     self.attempt(f"{v} = {g}[{i}]", v)
                 if self.chance(0.5):
                     more = self.fresh("loss")
-                    if self.attempt(f"{more} = {loss} + 0.1 * ({g}[0] ** 2).sum()", more):
+                    if self.attempt(
+                        f"{more} = {loss} + 0.1 * ({g}[0] ** 2).sum()", more
+                    ):
                         self.losses.append(more)
                         self.attempt(f"{opt}.minimize({more})")
                 elif self.chance(0.5):
@@ -1056,20 +1149,39 @@ class Maker:
                     self.attempt(f"with tg.no_grad(): {w} -= 0.1 * {g}[0]")
         else:
             v = self.real()
-            f = self.choose(["lambda y: (tg.tanh(y) ** 2).sum()", "lambda y: tg.logsumexp(y)", "lambda y: (y * y * y).mean()"])
+            f = self.choose(
+                [
+                    "lambda y: (tg.tanh(y) ** 2).sum()",
+                    "lambda y: tg.logsumexp(y)",
+                    "lambda y: (y * y * y).mean()",
+                ]
+            )
             name = self.fresh("v")
             if self.chance(0.2):
-                k = self.choose(["jacobian(lambda y: tg.tanh(y).sum(0))", "hessian(lambda y: (y ** 3).sum())"])
+                k = self.choose(
+                    [
+                        "jacobian(lambda y: tg.tanh(y).sum(0))",
+                        "hessian(lambda y: (y ** 3).sum())",
+                    ]
+                )
                 self.attempt(f"{name} = tg.{k}({v}.detach())", name)
             elif self.chance(0.2):
                 k = f"lambda y, z: (tg.tanh(y) * z).sum() + ({loss} * y).sum()"
-                self.attempt(f"{name} = tg.grad({k}, argnums=(0, 1))({v}, {self.partner(self.shape(v))})[0]", name)
+                self.attempt(
+                    f"{name} = tg.grad({k}, argnums=(0, 1))({v}, {self.partner(self.shape(v))})[0]",
+                    name,
+                )
             elif self.chance(0.2):
-                self.attempt(f"{name} = tg.jvp(lambda y: y * tg.exp(y * 0.1), [{v}.detach()], [{v}.detach() * 2])[1]", name)
+                self.attempt(
+                    f"{name} = tg.jvp(lambda y: y * tg.exp(y * 0.1), [{v}.detach()], [{v}.detach() * 2])[1]",
+                    name,
+                )
             elif self.chance(0.5):
                 self.attempt(f"{name} = tg.value_and_grad({f})({v}.detach())[1]", name)
             elif self.chance(0.5):
-                self.attempt(f"{name} = tg.hvp({f}, {v}.detach(), tg.tanh({v}).detach())", name)
+                self.attempt(
+                    f"{name} = tg.hvp({f}, {v}.detach(), tg.tanh({v}).detach())", name
+                )
             else:
                 self.attempt(f"{name} = tg.grad({f})({v}.detach() * 2)", name)
         if self.chance(0.15):
@@ -1103,7 +1215,10 @@ class Maker:
             self.names.remove("k")
             self.attempt(f"{(v := self.fresh('v'))} = {self.real()} * k", v)
         if self.chance(0.1):
-            self.bring("nest", "{'a': rng.normal(size=(n, 3)), 'b': [rng.integers(0, 2, 3), (None, 'word')]}")
+            self.bring(
+                "nest",
+                "{'a': rng.normal(size=(n, 3)), 'b': [rng.integers(0, 2, 3), (None, 'word')]}",
+            )
             self.names.remove("nest")
             self.attempt(f"{(v := self.fresh('v'))} = nest['a'] * nest['b'][0]", v)
         count = int(self.choose([2, 4, 6, 10, 15, 25, 40]))
@@ -1142,8 +1257,21 @@ class Maker:
             v = self.choose(tensors[-8:] if self.chance(0.6) else tensors)
             found.append(
                 self.choose(
-                    [v, v, v, f"{v}.T", f"({v}, {v})", f"{{'a': {v}, 'b': [{v}.reshape(-1)]}}", "None", "3",
-                     "{'x': (1.5, 'two', True)}", f"{v}[None]", f"tg.flip({v})", "()", f"{v} * 1"]
+                    [
+                        v,
+                        v,
+                        v,
+                        f"{v}.T",
+                        f"({v}, {v})",
+                        f"{{'a': {v}, 'b': [{v}.reshape(-1)]}}",
+                        "None",
+                        "3",
+                        "{'x': (1.5, 'two', True)}",
+                        f"{v}[None]",
+                        f"tg.flip({v})",
+                        "()",
+                        f"{v} * 1",
+                    ]
                 )
             )
         if self.extra and self.chance(0.6):
@@ -1194,7 +1322,11 @@ class Maker:
                 opt = self.choose(self.optimizers)
                 found.append(("do", f"{opt}.load_state({opt}.state())"))
             elif kind < 0.98:
-                arrays = [c for c in self.names if c.startswith("C") and isinstance(self.space[c], np.ndarray)]
+                arrays = [
+                    c
+                    for c in self.names
+                    if c.startswith("C") and isinstance(self.space[c], np.ndarray)
+                ]
                 c = self.choose(arrays) if arrays else ""
                 # What no Tensor meets is computed while the step is traced.
                 alone = rf"-{c}\b|\(\S*{c}\b|\b{c}[.\[)]|\b{c} \S+ [\d(C]|[\d)] \S+ {c}\b|\bC\d+ \S+ {c}\b"
@@ -1203,7 +1335,9 @@ class Maker:
             else:
                 drops = [d for d in self.space if d.startswith(("drop", "model"))]
                 if drops:
-                    found.append(("do", f"{(d := self.choose(drops))}.train(not {d}.training)"))
+                    found.append(
+                        ("do", f"{(d := self.choose(drops))}.train(not {d}.training)")
+                    )
         return found
 
 

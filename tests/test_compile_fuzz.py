@@ -80,7 +80,8 @@ def same(make, calls=3, *, exact=True, feed=lambda i: ()):
 def moved(*shapes, **settings):
     """Parameters of ones and twos, and an optimiser of them."""
     parameters = [
-        tg.Parameter(np.arange(1.0, 1 + np.prod(shape)).reshape(shape)) for shape in shapes
+        tg.Parameter(np.arange(1.0, 1 + np.prod(shape)).reshape(shape))
+        for shape in shapes
     ]
     return *parameters, tg.optim.SGD(parameters, 0.1, **settings)
 
