@@ -86,7 +86,10 @@ class _Specialised:
         for leaf, there in self.shown:
             if (leaf._grad is None) is there:
                 return False
-        return all(leaf.requires_grad is needs for leaf, needs in self.outside)
+        for leaf, needs in self.outside:  # noqa: SIM110 (half the time of all())
+            if leaf.requires_grad is not needs:
+                return False
+        return True
 
 
 @final
