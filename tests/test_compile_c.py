@@ -781,3 +781,47 @@ def test_waiting_gradients():
         return step, [w], optimizer
 
     hold(make, lambda: (np.array([1.0, 3.0]),), 4)
+
+
+def test_an_old_value_is_read_before_it_is_replaced():
+    """An update that reads what an earlier one replaced sees the old value."""
+
+    def make():
+        a = tg.Parameter([1.0, 2.0, 3.0], name="a")
+        b = tg.Parameter([10.0, 20.0, 30.0], name="b")
+        c = tg.Parameter([0.0, 0.0, 0.0], name="c")
+
+        def step(x):
+            turned = a[::-1]
+            with tg.no_grad():
+                c.data = c + x
+                a.data = a * 0.5 + x
+                b.data = b + turned
+            return x * 1
+
+        return step, [a, b, c], tg.optim.SGD([a, b], lr=0.1)
+
+    hold(make, lambda: (np.ones(3),), 3)
+
+
+def test_what_blocks_read_stays_for_all_of_them():
+    """What was computed before a loop over blocks keeps its memory until its end."""
+
+    def make():
+        rng = np.random.default_rng(0)
+        W = tg.Parameter(rng.standard_normal((5, 4)) / 4, name="W")
+        v = tg.Parameter(rng.standard_normal((1, 5)) / 8, name="v")
+        K = np.linspace(-1, 0, 20).reshape(5, 4)
+        optimizer = tg.optim.SGD([W, v], lr=0.01)
+
+        def step(X, Y):
+            A = np.tanh((W + np.exp(K)) @ X)
+            loss = np.mean((np.tanh(v) @ A - Y) ** 2)
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [W, v], optimizer
+
+    X, Y = labelled(1500, 4)
+    step = hold(make, lambda: (X, Y), 3)
+    assert "j0 += 256" in step.source
