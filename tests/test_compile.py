@@ -940,12 +940,12 @@ def _one_storage(patch):
 
 def _all_numbers_are_one(patch):
     """Common subexpressions do not look at constants."""
-    whole = common.operand_key
+    whole = common._operand_key
 
     def operand_key(x, program):
         return whole(x, program) if isinstance(x, Node) else "number"
 
-    patch.setattr(common, "operand_key", operand_key)
+    patch.setattr(common, "_operand_key", operand_key)
 
 
 def _arguments_are_constants(patch):

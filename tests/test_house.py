@@ -140,7 +140,8 @@ def test_every_op_carries_a_doctest():
     """The docstring of each op holds the independent witness of its value."""
     assert len(REGISTRY) > 50
     for name, op in REGISTRY.items():
-        assert ">>> " in op.doc, name
+        if op.function.__module__.startswith("tinygrad_nn."):  # not a test's own
+            assert ">>> " in op.doc, name
 
 
 FRONT_DOOR = {
