@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_nn import graph, shapes
 from tinygrad_nn.algebra import IDENTITIES, Identity
 from tinygrad_nn.compiler.passes.forms import over, times
+from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Node, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -313,7 +314,10 @@ def _settings(part: Node, base: Node, bound: Bound) -> Bound | None:
         other = theirs.get(name)
         if name == "axis":
             rank = np.ndim(getattr(inputs_of(base)[0], "_value", 0))
-            axes = shapes.reduced_axes(rank, other)
+            try:
+                axes = shapes.reduced_axes(rank, other)
+            except ShapeError:
+                return None  # the operand has lost the axis on its way here
             known = bound.get("axis")
             if known is not None and known != (rank, axes):
                 return None
