@@ -127,7 +127,6 @@ class Buffers:
     bits: dict[str, str] = field(default_factory=dict)
     planned: int = 0
     naive: int = 0
-    _memory: dict[int, np.ndarray] = field(default_factory=dict)
 
     def name(self, node: Node) -> str:
         """Return the name of a node's buffer in the source."""

@@ -26,6 +26,7 @@ __all__ = [
     "like",
     "operands",
     "rebuilt",
+    "redirected",
     "reordered",
 ]
 
@@ -186,8 +187,17 @@ def rebuilt(program: Program, visit: Visit) -> Program:
         made = visit(given, inputs)
         if made is not node:
             instead[node] = made
+    return redirected(program, instead)
+
+
+def redirected(program: Program, instead: Mapping[Any, Any]) -> Program:
+    """Let what the program gives come from other nodes; find its nodes again."""
     if not instead:
         return program
+
+    def now(x: Any) -> Any:
+        return instead.get(x, x) if isinstance(x, Node) else x
+
     return reordered(
         replace(
             program,

@@ -7,7 +7,6 @@ array that holds them all. Each call on a small array costs mostly the call.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from tinygrad_nn.compiler.biases import FIRST, LAST
 from tinygrad_nn.compiler.passes.expand import recorded
 from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
-from tinygrad_nn.compiler.program import Program, operands, reordered
+from tinygrad_nn.compiler.program import Program, operands, redirected
 from tinygrad_nn.op import Node, data_of, inputs_of, op_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -66,21 +65,7 @@ def together(program: Program) -> Program:
     for updates in groups.values():
         if len(updates) > 1:
             instead |= _merged(_cells(updates), joined)
-    if not instead:
-        return program
-
-    def now(x: Any) -> Any:
-        return instead.get(x, x) if isinstance(x, Node) else x
-
-    return reordered(
-        replace(
-            program,
-            results=[now(x) for x in program.results],
-            writes=[(place, now(x)) for place, x in program.writes],
-            gradients=[(leaf, now(x)) for leaf, x in program.gradients],
-            checks=[(now(x), check) for x, check in program.checks],
-        )
-    )
+    return redirected(program, instead)
 
 
 # --- finding updates ---
