@@ -344,6 +344,47 @@ def test_an_argument_in_another_order_is_another_signature_where_bits_count():
 # --- memory --------------------------------------------------------------------------
 
 
+NUMBERS = {
+    "a multiple": lambda v, b: (v * 3).sum(),
+    "a mean turned over": lambda v, b: (-(v * 0.3)).mean(),
+    "two numbers": lambda v, b: (v * 3).sum() + (v * 2).mean(),
+    "another axis first": lambda v, b: (-v).sum(0).sum(),
+    "a turn": lambda v, b: (-(v * 2).T).sum(),
+    "a column": lambda v, b: (-(v * 2 + b)).sum(),
+    "another dtype": lambda v, b: (tg.astype(v, np.float64) * 3).sum(),
+    "another dtype and a column": lambda v, b: tg.astype(v * 2 + b, np.float64).sum(),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_gradient_of_one_number_has_no_layout(name):
+    """A number that stands for an array leaves the other's order of axes to a sum."""
+
+    def make():
+        rng = np.random.default_rng(5)
+        W, b, c = (
+            tg.Parameter(rng.normal(size=size).T.astype("f4"))
+            for size in ((7, 13), (1, 13), (1,))
+        )
+
+        def step():
+            v = W * W + c
+            cost = NUMBERS[name](v * 1.0, b) + (v * v * v).std()
+            cost.backward()
+            return ()
+
+        return step, [W, b, c]
+
+    (eager, (*_, wanted)), (step, (*_, got)) = make(), make()
+    compiled = tg.compile(step, exact=True)
+    for scale in 1.0, 1.1, 1.2, 1.3:
+        for run, c in (eager, wanted), (compiled, got):
+            c.data = np.array([scale], "f4")
+            c.zero_grad()
+            run()
+        assert got.grad.tobytes() == wanted.grad.tobytes()
+
+
 def test_three_hundred_calls_leave_nothing_behind():
     """Memory in use after many calls is what it was after a few."""
     case = fuzz_compiled.made(4)

@@ -299,7 +299,7 @@ def _fit(share: Array, value: Array, out: Array, op: Op) -> Array:
         share = _unbroadcast(share, shape, op)
     if share.dtype != value.dtype:
         share = share.astype(value.dtype)
-    return share
+    return share if share.ndim else share[()]  # a number is no array, here as above
 
 
 def _summed_up(op: Op, out: Array) -> bool:
@@ -393,6 +393,7 @@ def pull(
     wanted: Collection[Node],
     *,
     careful: bool = False,
+    quick: bool = False,
     how: graph.Source = graph.source,
 ) -> dict[Node, Any]:
     """Pull ``seed`` back on Tensors; gradients of the ``wanted`` nodes it reaches.
@@ -406,6 +407,9 @@ def pull(
     careful
         Track which elements have a path to the output, and record a select where
         an element has none. Costs a mask a node, so it is the second try.
+    quick
+        Lay out in memory as the quick loop does, where a number may stand for an
+        array: sums that follow then round alike.
     how
         `graph.source`, or `graph.written` for the plain rules of what was written.
     """
@@ -425,6 +429,8 @@ def pull(
             leads.add(node)
     grads: dict[Node, Any] = {root: seed}
     alive: dict[Node, Any] = {}
+    # Nodes whose gradient is a number in the quick loop.
+    single: set[Node] = {root} if quick and not careful else set()
     found = {}
     inner = [node for node in order if node._op is not None]
     for node in [*reversed(inner), *(node for node in order if node._op is None)]:
@@ -439,6 +445,8 @@ def pull(
         if op is None or not op.differentiable:
             continue
         live = alive.pop(node, None)
+        one = node in single and _stays_one(node, op, inputs)
+        start = recording.tick() if one else 0
         if op.kind == "indexing" or (op.paths is not None and op.arity == MANY):
             if checks:
                 _refuse_nan([data_of(x) for x in inputs])
@@ -464,8 +472,18 @@ def pull(
                 if mask is not None:
                     share = where(mask, share, 0.0)
             share, mask = _fit_recorded(share, mask, x, node, op)
+            same = op.pointwise and x._value.shape == node._value.shape
+            if not (one and (same or _summed_up(op, node._value))) or not (
+                _filled(share, (g,), start)
+            ):
+                single.discard(x)
+            elif x not in grads:
+                single.add(x)
             if x in grads:
-                grads[x] = add(grads[x], share)
+                total = add(grads[x], share)
+                if x in single:
+                    _filled(total, (grads[x], share), total._order)
+                grads[x] = total
                 other = alive.get(x)
                 alive[x] = (
                     None if mask is None or other is None else logical_or(mask, other)
@@ -474,6 +492,41 @@ def pull(
                 grads[x] = share
                 alive[x] = mask
     return found
+
+
+def _stays_one(node: Node, op: Op, inputs: tuple[Any, ...]) -> bool:
+    """Whether the quick loop hands a number that stands for g on to the rule."""
+    out = node._value
+    if not op.pointwise or out.ndim == 0:
+        return out.ndim == 0
+    if op.arity != 2:
+        return True
+    a, b = map(data_of, inputs)
+    return _fills(a, b, node._leads, out.shape)
+
+
+def _filled(share: Any, numbers: tuple[Any, ...], start: int) -> bool:
+    """Whether what was recorded since ``start`` is computed of numbers alone.
+
+    Its values are then one number each, shown as an array, as that of a `spread` is.
+    """
+    made = []
+    stack = [share]
+    while stack:
+        node = stack.pop()
+        if not np.ndim(data_of(node)) or any(node is x for x in numbers):
+            continue
+        if not isinstance(node, Node) or node._op is None or node._order < start:
+            return False
+        if not (node._op.pointwise or node._op.name == "spread"):
+            return False
+        made.append(node)
+        stack += inputs_of(node)
+    for node in made:
+        value = node._value
+        if value.size:
+            node._value = np.broadcast_to(value.reshape(-1)[0], value.shape)
+    return True
 
 
 def _path(
