@@ -16,7 +16,14 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.c.expressions import CHEAP, TYPES, is_expressible
 from tinygrad_nn.compiler.c.layout import Access, in_order, is_basic, is_view, seen
-from tinygrad_nn.compiler.c.ways import FEW, SMALL, is_large, vector_axis
+from tinygrad_nn.compiler.c.ways import (
+    FEW,
+    SMALL,
+    UNROLLED,
+    WIDE,
+    is_large,
+    vector_axis,
+)
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.program import Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
@@ -322,8 +329,10 @@ class _Planner:
         shape = tuple(x._value.shape)
         earliest = self._ready(x, shape)
         number = self._group_for(node, shape, earliest, update)
-        if number is not None and self.plan.groups[number].head is not None:
-            number = None
+        if number is not None:
+            head = self.plan.groups[number].head
+            if head is not None and not _sums_beside(node, head):
+                number = None
         if number is None:
             number = self._new("loop", shape, update)
             self.latest[shape, update] = number
@@ -356,6 +365,16 @@ class _Planner:
     def _alone(self, node: Any, update: bool, kind: str | None = None) -> None:
         number = self._new(kind or _kind_of(node), node._value.shape, update)
         self._join(node, number)
+
+
+def _sums_beside(node: Any, head: Any) -> bool:
+    """Whether a reduction is a sum that a product's own loop can keep.
+
+    Not where that loop has a loop over the sums of the product in it, nor where the
+    sum has to be wider than the product.
+    """
+    narrow = node._value.dtype == np.float32 and head._value.size > WIDE
+    return node._op.name == "sum" and sizes_of(head)[2] <= UNROLLED and not narrow
 
 
 def _name(node: Any) -> str:

@@ -24,6 +24,7 @@ from tinygrad_nn.compiler.c.expressions import (
 )
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group
 from tinygrad_nn.compiler.c.layout import Access, Length, broadcast
+from tinygrad_nn.compiler.c.ways import WIDE
 from tinygrad_nn.op import Node, inputs_of, settings_of
 
 __all__ = [
@@ -149,7 +150,8 @@ def _element(
     name = source.names.unique(f"{source.names.of(node)}_i")
     dtype = node._value.dtype
     T = "_Bool" if dtype == np.bool_ else TYPES[str(dtype)]
-    body.lines.append(f"const {T} {name}§ = {expression(node, operands)};")
+    text = expression(node, operands, bounded=node in source.tails)
+    body.lines.append(f"const {T} {name}§ = {text};")
     names[node] = f"{name}§"
 
 
@@ -186,7 +188,7 @@ def _reduced(
     whole = out._replace(shape=group.shape, strides=tuple(strides))
     body.mark(whole)
     text = element(source, group, x, dtype, body, names)
-    many = math.prod(group.shape[i] for i in gone) > 4096
+    many = math.prod(group.shape[i] for i in gone) > WIDE
     wide = dtype == np.float32 and many and node._op.name == "sum"
     T = "double" if wide else TYPES[str(dtype)]
     name = source.names.unique(f"{source.names.of(node)}_s")

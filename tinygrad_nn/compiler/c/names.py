@@ -5,22 +5,78 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tinygrad_nn.compiler.c.expressions import FUNCTIONS
+from tinygrad_nn.compiler.c.expressions import FUNCTIONS, HELPERS
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.op import Node
 
 __all__ = ["Names"]
 
-RESERVED = FUNCTIONS | {
-    *("auto", "break", "case", "char", "const", "continue", "default", "do", "double"),
-    *("else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long"),
-    *("register", "restrict", "return", "short", "signed", "sizeof", "static"),
-    *("struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"),
-    *("linux", "unix", "main", "asm", "typeof", "NAN", "INFINITY", "INT64_MIN"),
-    *("FE_INVALID", "feclearexcept", "fetestexcept", "memset", "tanh_of", "copysign"),
-    *("arena", "scalars", "status", "step", "compute", "update", "repeat", "bad"),
-    *("dgemm", "sgemm", "row", "e", "i", "j", "k", "m", "p", "q", "s", "u", "v", "j0"),
-}
+RESERVED = (
+    FUNCTIONS
+    | HELPERS.keys()
+    | {
+        *(
+            "auto",
+            "break",
+            "case",
+            "char",
+            "const",
+            "continue",
+            "default",
+            "do",
+            "double",
+        ),
+        *(
+            "else",
+            "enum",
+            "extern",
+            "float",
+            "for",
+            "goto",
+            "if",
+            "inline",
+            "int",
+            "long",
+        ),
+        *("register", "restrict", "return", "short", "signed", "sizeof", "static"),
+        *(
+            "struct",
+            "switch",
+            "typedef",
+            "union",
+            "unsigned",
+            "void",
+            "volatile",
+            "while",
+        ),
+        *("linux", "unix", "main", "asm", "typeof", "NAN", "INFINITY", "INT64_MIN"),
+        *(
+            "FE_INVALID",
+            "feclearexcept",
+            "fetestexcept",
+            "memset",
+            "memcpy",
+            "copysign",
+        ),
+        *("arena", "scalars", "status", "step", "compute", "update", "repeat", "bad"),
+        *(
+            "dgemm",
+            "sgemm",
+            "row",
+            "e",
+            "i",
+            "j",
+            "k",
+            "m",
+            "p",
+            "q",
+            "s",
+            "u",
+            "v",
+            "j0",
+        ),
+    }
+)
 """Words of C, and what generated code says itself."""
 NUMBERED = re.compile(r"i\d+|_\d+|(at|bad|e|s|w)_\d+(_\d+)?")
 """Names that generated code numbers itself."""

@@ -18,15 +18,13 @@ from tinygrad_nn.compiler.blas import NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE
 from tinygrad_nn.compiler.c.expressions import TYPES, converted
 from tinygrad_nn.compiler.c.groups import Group, sizes_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
-from tinygrad_nn.compiler.c.loops import copied, filled, filling
-from tinygrad_nn.compiler.c.ways import FEW, SMALL, is_large, vector_axis
+from tinygrad_nn.compiler.c.loops import Body, copied, filled, filling
+from tinygrad_nn.compiler.c.ways import FEW, SMALL, UNROLLED, is_large, vector_axis
 from tinygrad_nn.op import inputs_of
 
 __all__ = ["headed", "multiplied"]
 
 ROWS = 8
-UNROLLED = 16
-"""Terms of a sum that are written out."""
 TILE = 5
 PAGE = 1 << 10
 """Elements of a long row."""
@@ -63,19 +61,10 @@ def headed(source: Any, group: Group) -> list[str]:
     order = (1, 0) if axis == 0 else (0, 1)
     name = source.names.unique(f"{source.names.of(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
-    dtype = node._value.dtype
-
-    def epilogue(u: str, v: str, suffix: str) -> list[str]:
-        names = [v, u] if axis == 0 else [u, v]
-        at = lambda access: _index(access, names)
-        found = body.placed(body.lines + body.stores, at, suffix)
-        for text, number in body.finite:
-            element = text.replace("§", "") + suffix
-            found.append(f"bad_{number} |= !({element} - {element} == 0);")
-        return found
-
-    flags = [f"bad_{number}" for _, number in body.finite]
-    loops = _by_vectors((m, n, k), axis, x, y, TYPES[str(dtype)], name, epilogue, flags)
+    T = TYPES[str(node._value.dtype)]
+    epilogue = _Epilogue(body, axis, rows=n if axis == 0 else m)
+    loops = epilogue.begun() + _by_vectors((m, n, k), axis, x, y, T, name, epilogue)
+    flags = epilogue.flags
     if flags:
         lines.append("{")
         lines.append(f"    int {', '.join(f'{flag} = 0' for flag in flags)};")
@@ -83,6 +72,83 @@ def headed(source: Any, group: Group) -> list[str]:
         lines += [f"    if ({flag}) return {flag[4:]};" for flag in flags]
         return [*lines, "}"]
     return [*lines, *loops]
+
+
+class _Epilogue:
+    """What follows each element of a product: the body of its group, and sums.
+
+    Parameters
+    ----------
+    body
+        The lines, in which the element is known.
+    axis
+        The axis that is the vector: over it a sum has a scalar for each row.
+    rows
+        Length of the other axis.
+    """
+
+    def __init__(self, body: Body, axis: int, rows: int) -> None:
+        self.body = body
+        self.axis = axis
+        self.flags = [f"bad_{number}" for _, number in body.finite]
+        along = [r.out.strides[axis] == 0 for r in body.reductions]
+        across = [r.out.strides[1 - axis] == 0 for r in body.reductions]
+        # Adds to memory what no scalar holds from the first to the last row.
+        self.adds = [
+            r.adds or not held or (summed and rows > 1)
+            for r, held, summed in zip(body.reductions, along, across, strict=True)
+        ]
+        self.scalars = [
+            r for r, held in zip(body.reductions, along, strict=True) if held
+        ]
+
+    def begun(self) -> list[str]:
+        """Set to zero what is added to."""
+        return [
+            filling(r.out.pointer, r.extent, "sum")
+            for r, adds in zip(self.body.reductions, self.adds, strict=True)
+            if adds and not r.adds
+        ]
+
+    def opened(self, suffixes: list[str]) -> list[str]:
+        """Declare the scalars of some rows, before the loop over the vector."""
+        return [
+            f"{r.T} {', '.join(f'{r.name}{suffix} = 0' for suffix in suffixes)};"
+            for r in self.scalars
+        ]
+
+    def clauses(self, suffixes: list[str]) -> str:
+        """Say which of them every lane has for itself."""
+        names = [f"{r.name}{suffix}" for r in self.scalars for suffix in suffixes]
+        text = f" reduction(+: {', '.join(names)})" if names else ""
+        return text + (f" reduction(|: {', '.join(self.flags)})" if self.flags else "")
+
+    def inside(self, u: str, v: str, suffix: str) -> list[str]:
+        """Return what is done with an element of row ``u``."""
+        body, at = self.body, self._at(u, v)
+        found = body.placed(body.lines + body.stores, at, suffix)
+        for r in body.reductions:
+            (text,) = body.placed([r.text], at, suffix)
+            held = r in self.scalars
+            target = f"{r.name}{suffix}" if held else f"{r.out.pointer}[{at(r.out)}]"
+            found.append(f"{target} += {text};")
+        for text, number in body.finite:
+            element = text.replace("§", "") + suffix
+            found.append(f"bad_{number} |= !({element} - {element} == 0);")
+        return found
+
+    def closed(self, u: str, suffix: str) -> list[str]:
+        """Return what is done with the scalars of row ``u``, after the loop."""
+        at = self._at(u, "0")
+        return [
+            f"{r.out.pointer}[{at(r.out)}] {'+=' if adds else '='} {r.name}{suffix};"
+            for r, adds in zip(self.body.reductions, self.adds, strict=True)
+            if r in self.scalars
+        ]
+
+    def _at(self, u: str, v: str) -> Callable[[Access], str]:
+        names = [v, u] if self.axis == 0 else [u, v]
+        return lambda access: _index(access, names)
 
 
 def _arranged(
@@ -113,19 +179,11 @@ def _by_vectors(
     y: Access,
     T: str,
     name: str,
-    epilogue: Callable[[str, str, str], list[str]],
-    flags: list[str],
-    apart: str = "",
+    epilogue: _Epilogue,
 ) -> list[str]:
-    """Return loops in which rows (axis 0) or columns (axis 1) are the vector.
-
-    A loop with a loop inside is vectorised only if nothing is chosen in it: what
-    follows a sum that is not unrolled has a loop of its own, by way of the memory
-    ``apart``.
-    """
+    """Return loops in which rows (axis 0) or columns (axis 1) are the vector."""
     m, n, k = sizes
     count, length = (n, m) if axis == 0 else (m, n)
-    clause = f" reduction(|: {', '.join(flags)})" if flags else ""
 
     def tile(first: str, rows: int) -> list[str]:
         at = [_plus(first, i) for i in range(rows)]
@@ -137,8 +195,11 @@ def _by_vectors(
         else:
             vector = _element(y, "k", "v")
             scalars = [_element(x, u, "k") for u in at]
-        open_ = [f"for (long v = 0; v < {length}; v++) {{"]
-        lines = [f"#pragma omp simd{'' if apart else clause}", *open_]
+        lines = [
+            *epilogue.opened(suffixes),
+            f"#pragma omp simd{epilogue.clauses(suffixes)}",
+            f"for (long v = 0; v < {length}; v++) {{",
+        ]
         if k <= UNROLLED:
             lines += _unrolled(k, T, vector, scalars, sums)
         else:
@@ -152,29 +213,33 @@ def _by_vectors(
                 ),
                 "    }",
             ]
-        if apart:
-            places = [
-                f"{apart}[{_plus(str(i * int(length)), 0)} + v]" for i in range(rows)
-            ]
-            lines += [f"    {p} = {s};" for p, s in zip(places, sums, strict=True)]
-            lines += ["}", f"#pragma omp simd{clause}", *open_]
-            lines += [
-                f"    const {T} {s} = {p};" for p, s in zip(places, sums, strict=True)
-            ]
         for u, suffix in zip(at, suffixes, strict=True):
-            lines += [f"    {line}" for line in epilogue(u, "v", suffix)]
-        return [*lines, "}"]
+            lines += [f"    {line}" for line in epilogue.inside(u, "v", suffix)]
+        lines.append("}")
+        for u, suffix in zip(at, suffixes, strict=True):
+            lines += epilogue.closed(u, suffix)
+        return (
+            ["{", *(f"    {line}" for line in lines), "}"]
+            if epilogue.scalars
+            else lines
+        )
 
     # Rows that are a page apart fall into the same few lines of the first-level cache.
-    rows = ROWS if length < PAGE else ROWS // 2
-    whole = count // rows * rows
+    return _tiled("u", count, ROWS if length < PAGE else ROWS // 2, tile)
+
+
+def _tiled(
+    name: str, count: int, size: int, tile: Callable[[str, int], list[str]]
+) -> list[str]:
+    """Return a loop over whole tiles, and the rest, whose length is known, after it."""
+    whole = count // size * size
     lines: list[str] = []
-    if whole > rows:
-        lines.append(f"for (long u = 0; u < {whole}; u += {rows}) {{")
-        lines += [f"    {line}" for line in tile("u", rows)]
+    if whole > size:
+        lines.append(f"for (long {name} = 0; {name} < {whole}; {name} += {size}) {{")
+        lines += [f"    {line}" for line in tile(name, size)]
         lines.append("}")
     elif whole:
-        lines += tile("0", rows)
+        lines += tile("0", size)
     if count > whole:
         lines += tile(str(whole), count - whole)
     return lines
@@ -299,12 +364,10 @@ def _along_columns(source: Any, x: Access, y: Access, out: Access) -> list[str]:
     """Return a product in which a row of the result is the vector."""
     (m, k), n = x.shape, y.shape[1]
     if m >= SMALL or k < FEW or not is_large(y):
+        body = Body()
+        body.stores.append(f"{body.mark(out)} = s§;")
         T = TYPES[str(out.dtype)]
-
-        def epilogue(u: str, v: str, suffix: str) -> list[str]:
-            return [f"{_element(out, u, v)} = s{suffix};"]
-
-        return _by_vectors((m, n, k), 1, x, y, T, "s", epilogue, [])
+        return _by_vectors((m, n, k), 1, x, y, T, "s", _Epilogue(body, 1, m))
     if out.strides[1] == 1:
         return _stream_of_rows(x, y, out)
     along: Access = source.places.scratch(m * n, out.dtype)
@@ -334,7 +397,6 @@ def _by_sums(x: Access, y: Access, out: Access, block: int | None = None) -> lis
     (m, k), n = x.shape, y.shape[1]
     T = TYPES[str(out.dtype)]
     k, sign = (k, "=") if block is None else (block, "+=")
-    lines: list[str] = []
 
     def tile(first: str, rows: int, second: str, columns: int) -> list[str]:
         us = [_plus(first, i) for i in range(rows)]
@@ -362,28 +424,9 @@ def _by_sums(x: Access, y: Access, out: Access, block: int | None = None) -> lis
         return [*found, "}"]
 
     def row(first: str, rows: int) -> list[str]:
-        found: list[str] = []
-        whole = n // TILE * TILE
-        if whole > TILE:
-            found.append(f"for (long v = 0; v < {whole}; v += {TILE}) {{")
-            found += [f"    {line}" for line in tile(first, rows, "v", TILE)]
-            found.append("}")
-        elif whole:
-            found += tile(first, rows, "0", TILE)
-        if n > whole:
-            found += tile(first, rows, str(whole), n - whole)
-        return found
+        return _tiled("v", n, TILE, lambda v, columns: tile(first, rows, v, columns))
 
-    whole = m // TILE * TILE
-    if whole > TILE:
-        lines.append(f"for (long u = 0; u < {whole}; u += {TILE}) {{")
-        lines += [f"    {line}" for line in row("u", TILE)]
-        lines.append("}")
-    elif whole:
-        lines += row("0", TILE)
-    if m > whole:
-        lines += row(str(whole), m - whole)
-    return lines
+    return _tiled("u", m, TILE, row)
 
 
 def _ahead(x: Access, row: str, length: int) -> str:

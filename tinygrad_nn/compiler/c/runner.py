@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.compiler.backends import Memory
+from tinygrad_nn.compiler.c.curves import quotients
 from tinygrad_nn.compiler.c.host import HostSource
 from tinygrad_nn.compiler.c.layout import is_view
 from tinygrad_nn.compiler.c.source import lower
@@ -65,6 +66,7 @@ class CRunner:
         self, program: Program, trace: Trace, title: str, *, check_finite: bool
     ) -> None:
         trap = trace.selects and not trace.careful and program.first_update is not None
+        program = quotients(program)
         self.program = program
         lowered = lower(program, check_finite=check_finite, trap=trap)
         self.lowered = lowered

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.compiler.blas import Blas, find_blas
+from tinygrad_nn.compiler.c.curves import tails
 from tinygrad_nn.compiler.c.expressions import STORED, TYPES, literal
 from tinygrad_nn.compiler.c.groups import Group, planned, root_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order, indexed
@@ -38,6 +39,8 @@ class Source:
     ----------
     names, places
         What things are called, and where they lie.
+    tails : set
+        Logarithms ``log1p`` of something between 0 and 1.
     numbers : dict
         Node to the status that says it is not finite.
     """
@@ -51,6 +54,7 @@ class Source:
         self.names = Names()
         self.reads = found_reads(program, self.plan)
         self.places = Places(program, self.plan, self.names, self.reads, self.emit)
+        self.tails = tails(program)
         self.numbers = {node: i + 1 for i, node in enumerate(program.nodes)}
         self.scalars: list[str] = []
         self.calls: list[Call] = []

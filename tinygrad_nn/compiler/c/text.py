@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from tinygrad_nn.compiler.blas import Blas
-from tinygrad_nn.compiler.c.expressions import PREAMBLE, STORED
+from tinygrad_nn.compiler.c.expressions import HELPERS, PREAMBLE, STORED
 from tinygrad_nn.compiler.c.tables import Outside, Slot
 
 __all__ = ["Part", "assembled", "laid_out"]
@@ -75,7 +75,9 @@ def assembled(
     trap: bool,
 ) -> str:
     """Return the whole text."""
-    functions = [*_products(blas)]
+    written = "\n".join(line for part in parts for line in part.lines)
+    helpers = [text for name, text in HELPERS.items() if f"{name}(" in written]
+    functions = [*(text.rstrip() for text in helpers), *_products(blas)]
     bodies: dict[str, list[str]] = {"compute": [], "update": []}
     for part in parts:
         body = bodies[part.phase]

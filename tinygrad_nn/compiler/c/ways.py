@@ -6,7 +6,7 @@ import math
 
 from tinygrad_nn.compiler.c.layout import Access
 
-__all__ = ["FEW", "SMALL", "is_large", "vector_axis"]
+__all__ = ["FEW", "SMALL", "UNROLLED", "WIDE", "is_large", "vector_axis"]
 
 SMALL = 16
 """A product goes to the BLAS if all of its three sizes are as large as this."""
@@ -14,6 +14,10 @@ LARGE = 1 << 18
 """Bytes from which a matrix is streamed: a quarter of a second-level cache."""
 FEW = 64
 """Rows of a stream that are too few for it."""
+UNROLLED = 16
+"""Terms of a product's sum that are written out."""
+WIDE = 4096
+"""Numbers in float32 of which more are added in float64."""
 
 
 def is_large(x: Access) -> bool:
