@@ -151,6 +151,7 @@ class Op:
         "defaults",
         "differentiable",
         "doc",
+        "exact",
         "form",
         "formula",
         "function",
@@ -181,6 +182,7 @@ class Op:
         refuses: Sequence[Any],
         paths: Sequence[Rule | None] | None,
         quiet: bool,
+        exact: Callable[..., Any] | None,
     ) -> None:
         self.name = function.__name__
         self.doc = function.__doc__ or ""
@@ -193,6 +195,7 @@ class Op:
         self.refuses = tuple(refuses)
         self.paths = None if paths is None else tuple(paths)
         self.quiet = quiet
+        self.exact = exact
         self.rule: Callable[..., Any] | None = None
         self.form: Callable[..., Form | None] | None = None
         self.operands, self.defaults, self.variadic = _read_signature(function)
@@ -341,6 +344,7 @@ def elementwise(
     samples: Sequence[Any],
     paths: Sequence[Rule | None] | None = None,
     quiet: bool = False,
+    exact: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     r"""Declare an op that works element by element and broadcasts its operands.
 
@@ -360,6 +364,10 @@ def elementwise(
         ``(*operands) -> bool`` that is true where it does.
     quiet
         The body may overflow on its way to a right result.
+    exact
+        The definition, in NumPy's functions, where the body computes something equal
+        for the sake of rounding or overflow: by cases, or with a shift. Numbers that
+        do not round are computed by it (see `tinygrad_nn.check.replay`).
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -373,6 +381,7 @@ def elementwise(
             refuses=(),
             paths=paths,
             quiet=quiet,
+            exact=exact,
         )
 
     return declare
@@ -387,6 +396,7 @@ def primitive(
     samples: Sequence[Any],
     refuses: Sequence[Any],
     paths: Sequence[Rule | None] | None = None,
+    exact: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare an op of any other kind.
 
@@ -395,7 +405,7 @@ def primitive(
     kind
         ``"movement"``, ``"indexing"``, ``"accumulation"`` (running sums),
         ``"reduction"`` or ``"contraction"``: how a missing path passes it.
-    formula, vjp, samples, paths
+    formula, vjp, samples, paths, exact
         As for `elementwise`. An op with ``*operands`` has one rule that returns a
         tuple, a share for each operand.
     shape
@@ -416,6 +426,7 @@ def primitive(
             refuses=refuses,
             paths=paths,
             quiet=False,
+            exact=exact,
         )
 
     return declare

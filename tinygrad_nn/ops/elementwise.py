@@ -209,6 +209,7 @@ _sigmoid = inside_rules(sigmoid)
     # 1 - sigmoid(x) = 1 - e^out, without losing digits where e^out is close to 1.
     vjp=lambda g, out, _x: g * -expm1(out),
     samples=reals(1, (-4.0, 4.0)),
+    exact=lambda x: -np.log1p(np.exp(-x)),
 )
 def log_sigmoid(x: Array) -> Array:
     """Logarithm of the sigmoid, accurate in both tails.
@@ -225,6 +226,7 @@ def log_sigmoid(x: Array) -> Array:
     # -sigmoid(x) = e^out - 1
     vjp=lambda g, out, _x: g * expm1(out),
     samples=reals(1, (-4.0, 4.0)),
+    exact=lambda x: -np.log1p(np.exp(x)),
 )
 def log1m_sigmoid(x: Array) -> Array:
     """Logarithm of one minus the sigmoid, accurate in both tails.
@@ -241,6 +243,7 @@ def log1m_sigmoid(x: Array) -> Array:
     # sigmoid(x) = 1 - e^-out
     vjp=lambda g, out, _x: g * -expm1(-out),
     samples=reals(1, (-4.0, 4.0)),
+    exact=lambda x: np.log1p(np.exp(x)),
 )
 def softplus(x: Array) -> Array:
     """Logarithm of ``1 + exp(x)``, accurate in both tails.
@@ -274,6 +277,7 @@ def relu(x: Array) -> Array:
         lambda g, _out, _x, _y: -g,
     ),
     samples=reals(2, (-4.0, 4.0), (0.0, 1.0)),
+    exact=lambda x, y: 1.0 / (1.0 + np.exp(-x)) - y,
 )
 def logistic_residual(x: Array, y: Array) -> Array:
     """``sigmoid(x) - y`` without losing digits where the sigmoid is close to ``y``.
@@ -307,6 +311,7 @@ _LARGEST: dict[str, float] = {
         lambda g, _out, x, _y: -g * x,
     ),
     samples=reals(2, (-4.0, 4.0), (0.0, 1.0)),
+    exact=lambda x, y: np.log1p(np.exp(x)) - x * y,
 )
 def logistic_loss(x: Array, y: Array) -> Array:
     """Cross-entropy of the label ``y`` and the logit ``x``, accurate in both tails.

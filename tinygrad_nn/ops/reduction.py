@@ -336,6 +336,9 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
     ),
     samples=cases(*_AXES),
     refuses=(*_WRONG, *cases(*_EMPTY)),
+    exact=lambda x, axis, keepdims: np.log(
+        np.add.reduce(np.exp(x), axis, None, None, keepdims)
+    ),
 )
 def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """Logarithm of the sum of exponentials along ``axis``, without overflow.
@@ -395,6 +398,7 @@ _SOFT_WRONG = (*_WRONG, *cases(((0,), {}), ((2, 0), {"axis": 1})))
     vjp=lambda g, out, _x, axis: out * (g - sum(g * out, axis, True)),
     samples=_SOFT,
     refuses=_SOFT_WRONG,
+    exact=lambda x, axis: np.exp(x) / np.add.reduce(np.exp(x), axis, None, None, True),
 )
 def softmax(x: Array, axis: Axes = -1) -> Array:
     """Exponentials along ``axis``, scaled to sum to one; the last axis by default.
@@ -417,6 +421,7 @@ def softmax(x: Array, axis: Axes = -1) -> Array:
     ),
     samples=_SOFT,
     refuses=_SOFT_WRONG,
+    exact=lambda x, axis: x - np.log(np.add.reduce(np.exp(x), axis, None, None, True)),
 )
 def log_softmax(x: Array, axis: Axes = -1) -> Array:
     """Logarithm of the softmax along ``axis``, accurate near 0 and far from it.
