@@ -183,14 +183,24 @@ class Buffers:
         return f"{base}[{_index_text(node._settings['index'])}]"
 
 
-def plan(program: Program, phases: list[list[Any]]) -> Buffers:
-    """Give every node a place in memory, in the order of the schedule."""
-    return _Planner(program, [item for phase in phases for item in phase]).run()
+def plan(
+    program: Program, phases: list[list[Any]], *, cautious: bool = False
+) -> Buffers:
+    """Give every node a place in memory, in the order of the schedule.
+
+    Parameters
+    ----------
+    cautious
+        What is written back stays as it was until its new value is complete.
+    """
+    items = [item for phase in phases for item in phase]
+    return _Planner(program, items, cautious=cautious).run()
 
 
 class _Planner:
-    def __init__(self, program: Program, items: list[Any]) -> None:
+    def __init__(self, program: Program, items: list[Any], *, cautious: bool) -> None:
         self.program = program
+        self.cautious = cautious
         self.items = items
         self.buffers = Buffers()
         self.order = [
@@ -408,6 +418,8 @@ class _Planner:
                     free.setdefault(buffers.piece_kinds[number], []).append(number)
             if node not in block.inner or np.ndim(node._value) == 0:
                 continue
+            if node in buffers.direct:
+                continue
             kind = ((block.rows, *block.shape[1:]), node._value.dtype)
             spare = free.get(kind)
             if spare:
@@ -459,6 +471,39 @@ class _Planner:
                 continue
             taken.add(node)
             self.buffers.direct[node] = leaf
+            if not self.cautious:
+                self._early(node, leaf, first)
+
+    def _early(self, node: Any, leaf: Node, first: int) -> None:
+        """Let what a new value is computed from stand where the old was last read.
+
+        Memory that was just read is written to at half the price of other memory.
+        """
+        direct = self.buffers.direct
+        while True:
+            found = [
+                x
+                for x in inputs_of(node)
+                if self._may_stand(x, node, first)
+                and self.last_read.get(leaf, -1) <= self.position[x]
+            ]
+            if not found:
+                return
+            reads = [x for x in found if any(y is leaf for y in inputs_of(x))]
+            node = (reads or found)[0]
+            direct[node] = leaf
+
+    def _may_stand(self, x: Any, node: Any, first: int) -> bool:
+        """Whether an operand is of the update, and nothing but a step to the node."""
+        return (
+            isinstance(x, Node)
+            and x in self.position
+            and x._order >= first
+            and ufunc_of(x._op) is not None
+            and x not in self.buffers.direct
+            and self.last_read[x] == self.position[node]
+            and Kind.of(x._value) == Kind.of(node._value)
+        )
 
     def _how(self, node: Any) -> str | None:
         op: Op = node._op

@@ -79,7 +79,8 @@ class BlockWriter:
                 if leaf not in self.whole:
                     self._cut(leaf)
                 self.outs[node] = self.w.names[leaf]
-                self._rename(node, after, self.whole[leaf])
+                inside = node in self.block.inner
+                self._rename(node, [] if inside else after, self.whole[leaf])
             elif self.buffers.made[node] == "fresh":
                 name = self.w.name(node)
                 shape, dtype = node._value.shape, node._value.dtype

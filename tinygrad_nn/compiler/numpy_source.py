@@ -74,7 +74,8 @@ def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> 
     if not (program.exact or check_finite):
         program = together(with_ones(program))
     phases = scheduled(program)
-    source = _Source(program, trace, plan(program, phases), check_finite, trap)
+    buffers = plan(program, phases, cautious=check_finite)
+    source = _Source(program, trace, buffers, check_finite, trap)
     text = source.write(phases)
     return Lowered(text, source.w.namespace, source.nodes, source.buffers, source.lent)
 
