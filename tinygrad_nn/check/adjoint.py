@@ -1,0 +1,310 @@
+"""The adjoint test: a forward and a backward derivative, transposes of each other.
+
+No step is taken, so the two inner products are equal but for rounding, and how much
+rounding that is they tell themselves (see `rounding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_nn.check.rounding import Product, measured, summed
+from tinygrad_nn.check.site import sizes_of
+from tinygrad_nn.check.subject import Point, Subject, by_hand
+from tinygrad_nn.errors import OpError, ShapeError
+from tinygrad_nn.op import data_of
+from tinygrad_nn.ops import multiply
+from tinygrad_nn.tensor import Tensor
+from tinygrad_nn.transforms import jvp as forward_of
+from tinygrad_nn.transforms import vjp as backward_of
+
+__all__ = ["AdjointReport", "Pairing", "adjoint_test"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_BLUNT = 1e-6
+
+
+class Pairing(NamedTuple):
+    """One draw of the adjoint test: ⟨u, J v⟩, ⟨Jᵀ u, v⟩, and how far they may differ.
+
+    ``size`` is the sum of the sizes of all terms of both.
+    """
+
+    forward: float
+    backward: float
+    bound: float
+    size: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether the two are one number but for rounding."""
+        return abs(self.forward - self.backward) <= self.bound
+
+
+@dataclass(frozen=True)
+class AdjointReport:
+    """Whether a forward and a backward derivative are transposes of each other.
+
+    Attributes
+    ----------
+    pairings
+        A `Pairing` for each draw.
+    wrong
+        Names of the arrays with respect to which they are not.
+    judged
+        Who gave the forward derivative, and who the backward one.
+    seed
+        As given.
+    notes
+        Sentences that a reader should know.
+
+    Examples
+    --------
+    >>> report = AdjointReport((Pairing(2.0, 2.0, 1e-15, 4.0),))
+    >>> report.verdict, report.ok
+    ('ok', True)
+    """
+
+    pairings: tuple[Pairing, ...]
+    wrong: tuple[str, ...] = ()
+    judged: tuple[str, str] = ("tg.jvp", "tg.vjp")
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """``"ok"``, ``"wrong"``, or ``"weak"`` where rounding would hide a mistake."""
+        if self.wrong or not all(pairing.equal for pairing in self.pairings):
+            return "wrong"
+        return "weak" if self.resolution > _BLUNT else "ok"
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.verdict != "wrong"
+
+    @property
+    def resolution(self) -> float:
+        """The difference that would have been seen, relative to the terms compared."""
+        shares = [p.bound / p.size if p.size else 0.0 for p in self.pairings]
+        return max(shares, default=0.0)
+
+    def __bool__(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.ok
+
+    def __str__(self) -> str:
+        """Write every draw, and what is wrong."""
+        who = " against ".join(self.judged)
+        count = len(self.pairings)
+        head = f"{who}; {count} draws, seed {self.seed}"
+        titles = ("⟨u, J v⟩", "⟨Jᵀ u, v⟩", "difference", "rounding")
+        lines = [
+            f"{self.verdict}: adjoint test ({head}, resolution {self.resolution:.1e})",
+            "  {:>22}  {:>22}  {:>10}  {:>8}".format(*titles),
+        ]
+        lines += [
+            f"  {p.forward:>22.15g}  {p.backward:>22.15g}"
+            f"  {abs(p.forward - p.backward):>10.1e}  {p.bound:>8.1e}"
+            for p in self.pairings
+        ]
+        if self.wrong:
+            lines.append(f"  no transposes with respect to {', '.join(self.wrong)}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def adjoint_test(
+    f: Callable[..., Any],
+    *arrays: Any,
+    jvp: Callable[..., Any] | None = None,
+    vjp: Callable[..., Any] | None = None,
+    names: Sequence[str] | str | None = None,
+    seed: int = 0,
+    draws: int = 3,
+) -> AdjointReport:
+    """Test ⟨u, J v⟩ = ⟨Jᵀ u, v⟩ with random u and v: exact but for rounding.
+
+    Parameters
+    ----------
+    f
+        A function of the arrays with any output; run on Tensors for what is not given.
+    arrays
+        The point, as for `check_gradients`.
+    jvp
+        ``jvp(v, *arrays)``: the derivative along ``v``, in the shape of the output;
+        ``v`` is a tuple where several arrays are checked. By default ``tg.jvp``.
+    vjp
+        ``vjp(g, *arrays)``: gradients with respect to the arrays, as a tuple or a
+        dictionary; ``g`` has the shape of the output. By default ``tg.vjp``.
+    names
+        Of the arrays; by default the parameters of ``f``.
+    seed
+        Of u and v.
+    draws
+        How many pairs of u and v: a mistake hides from one with probability 0.
+
+    Returns
+    -------
+    AdjointReport
+        ``.ok``, ``.verdict`` (``"ok"``, ``"wrong"`` or ``"weak"``), ``.pairings``,
+        ``.wrong`` (names), and a table as its text.
+
+    Raises
+    ------
+    OpError
+        If ``f`` does not run on Tensors and ``jvp`` or ``vjp`` is missing.
+    ShapeError
+        If ``jvp`` or ``vjp`` gives another shape than that of the output or arrays.
+
+    Notes
+    -----
+    ``tg.jvp`` goes through the same rules as ``tg.vjp``: of the two, the test sees
+    whether a rule is linear in ``g`` and is transposed rightly at second order, and
+    not whether its slope is right. That it sees of a ``vjp`` or ``jvp`` by hand.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, -2.0, 0.5])
+    >>> adjoint_test(np.tanh, x).verdict
+    'ok'
+    >>> report = adjoint_test(np.cumsum, x, vjp=lambda g, x: np.cumsum(g), names="x")
+    >>> report.verdict, report.wrong
+    ('wrong', ('x',))
+    """
+    subject = Subject(f, arrays, names, vjp or jvp)
+    value = subject.start().reshape(subject.shape)
+    rng = np.random.default_rng([seed, 2])
+
+    def paired(u: np.ndarray, v: Point) -> Pairing:
+        if jvp is None:
+            forward = _recorded_forward(subject, u, v)
+        else:
+            forward = _coded_forward(subject, jvp, u, v, rng)
+        if vjp is None:
+            backward = _recorded_backward(subject, u, v)
+        else:
+            backward = _coded_backward(subject, vjp, u, v, rng)
+        return Pairing(
+            forward.value,
+            backward.value,
+            forward.bound + backward.bound,
+            forward.size + backward.size,
+        )
+
+    pairings = []
+    wrong: dict[str, None] = {}
+    for _ in range(max(draws, 1)):
+        u = np.asarray(rng.standard_normal(value.shape))
+        v = [sizes_of(x) * rng.standard_normal(x.shape) for x in subject.point]
+        pairings.append(paired(u, v))
+        if not pairings[-1].equal:
+            for i, name in enumerate(subject.names):
+                alone = [w if j == i else 0.0 * w for j, w in enumerate(v)]
+                if not paired(u, alone).equal:
+                    wrong[name] = None
+    notes = []
+    if jvp is None and vjp is None:
+        notes.append(
+            "both derivatives are by the same rules: a wrong slope would be in both"
+        )
+    return AdjointReport(
+        pairings=tuple(pairings),
+        wrong=tuple(wrong),
+        judged=(
+            "tg.jvp" if jvp is None else "jvp",
+            "tg.vjp" if vjp is None else "vjp",
+        ),
+        seed=seed,
+        notes=tuple(notes),
+    )
+
+
+def _recorded_forward(subject: Subject, u: np.ndarray, v: Point) -> Product:
+    """Give ⟨u, J v⟩ by ``tg.jvp``, with its graph, which tells the rounding error."""
+    points = [Tensor(x) for x in subject.point]
+    _, slope = forward_of(_on_tensors(subject), points, [Tensor(w) for w in v])
+    return summed([multiply(slope, u)])
+
+
+def _recorded_backward(subject: Subject, u: np.ndarray, v: Point) -> Product:
+    """Give ⟨Jᵀ u, v⟩ by ``tg.vjp``, with its graph."""
+    _, pull = backward_of(_on_tensors(subject), *[Tensor(x) for x in subject.point])
+    shares = pull(Tensor(u))
+    return summed([multiply(g, w) for g, w in zip(shares, v, strict=True)])
+
+
+def _on_tensors(subject: Subject) -> Callable[..., Any]:
+    def function(*variables: Any) -> Any:
+        output = subject.f(*subject.arguments(variables))
+        if not isinstance(output, Tensor):
+            raise OpError(
+                "adjoint_test: expected f to return a Tensor when it is given Tensors; "
+                f"got {type(output).__name__}. Write f with tg's or NumPy's functions, "
+                "or give both derivatives: jvp=… and vjp=…"
+            )
+        return output
+
+    return function
+
+
+def _coded_forward(
+    subject: Subject,
+    jvp: Callable[..., Any],
+    u: np.ndarray,
+    v: Point,
+    rng: np.random.Generator,
+) -> Product:
+    """Give ⟨u, J v⟩ by a function that is only code."""
+    count = len(v)
+
+    def terms(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        point, tangents = list(arrays[:count]), tuple(arrays[count:])
+        first = tangents[0] if count == 1 else tangents
+        with np.errstate(all="ignore"):
+            slope = np.asarray(data_of(jvp(first, *subject.arguments(point))))
+        if slope.shape != u.shape:
+            raise ShapeError(
+                f"jvp: expected the shape of the output, {u.shape}; got {slope.shape}"
+            )
+        found: np.ndarray = u * slope
+        return found
+
+    return _coded(terms, [*subject.point, *v], rng)
+
+
+def _coded_backward(
+    subject: Subject,
+    vjp: Callable[..., Any],
+    u: np.ndarray,
+    v: Point,
+    rng: np.random.Generator,
+) -> Product:
+    """Give ⟨Jᵀ u, v⟩ by a function that is only code."""
+
+    def terms(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        *point, cotangent = arrays
+        shares = by_hand(subject, vjp, cotangent)(point)
+        parts = [np.ravel(g * w) for g, w in zip(shares, v, strict=True)]
+        return np.concatenate(parts)
+
+    return _coded(terms, [*subject.point, u], rng)
+
+
+def _coded(
+    terms: Callable[[Sequence[np.ndarray]], np.ndarray],
+    arrays: Sequence[np.ndarray],
+    rng: np.random.Generator,
+) -> Product:
+    def total(near: Sequence[np.ndarray]) -> float:
+        return float(np.sum(terms(near)))
+
+    found = terms([x.copy() for x in arrays])
+    size = float(np.sum(np.abs(found)))
+    # NumPy adds in pairs: each term passes as many additions as the sum is deep.
+    own = (16 + np.log2(found.size + 1)) * _EPS * size
+    bound = own + measured(total, arrays, rng)
+    return Product(float(np.sum(found)), float(bound), size)

@@ -1,0 +1,189 @@
+"""How far off a computed number may be by rounding: a bound, read off its graph.
+
+Every op leaves its result off by a few roundings. What these do to one number at the
+end is told by its gradient with respect to every node, and one backward finds them all:
+S. Linnainmaa, "Taylor expansion of the accumulated rounding error", BIT 16 (1976).
+Where there is no graph, only code, the bound is measured instead: `measured`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_nn import autodiff, graph, recording
+from tinygrad_nn.op import Op, data_of
+from tinygrad_nn.ops import sum
+from tinygrad_nn.ops.reduction import count
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["Product", "measured", "rounding_bound", "summed"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_SECOND_ORDER = 2.0  # products of errors, which the gradient does not know of
+
+# By how many units of its last place an op's result may be off: arithmetic is rounded
+# once, and for its functions NumPy's own tests allow four.
+_UNITS = {
+    **dict.fromkeys(("abs", "getitem", "maximum", "minimum", "negative"), 0),
+    **dict.fromkeys(("relu", "sign", "where"), 0),
+    **dict.fromkeys(("add", "astype", "divide", "multiply", "reciprocal"), 1),
+    **dict.fromkeys(("sqrt", "square", "subtract"), 1),
+    **dict.fromkeys(("cos", "exp", "expm1", "log", "log1p", "power", "sin", "tanh"), 4),
+}
+_SUMS = frozenset({"cumsum", "einsum", "matmul", "scatter_add", "sum"})
+_AVERAGES = frozenset({"mean", "others", "prod"})
+
+
+class Product(NamedTuple):
+    """An inner product: its value, its rounding error, and the size of its terms."""
+
+    value: float
+    bound: float
+    size: float
+
+
+def summed(terms: Sequence[Any]) -> Product:
+    """Add up all elements of recorded arrays, and say how far off that is.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> found = summed([x * 3.0, -x])
+    >>> found.value, found.size, found.bound < 1e-13
+    (6.0, 12.0, True)
+    """
+    total = Tensor(0.0)
+    size = 0.0
+    for term in terms:
+        total = total + sum(term)
+        size += float(np.sum(np.abs(data_of(term))))
+    return Product(total.item(), rounding_bound(total), size)
+
+
+def rounding_bound(total: Tensor) -> float:
+    """Bound of the rounding error in one number: twice what it is to first order.
+
+    Parameters
+    ----------
+    total
+        One number, in float64, with its graph.
+
+    Examples
+    --------
+    The sum of 1e8 and -1e8 is as far off as its terms are large:
+
+    >>> x = Tensor([1e8, -1e8, 1.0], requires_grad=True)
+    >>> 1e-8 < rounding_bound((x * 1.1).sum()) < 1e-6
+    True
+    >>> rounding_bound((x[2:] * 1.1).sum()) < 1e-14
+    True
+    """
+    nodes = [node for node in graph.nodes(total) if data_of(node).dtype.kind == "f"]
+    with recording.no_grad(), np.errstate(all="ignore"):
+        found = autodiff.pull(total, Tensor(np.ones(total.shape)), nodes, careful=True)
+        bound = 0.0
+        for node in nodes:
+            op, inputs, settings = graph.source(node)
+            if op is not None and node in found:
+                weight = np.abs(np.asarray(data_of(found[node])))
+                values = [np.asarray(data_of(x)) for x in inputs]
+                out = np.asarray(data_of(node))
+                bound += _local(op, out, values, settings, weight)
+    return _SECOND_ORDER * bound
+
+
+def _local(
+    op: Op,
+    out: np.ndarray,
+    values: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    weight: np.ndarray,
+) -> float:
+    """Give what the roundings of one op do to the number at the end.
+
+    ``weight`` is the size of the number's derivative with respect to each element.
+    """
+    if op.kind == "movement" or not out.size:
+        return 0.0
+    own = float(np.sum(weight * np.abs(out)))
+    if op.name in _UNITS:
+        return _UNITS[op.name] * float(np.finfo(out.dtype).eps) * own
+    if op.name in _SUMS:
+        # Each of k terms takes part in at most k additions, after one product.
+        sizes = op.body(*[np.abs(x) for x in values], **settings)
+        terms = op.body(*[np.ones(x.shape) for x in values], **settings)
+        return _EPS * float(np.sum(weight * sizes * (terms + 1)))
+    length = 0
+    if not op.pointwise:
+        shape = values[0].shape
+        length = (
+            count(shape, settings["axis"]) if "axis" in settings else values[0].size
+        )
+    if op.name in _AVERAGES:
+        sizes = op.body(np.abs(values[0]), **settings)
+        return _EPS * (length + 1) * float(np.sum(weight * sizes))
+    # A few roundings on the way: a result off by some units, of operands off by some.
+    through = _through(op, out, values, settings, weight)
+    return (4 + length) * _EPS * (own + through)
+
+
+def _through(
+    op: Op,
+    out: np.ndarray,
+    values: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    weight: np.ndarray,
+) -> float:
+    """What operands off by one relative unit each do to the number at the end."""
+    if not op.differentiable:
+        return 0.0
+    if op.variadic:
+        shares = op.rules(weight, out, *values, **settings)
+    else:
+        shares = [rule(weight, out, *values, **settings) for rule in op.rules]
+    total = 0.0
+    for share, x in zip(shares, values, strict=True):
+        if share is not None:
+            # Rows are shifted by their largest element on the way.
+            size = np.abs(x) if op.pointwise else 2 * np.abs(x).max(initial=0.0) + 1
+            total += float(np.sum(np.abs(data_of(share)) * size))
+    return total
+
+
+def measured(
+    function: Callable[[list[np.ndarray]], float],
+    arrays: Sequence[np.ndarray],
+    rng: np.random.Generator,
+) -> float:
+    """Rounding error of code that leaves no graph: measured, with a margin.
+
+    A stable computation is as far off as if its inputs were off by a few units in the
+    last place, so that is done to them, three times.
+
+    Parameters
+    ----------
+    function
+        From arrays to the number.
+    arrays
+        Where.
+    rng
+        Draws the signs.
+
+    Examples
+    --------
+    >>> def difference(arrays):
+    ...     return float(arrays[0] @ np.array([1e8, -1e8]))
+    >>> rng = np.random.default_rng(0)
+    >>> 1e-8 < measured(difference, [np.array([1.1, 1.3])], rng) < 1e-5
+    True
+    """
+    centre = function([x.copy() for x in arrays])
+    largest = 0.0
+    for _ in range(3):
+        near = [
+            np.asarray(x + 4 * _EPS * x * rng.choice([-1.0, 1.0], x.shape))
+            for x in arrays
+        ]
+        largest = max(largest, abs(function(near) - centre))
+    return 4 * largest
