@@ -5,14 +5,16 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import finalize
 
 import numpy as np
 
-from tinygrad_nn.compiler.execute import executed
+from tinygrad_nn.compiler.execute import executed, without_copies
 from tinygrad_nn.compiler.numpy_source import lower
-from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.program import Program, let_go
+from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError
 
@@ -47,10 +49,28 @@ class NumpyRunner:
         # costs a twentieth of `errstate`.
         self._context = Context()
         self._context.run(np.seterr, all="ignore")
+        run: Callable[..., Any] = self._context.run
+        self.run = partial(run, self._step)
+        """The step, as it is called most quickly."""
+        self._joins = bool(lowered.buffers.joins)
+        let_go(lowered.nodes)
 
     def __call__(self, *arrays: Any) -> Any:
         """Run the step; nothing of ours warns."""
-        return self._context.run(self._step, *arrays)
+        return self.run(*arrays)
+
+    def resident(self) -> tuple[Callable[..., Any], Resident] | None:
+        """Return the step that keeps its parameters, and where they then are."""
+        if not self._joins:
+            return None
+        found = without_copies(self.source, self._namespace, self.filename)
+        if found is None:
+            return None
+        step, staying = found
+        names = self._namespace
+        places = [(names[tensor], names[view]) for tensor, view in staying.tensors]
+        run: Callable[..., Any] = self._context.run
+        return partial(run, step), Resident(places, self.after)
 
 
 _BACKENDS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner}

@@ -20,6 +20,7 @@ from tinygrad_nn.compiler.program import (
     Program,
     Value,
     constant_leaf,
+    like,
     operands,
     rebuilt,
 )
@@ -149,6 +150,7 @@ class _Rewriting:
         self.both: dict[Any, Tensor] = {}  # Z to [dW | db]
         self.parts: dict[Node, tuple[Tensor, Any]] = {}
         self.multiples: dict[Any, Tensor] = {}
+        self.inside: dict[Any, tuple[Tensor, Any]] = {}  # W and b to where they lie
 
     def run(self) -> Program:
         """Return the program with its small layers rewritten."""
@@ -165,7 +167,7 @@ class _Rewriting:
                 Z = self.sums_of[original].Z
                 index = LAST if node._value.ndim == 2 else (slice(None), -1)
                 return self._part(self._both(Z, inputs[0], node), index, node)
-            return self._follow(node, inputs)
+            return self._follow(*self._read_inside(node, inputs))
 
         return rebuilt(self.program, visit)
 
@@ -185,7 +187,28 @@ class _Rewriting:
         made = recorded(op_of(ops.matmul), (both, self.above[A]), node)
         made._name = node._name
         self.made[original] = made
+        self.inside.setdefault(W, (both, FIRST))
+        self.inside.setdefault(layer.b, (both, LAST))
         return made
+
+    def _read_inside(self, node: Any, inputs: tuple[Any, ...]) -> Any:
+        """Let what reads ``W`` or ``b`` later on read it in ``[W | b]``.
+
+        Nothing but that array then needs them: while it holds what they hold, a step
+        need not ask for them.
+        """
+        first = self.program.first_update
+        if first is not None and node._order >= first:
+            return node, inputs
+        found = [
+            self._part(*self.inside[x], node)
+            if isinstance(x, Node) and x in self.inside
+            else x
+            for x in inputs
+        ]
+        if all(a is b for a, b in zip(found, inputs, strict=True)):
+            return node, inputs
+        return like(node, tuple(found)), tuple(found)
 
     def _both(self, Z: Any, dZ: Any, node: Any) -> Tensor:
         """Return ``[dW | db]``, made once."""

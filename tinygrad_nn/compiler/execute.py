@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
 from tinygrad_nn.compiler.numpy_source import Lowered
+from tinygrad_nn.compiler.resident import Staying, staying
 from tinygrad_nn.tensor import Lent
 
-__all__ = ["executed", "run"]
+__all__ = ["executed", "run", "without_copies"]
 
 _number = count(1).__next__
 
@@ -35,6 +36,26 @@ def executed(lowered: Lowered, title: str) -> tuple[dict[str, Any], str]:
     for name, buffer in lowered.lent.values():
         lent[name].lend(namespace[buffer])
     return namespace, filename
+
+
+def without_copies(
+    source: str, namespace: Mapping[str, Any], filename: str
+) -> tuple[Callable[..., Any], Staying] | None:
+    """Return the step of a source that was run, without the lines that copy.
+
+    Its lines are those of the source, for debuggers and tracebacks.
+    """
+    found = staying(ast.parse(source), namespace)
+    if found is None:
+        return None
+    tree = ast.parse(f"def module({', '.join(found.names)}): return step")
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)  # noqa: S101 (it was just written)
+    function.body.insert(0, found.step)
+    made: dict[str, Any] = {}
+    exec(compile(tree, filename, "exec"), made)  # noqa: S102 (the one place)
+    given = {name: namespace[name] for name in found.names}
+    return made["module"](**given), found
 
 
 def run(

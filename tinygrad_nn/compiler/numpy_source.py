@@ -52,6 +52,8 @@ class Lowered:
         The memory plan.
     lent
         Leaf to the name that its ``.grad`` gets, and the buffer that this lends.
+    nodes
+        What is computed, in order.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Lowered:
     lines: dict[int, Node]
     buffers: Buffers
     lent: dict[Any, tuple[str, str]]
+    nodes: list[Any]
 
 
 def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> Lowered:
@@ -77,7 +80,14 @@ def lower(program: Program, trace: Trace, *, check_finite: bool, trap: bool) -> 
     buffers = plan(program, phases, cautious=check_finite)
     source = _Source(program, trace, buffers, check_finite, trap)
     text = source.write(phases)
-    return Lowered(text, source.w.namespace, source.nodes, source.buffers, source.lent)
+    return Lowered(
+        text,
+        source.w.namespace,
+        source.nodes,
+        source.buffers,
+        source.lent,
+        program.nodes,
+    )
 
 
 class _Source:

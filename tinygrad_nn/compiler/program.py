@@ -23,6 +23,7 @@ __all__ = [
     "Program",
     "Slot",
     "Value",
+    "let_go",
     "like",
     "operands",
     "rebuilt",
@@ -242,6 +243,17 @@ def _by_time(order: list[Any]) -> list[Any]:
         after = max((latest[x] for x in operands(node) if x in latest), default=(0, 0))
         latest[node] = max((node._order, rank[node]), (after[0], rank[node]))
     return sorted(order, key=latest.__getitem__)
+
+
+def let_go(nodes: Iterable[Any]) -> None:
+    """Forget the values of a trace: shapes and dtypes are all that is still asked.
+
+    Views among them would lead to users' arrays.
+    """
+    for node in nodes:
+        value = node._value
+        if np.ndim(value):
+            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def constant_leaf(value: Any, name: str | None = None) -> Tensor:

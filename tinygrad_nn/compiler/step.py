@@ -16,7 +16,8 @@ import numpy as np
 from tinygrad_nn import graph, recording
 from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.optimise import optimised
-from tinygrad_nn.compiler.program import Program, Value
+from tinygrad_nn.compiler.program import Program, Value, let_go
+from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
@@ -60,6 +61,9 @@ class _Specialised:
         ]
         self.careful: _Specialised | None = None
         self.runner: Any = None
+        self.resident: Resident | None = None
+        self.quick: Any = None  # the runner's step while the resident is here
+        self._asked = False
 
     def failed(self, *, interrupted: bool) -> None:
         """Leave nothing that a call which did not end would make wrong.
@@ -80,6 +84,8 @@ class _Specialised:
         for module, training in self.modules:
             if module.training is not training:
                 return False
+        if self.resident is not None and self.resident.here:
+            return True  # nobody has touched a Tensor
         for leaf, waits in self.pending:
             if (leaf._spent or leaf._grad is None) is waits:
                 return False
@@ -90,6 +96,24 @@ class _Specialised:
             if leaf.requires_grad is not needs:
                 return False
         return True
+
+    def settle(self, code: Any, instruction: int, order: int, lock: Any) -> None:
+        """Let parameters stay with the step after this call, if that is possible."""
+        if not self._asked:
+            self._asked = True
+            self._find_resident(lock)
+        if self.resident is not None and self.fits():
+            self.resident.settle(code, instruction, order)
+
+    def _find_resident(self, lock: Any) -> None:
+        find = getattr(self.runner, "resident", None)
+        found = None if find is None or self.switched or self.draws else find()
+        if found is None:
+            return
+        watched = [*self.pending, *self.shown, *self.outside]
+        if all(id(leaf) in found[1].tensors for leaf, _ in watched):
+            self.quick, self.resident = found
+            self.resident.lock = lock
 
 
 @final
@@ -168,17 +192,30 @@ class CompiledStep:
         mode = recording.current()
         if mode.trace is not None:
             return self._function(*args, **keywords)  # a part of another step
+        frame = sys._getframe(1)
         with self._lock:
             step = self._same(args) if mode.records and not keywords else None
-            if step is None:
-                arrays, key = self._read(args, keywords)
-                step = self._specialised(key, args, keywords)
-                self._note(step, args if mode.records and not keywords else ())
-                values, runner = self._run(step, arrays, args, keywords)
+            if step is not None and step.resident is not None and step.resident.here:
+                try:
+                    values = step.quick(*args)
+                except BaseException as error:  # noqa: BLE001 (it is raised again)
+                    values, runner = self._mended(step, args, args, keywords, [], error)
+                    runner.after(frame.f_code, frame.f_lasti, recording.changed())
+                else:
+                    order = recording.changed()
+                    step.resident.note(frame.f_code, frame.f_lasti, order)
             else:
-                values, runner = self._run(step, args, args, keywords)
-            frame = sys._getframe(1)
-            runner.after(frame.f_code, frame.f_lasti, recording.changed())
+                arrays: Any = args
+                if step is None:
+                    arrays, key = self._read(args, keywords)
+                    self._come_home()
+                    step = self._specialised(key, args, keywords)
+                    self._note(step, args if mode.records and not keywords else ())
+                values, runner = self._run(step, arrays, args, keywords)
+                order = recording.changed()
+                runner.after(frame.f_code, frame.f_lasti, order)
+                if runner is step.runner and self._last_kinds is not None:
+                    step.settle(frame.f_code, frame.f_lasti, order, self._lock)
         if step.results.__class__ is Tensor:
             return constant(values[0], recording.tick())
         return _wrapped(step.results, values)
@@ -196,6 +233,7 @@ class CompiledStep:
             return results
         with self._lock:
             arrays, key = self._read(args, keywords)
+            self._come_home()
             step = self._specialised(key, args, keywords)
             self._note(step, ())
             frame = sys._getframe(1)
@@ -227,6 +265,7 @@ class CompiledStep:
             )
         with self._lock:
             _, key = self._read(args, keywords)
+            self._come_home()
             self._note(self._specialised(key, args, keywords), ())
         return self
 
@@ -326,7 +365,8 @@ class CompiledStep:
             program, trace, self.__name__, check_finite=self._check_finite
         )
         trace.let_go()
-        _let_go(program)
+        let_go(program.nodes)
+        let_go(x for x, place in program.places.items() if not isinstance(place, Value))
         return step
 
     def _recorded(self, args: Any, keywords: Any, *, careful: bool) -> Any:
@@ -359,29 +399,57 @@ class CompiledStep:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
         try:
-            return self._careful_run(step, arrays, args, keys, states)
-        except BaseException as error:
+            return step.runner(*arrays), step.runner
+        except BaseException as error:  # noqa: BLE001 (it is raised again)
+            return self._mended(step, arrays, args, keys, states, error)
+
+    def _mended(
+        self,
+        step: _Specialised,
+        arrays: Any,
+        args: Any,
+        keys: Any,
+        states: Any,
+        error: BaseException,
+    ) -> Any:
+        """Go the careful way after an error, if it is one of those; else raise it."""
+        try:
+            return self._careful_run(step, arrays, args, keys, states, error)
+        except BaseException as last:
             _put_back(step.draws, states)
-            step.failed(interrupted=not isinstance(error, Exception))
+            step.failed(interrupted=not isinstance(last, Exception))
             raise
 
     def _careful_run(
-        self, step: _Specialised, arrays: list[Any], args: Any, keys: Any, states: Any
+        self,
+        step: _Specialised,
+        arrays: Any,
+        args: Any,
+        keys: Any,
+        states: Any,
+        error: BaseException,
     ) -> Any:
-        try:
-            return step.runner(*arrays), step.runner
-        except FloatingPointError as error:
-            if isinstance(error, TinygradError) or not step.selects:
-                raise
-            # As in eager: some 0 met an infinity, or a nan hides where nobody looked.
-            _put_back(step.draws, states)
-            if step.careful is None:
-                step.careful = self._traced(args, keys, careful=True)
-            return step.careful.runner(*arrays), step.careful.runner
-        except TinygradError:
-            raise
-        except Exception as error:
+        if isinstance(error, TinygradError) or not isinstance(error, Exception):
+            raise error
+        if not isinstance(error, FloatingPointError):
             raise _blamed(error, step.runner) from error
+        if not step.selects:
+            raise error
+        # As in eager: some 0 met an infinity, or a nan hides where nobody looked.
+        _put_back(step.draws, states)
+        if step.careful is None:
+            step.careful = self._traced(args, keys, careful=True)
+        return step.careful.runner(*arrays), step.careful.runner
+
+    def _come_home(self) -> None:
+        """Bring home what programs of this step keep, before others are asked.
+
+        So no two steps, each with values of the other, wait for each other.
+        """
+        for steps in self._known.values():
+            for step in steps:
+                if step.resident is not None:
+                    step.resident.come_home()
 
     @property
     def source(self) -> str:
@@ -480,16 +548,6 @@ def _checked_results(results: list[Any]) -> list[Any]:
                 f"and dicts; got {type(x).__name__}. Build it outside of the step"
             )
     return results
-
-
-def _let_go(program: Program) -> None:
-    """Forget the values of the trace: shapes and dtypes are all that is still asked."""
-    for node in [*program.nodes, *program.places]:
-        if isinstance(program.places.get(node), Value):
-            continue
-        value = node._value
-        if np.size(value) > 1:
-            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _order_of_axes(x: Any) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ from tinygrad_nn.compiler.execute import run
 from tinygrad_nn.compiler.jax.source import Draw, JaxSource, Live, Mask, lower
 from tinygrad_nn.compiler.jax.state import Layout, Part, Residence, facts
 from tinygrad_nn.compiler.passes.selects import selects
-from tinygrad_nn.compiler.program import Argument, Gradient, Program, Value
+from tinygrad_nn.compiler.program import Argument, Gradient, Program, Value, let_go
 from tinygrad_nn.compiler.trace import Rate, Trace
 from tinygrad_nn.errors import CompileError, MissingExtraError
 from tinygrad_nn.tensor import Lent
@@ -134,7 +134,7 @@ class JaxRunner:
         if alike and not any(isinstance(x, Gradient) for x in lowered.inputs):
             self.repeat = self._repeat
         self._naive = sum(node._value.nbytes for node in program.nodes)
-        _let_go(program)
+        let_go(program.nodes)
 
     @staticmethod
     def takes(x: Any) -> bool:
@@ -510,14 +510,6 @@ def _shared_results(program: Program, results: list[Any]) -> list[bool]:
     for x in [*others, *results]:
         counts[id(x)] = counts.get(id(x), 0) + 1
     return [counts[id(x)] > 1 or x in program.places for x in results]
-
-
-def _let_go(program: Program) -> None:
-    """Let go of the values of a trace: views among them lead to users' arrays."""
-    for node in program.nodes:
-        value = node._value
-        if np.ndim(value):
-            node._value = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 def _picked(mask: Mask) -> np.ndarray:
