@@ -1,14 +1,25 @@
 """Verdicts on gradients: right or not, and if not, where and why."""
 
+from tinygrad_nn.check.adjoint import AdjointReport, Pairing, adjoint_test
+from tinygrad_nn.check.certificates import ComplexStepReport, complex_step
+from tinygrad_nn.check.chain import FormulaReport, StepReport, check_formula
 from tinygrad_nn.check.gradients import assert_gradients, check_gradients
 from tinygrad_nn.check.replay import replay
 from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst
 
 __all__ = [
+    "AdjointReport",
+    "ComplexStepReport",
+    "FormulaReport",
     "GradientReport",
+    "Pairing",
     "ParameterReport",
+    "StepReport",
     "Worst",
+    "adjoint_test",
     "assert_gradients",
+    "check_formula",
     "check_gradients",
+    "complex_step",
     "replay",
 ]

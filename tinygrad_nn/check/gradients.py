@@ -9,7 +9,7 @@ of their error), `verdict` (one claim on one line), `site` (all claims at a poin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tinygrad_nn.check.report import (
     worst_verdict,
 )
 from tinygrad_nn.check.site import Finding, Site, sizes_of
+from tinygrad_nn.check.slips import Slip, Slips
 from tinygrad_nn.check.subject import Claim, Point, Subject, autograd, by_hand
 from tinygrad_nn.check.verdict import NOT_A_MISTAKE
 from tinygrad_nn.errors import GradientError, GradientMismatch, OpError
@@ -40,6 +41,9 @@ def check_gradients(
     names: Sequence[str] | str | None = None,
     seed: int = 0,
     strict: bool = False,
+    mode: str = "auto",
+    points: int = 2,
+    kinks: str = "bracket",
 ) -> GradientReport:
     """Judge gradients by numbers: autograd's, and a hand-written one beside it.
 
@@ -64,6 +68,15 @@ def check_gradients(
         Of the random directions. The same seed gives the same report.
     strict
         Let ``weak`` fail: where noise keeps the numbers from being sharp.
+    mode
+        ``"auto"``: random directions first, single elements where these disagree;
+        ``"full"``: every element, for a report on each.
+    points
+        At how many points: the arrays as given, and beside them. A mistake can be
+        invisible at one point, as a forgotten regulariser is at W = 0.
+    kinks
+        Where slopes differ on the two sides: ``"bracket"`` accepts what lies between
+        them, ``"forbid"`` fails, ``"skip"`` judges nothing there.
 
     Returns
     -------
@@ -100,6 +113,11 @@ def check_gradients(
     a factor 1/2: the 2 of a square's derivative is missing
     """
     _refuse_confused(f, formula, vjp)
+    _refuse_unknown("mode", mode, ("auto", "full"))
+    _refuse_unknown("kinks", kinks, ("bracket", "forbid", "skip"))
+    if points.__class__ is not int or points < 1:
+        raise OpError(f"check_gradients: points is a number of points; got {points!r}")
+    way = _Way(mode == "full", points, skip=kinks == "skip")
     subject = Subject(f, arrays, names, formula)
     value = subject.start()
     cotangent = np.ones(1)
@@ -130,7 +148,7 @@ def check_gradients(
         if settled and _same(claims, subject):
             break
         results[who], sites[who], bound = _parameters(
-            subject, claim, cotangent, seed, sizes
+            subject, claim, cotangent, seed, sizes, way
         )
     if len(results) == 2 and not _wrong(results["formula"] | results["autograd"]):
         # Autograd is the sharper witness: it tells every element, not only a sum.
@@ -145,11 +163,13 @@ def check_gradients(
     notes += _remarks(subject, claims)
     return GradientReport(
         parameters=shown,
+        cause=_one_cause(subject, claims, cotangent, shown) if blame else None,
         blame=tuple(blame),
         judged=tuple(judged),
         evaluations=subject.evaluations,
         seed=seed,
         strict=strict,
+        forbid=kinks == "forbid",
         notes=tuple(notes),
     )
 
@@ -162,6 +182,9 @@ def assert_gradients(
     names: Sequence[str] | str | None = None,
     seed: int = 0,
     strict: bool = False,
+    mode: str = "auto",
+    points: int = 2,
+    kinks: str = "bracket",
 ) -> GradientReport:
     """Raise where `check_gradients` finds a mistake; return its report otherwise.
 
@@ -177,7 +200,16 @@ def assert_gradients(
     """
     __tracebackhide__ = True
     report = check_gradients(
-        f, *arrays, formula=formula, vjp=vjp, names=names, seed=seed, strict=strict
+        f,
+        *arrays,
+        formula=formula,
+        vjp=vjp,
+        names=names,
+        seed=seed,
+        strict=strict,
+        mode=mode,
+        points=points,
+        kinks=kinks,
     )
     if not report.ok:
         error = GradientMismatch(f"gradients: {report}")
@@ -195,6 +227,22 @@ def _refuse_confused(
         raise OpError(
             f"check_gradients: expected a function of the arrays; got "
             f"{type(f).__name__}. Write check_gradients(lambda W: …, W)"
+        )
+
+
+class _Way(NamedTuple):
+    """How thoroughly to judge: every element, at how many points, kinks or not."""
+
+    full: bool
+    points: int
+    skip: bool
+
+
+def _refuse_unknown(setting: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OpError(
+            f"check_gradients: {setting} is {' or '.join(map(repr, known))}; "
+            f"got {value!r}"
         )
 
 
@@ -243,6 +291,45 @@ def _refuse_nonlinear(claim: Claim, doubled: Claim, subject: Subject) -> None:
                 f"vjp: expected the gradient of {name} to double with g; got "
                 f"{np.abs(twice).max():.6g} for {size:.6g}. Multiply by g, once"
             )
+
+
+def _one_cause(
+    subject: Subject,
+    claims: dict[str, Claim],
+    cotangent: np.ndarray,
+    shown: dict[str, ParameterReport],
+) -> str | None:
+    """Name the one mistake that explains all that is wrong in a formula, or None."""
+    causes = {p.cause for p in shown.values() if p.verdict == "wrong"}
+    single = causes.pop() if len(causes) == 1 else None
+    if "formula" in claims and "autograd" in claims:
+        rng = np.random.default_rng(0)
+        point = subject.point
+        for _ in range(2):
+            slip = _slip(subject, claims["formula"], cotangent, point)
+            if slip is not None:
+                return str(slip)
+            # What cannot be seen at this point may be seen beside it.
+            point = [
+                np.asarray(x + 0.02 * sizes_of(x) * rng.standard_normal(x.shape))
+                for x in point
+            ]
+    return single
+
+
+def _slip(
+    subject: Subject, formula: Claim, cotangent: np.ndarray, point: Point
+) -> Slip | None:
+    variables = [
+        Tensor(x, requires_grad=True, name=name)
+        for name, x in zip(subject.names, point, strict=True)
+    ]
+    with np.errstate(all="ignore"):
+        output = subject.f(*subject.arguments(variables))
+    if not isinstance(output, Tensor) or not output.requires_grad:
+        return None
+    slips = Slips(output, cotangent.reshape(output.shape), variables)
+    return slips.explaining(formula(point))
 
 
 def _trouble(claim: Claim, subject: Subject) -> str | None:
@@ -358,6 +445,7 @@ def _parameters(
     cotangent: np.ndarray,
     seed: int,
     sizes: tuple[int, ...],
+    way: _Way,
 ) -> tuple[dict[str, ParameterReport], Site, float]:
     """Judge one claim: at the given point, then at another nearby.
 
@@ -365,13 +453,14 @@ def _parameters(
     there at once: infinite where they were judged one by one.
     """
     rng = np.random.default_rng(seed)
-    site = Site(subject, claim, cotangent, subject.point, rng)
-    findings, settled, bound = _findings(site)
+    site = Site(subject, claim, cotangent, subject.point, rng, skip=way.skip)
+    findings, settled, bound = _findings(site, full=way.full)
     places = dict.fromkeys(findings, site)
     if all(finding.verdict != "wrong" for finding in findings.values()):
         # A mistake can be invisible at one point: a forgotten regulariser at W = 0.
-        for _ in range(1 if settled else 3):
-            beside = _beside(subject, claim, cotangent, rng)
+        beside_it = way.points - 1
+        for _ in range(beside_it if settled else 3 * beside_it):
+            beside = _beside(subject, claim, cotangent, rng, skip=way.skip)
             if beside is None:
                 break
             wrong = _refuted(beside)
@@ -386,7 +475,7 @@ def _parameters(
     return reports, site, bound
 
 
-def _findings(site: Site) -> tuple[dict[int, Finding], bool, float]:
+def _findings(site: Site, *, full: bool) -> tuple[dict[int, Finding], bool, float]:
     """Judge every parameter; whether without doubt, and the bound of all at once."""
     findings = {
         p: Finding("ok", 0.0, {}) if np.isfinite(g).all() else Finding("wrong", 0.0, {})
@@ -395,6 +484,11 @@ def _findings(site: Site) -> tuple[dict[int, Finding], bool, float]:
     if not site.open:
         return findings, True, np.inf
     together = site.agrees(2)
+    if full:
+        findings.update({p: site.every(p) for p in site.open})
+        if together.kind == "pass":
+            return findings, True, together.bound
+        return findings, _settled(findings), np.inf
     if together.kind == "pass":
         resolution = together.resolution
         findings.update({p: Finding("ok", resolution, {}) for p in site.open})
@@ -410,6 +504,10 @@ def _findings(site: Site) -> tuple[dict[int, Finding], bool, float]:
     return findings, verdict == "ok", np.inf
 
 
+def _settled(findings: dict[int, Finding]) -> bool:
+    return all(finding.verdict == "ok" for finding in findings.values())
+
+
 def _refuted(site: Site) -> dict[int, Finding]:
     """Parameters that are wrong without doubt at a second point."""
     together = site.agrees(1)
@@ -421,7 +519,12 @@ def _refuted(site: Site) -> dict[int, Finding]:
 
 
 def _beside(
-    subject: Subject, claim: Claim, cotangent: np.ndarray, rng: np.random.Generator
+    subject: Subject,
+    claim: Claim,
+    cotangent: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    skip: bool,
 ) -> Site | None:
     """Find a point nearby where the function is finite; None if there is none."""
     start = subject.point
@@ -432,7 +535,7 @@ def _beside(
         ]
         value = subject.at(point)
         if value is not None and value.size == cotangent.size:
-            site = Site(subject, claim, cotangent, point, rng)
+            site = Site(subject, claim, cotangent, point, rng, skip=skip)
             return site if len(site.open) == len(start) else None
     return None
 

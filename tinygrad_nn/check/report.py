@@ -123,8 +123,13 @@ class GradientReport:
         How often ``f`` was called for its value.
     seed, strict
         As given.
+    forbid
+        Whether a kink fails.
     notes
         Sentences that a reader should know.
+    cause
+        The one mistake that explains all that is wrong, with the line of ``f`` whose
+        derivative it is; None where there is no such.
 
     Examples
     --------
@@ -140,6 +145,8 @@ class GradientReport:
     seed: int = 0
     strict: bool = False
     notes: tuple[str, ...] = ()
+    cause: str | None = None
+    forbid: bool = False
 
     @property
     def verdict(self) -> str:
@@ -150,8 +157,21 @@ class GradientReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong; with ``strict``, nor weak."""
-        return self.verdict in (("ok", "kink") if self.strict else _ORDER[:-1])
+        """Whether nothing is wrong; nor weak with ``strict``, nor a kink if forbidden.
+
+        >>> GradientReport({"W": ParameterReport("W", (2,), "kink")}, forbid=True).ok
+        False
+        """
+        found = {p.verdict for p in self.parameters.values()}
+        kinked = self.forbid and any(
+            p.kinks or p.verdict == "kink" for p in self.parameters.values()
+        )
+        return not (
+            self.blame
+            or kinked
+            or "wrong" in found
+            or (self.strict and "weak" in found)
+        )
 
     @property
     def resolution(self) -> float:
@@ -179,6 +199,8 @@ class GradientReport:
         lines += [text for p in self.parameters.values() if (text := p.details())]
         if self.blame:
             lines.append(f"  who: {_ACCUSED[self.blame]}")
+        if self.cause is not None and self.cause not in {p.cause for p in bad}:
+            lines.append(f"  one mistake explains it all: {self.cause}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -91,8 +91,11 @@ class Site:
         cotangent: np.ndarray,
         point: Point,
         rng: np.random.Generator,
+        *,
+        skip: bool = False,
     ) -> None:
         self._subject = subject
+        self._skip = skip
         self._cotangent = cotangent
         self.point = point
         self._rng = rng
@@ -225,7 +228,9 @@ class Site:
         if outcome.kind == "reject":
             surely = abs(claim - outcome.value) - outcome.bound - float(np.sqrt(slack))
             outcome = outcome._replace(beyond=surely > NOT_A_MISTAKE * terms)
-        if outcome.kind == "outside" and not self._same_signed(direction):
+        if outcome.kind == "outside" and (
+            self._skip or not self._same_signed(direction)
+        ):
             return outcome._replace(kind="kink")
         return outcome
 
@@ -351,6 +356,13 @@ class Site:
                 return finding._replace(verdict="wrong", cause=cause)
         return finding
 
+    def every(self, parameter: int) -> Finding:
+        """Judge every element of one parameter."""
+        size = self.gradients[parameter].size
+        return self._settled(
+            parameter, {i: self._element(parameter, i) for i in range(size)}
+        )
+
     def convict(self, parameter: int) -> Finding:
         """Look for wrong elements where all parameters at once were surely wrong."""
         finding = self._look_closer(parameter, rejected=True)
@@ -406,6 +418,10 @@ class Site:
             if spent > (3 * _BUDGET if rejected or refuted else _BUDGET):
                 break
         self._confirmed = 0
+        return self._settled(parameter, elements)
+
+    def _settled(self, parameter: int, elements: Mapping[int, Element]) -> Finding:
+        size = self.gradients[parameter].size
         verdict = worst_verdict(*(e.verdict for e in elements.values()))
         mean = self.shares[parameter] / np.sqrt(size)
         flat = self._scales[0][parameter].ravel()

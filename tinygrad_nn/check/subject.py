@@ -23,7 +23,7 @@ from tinygrad_nn.errors import (
 from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["Claim", "Point", "Subject", "autograd", "by_hand"]
+__all__ = ["Claim", "Point", "Subject", "autograd", "by_hand", "shape_advice"]
 
 Point = list[np.ndarray]
 """Values of the arrays that are checked."""
@@ -293,12 +293,13 @@ def _fitting(gradient: Any, x: np.ndarray, name: str, title: str) -> np.ndarray:
     if array.shape != x.shape:
         raise ShapeError(
             f"{title}: expected the gradient of {name} in its shape {x.shape}; got "
-            f"shape {array.shape}{_shape_advice(array.shape, x.shape)}"
+            f"shape {array.shape}{shape_advice(array.shape, x.shape)}"
         )
     return array.astype(np.float64)
 
 
-def _shape_advice(have: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+def shape_advice(have: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Say how a gradient of one shape becomes one of another, where it can."""
     if have == wanted[::-1]:
         return ". Transpose it"
     if have[len(have) - len(wanted) :] == wanted:

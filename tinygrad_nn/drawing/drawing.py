@@ -14,9 +14,8 @@ from typing import Any
 import graphviz
 import numpy as np
 
-from tinygrad_nn import recording
+from tinygrad_nn import graph, recording
 from tinygrad_nn.drawing.dot import dot_of
-from tinygrad_nn.drawing.names import known_in
 from tinygrad_nn.drawing.scene import Scene, scene_of
 from tinygrad_nn.drawing.tree import tree_of
 from tinygrad_nn.errors import DataError, MissingExtraError, OpError, SaveError
@@ -211,5 +210,6 @@ def draw(
     if direction not in _DIRECTIONS:
         raise OpError(f"draw: direction is 'LR' or 'TB'; got {direction!r}")
     frame = recording.user_frame(sys._getframe(1))  # noqa: SLF001 (the documented way)
-    scene = scene_of(outputs, title=title, chosen=names or {}, known=known_in(frame))
+    known = graph.known_in(frame)
+    scene = scene_of(outputs, title=title, chosen=names or {}, known=known)
     return Drawing(scene, direction)

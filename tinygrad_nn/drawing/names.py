@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from types import FrameType
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,38 +11,9 @@ from tinygrad_nn import graph
 from tinygrad_nn.drawing.values import number
 from tinygrad_nn.tensor import Parameter, Tensor
 
-__all__ = ["Names", "known_in", "leaf_kind"]
+__all__ = ["Names", "leaf_kind"]
 
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_HOLDERS = (dict, list, tuple)
-
-
-def known_in(frame: FrameType) -> dict[int, tuple[Any, str]]:
-    """Tensors and arrays among a frame's locals, by identity, with their names.
-
-    Dictionaries, lists and tuples are looked into, one level deep: ``params["W1"]``
-    is called W1, ``layers[0]`` is called layers[0].
-    """
-    found: dict[int, tuple[Any, str]] = {}
-    variables = {k: v for k, v in frame.f_locals.items() if not k.startswith("_")}
-    for name, value in variables.items():
-        if isinstance(value, (Tensor, np.ndarray)):
-            found.setdefault(id(value), (value, name))
-    for name, value in variables.items():
-        if type(value) in _HOLDERS:
-            for key, item in _items(name, value):
-                if isinstance(item, (Tensor, np.ndarray)):
-                    found.setdefault(id(item), (item, key))
-    return found
-
-
-def _items(name: str, holder: Any) -> Iterator[tuple[str, Any]]:
-    if len(holder) > 1000:
-        return
-    if isinstance(holder, dict):
-        yield from ((key, x) for key, x in holder.items() if isinstance(key, str))
-    else:
-        yield from ((f"{name}[{i}]", x) for i, x in enumerate(holder))
 
 
 class Names:
@@ -60,7 +30,7 @@ class Names:
     chosen
         Tensors or arrays by name, as given to ``draw``.
     known
-        What `known_in` found.
+        What `graph.known_in` found.
     """
 
     def __init__(
