@@ -450,10 +450,72 @@ def test_half():
 
 
 def test_long_sums():
-    """A sum of many numbers of float32 keeps its digits."""
-    x = np.random.default_rng(0).random(1_000_003, np.float32)
-    got = value_of(in_c(lambda x: [tg.sum(x), tg.mean(x), tg.sum(x * x)])(x)[0])
-    assert abs(got - np.sum(x, dtype=np.float64)) <= 1e-6 * got
+    """A sum of many numbers of float32 keeps its digits, however they round."""
+    random = np.random.default_rng(0).random(1_000_003, np.float32)
+    alike = np.full(1_000_003, 0.1, np.float32)  # each rounds to the same side
+    step = in_c(lambda x: [tg.sum(x), tg.mean(x), tg.sum(x * x)])
+    for x in (random, alike):
+        wide = x.astype(np.float64)
+        truths = np.sum(wide), np.mean(wide), np.sum((x * x).astype(np.float64))
+        for got, truth in zip(step(x), truths, strict=True):
+            close(value_of(got).astype(float), truth, 1e-6)
+
+
+def test_tails_have_all_their_digits():
+    """A tanh, a sigmoid and its logarithm are right to a few last places, anywhere."""
+    rng = np.random.default_rng(0)
+    small = rng.choice([-1, 1], 500) * 10.0 ** rng.uniform(-300, 0, 500)
+    ends = [0.0, -0.0, 5e-324, 700.0, -700.0, 1000.0, -1000.0, np.inf, -np.inf, np.nan]
+    z = np.concatenate(
+        [ends, small, rng.normal(0, 1, 500), rng.uniform(-700, 700, 500)]
+    )
+    step = in_c(lambda z: [tg.tanh(z), tg.sigmoid(z), tg.log_sigmoid(z)])
+    with np.errstate(all="ignore"):
+        found = [value_of(x) for x in step(z)]
+        wide = z.astype(np.longdouble)
+        sigmoid = np.where(z < 0, np.exp(wide), 1) / (1 + np.exp(-np.abs(wide)))
+        log_sigmoid = np.minimum(wide, 0) - np.log1p(np.exp(-np.abs(wide)))
+    for got, truth in zip(found, [np.tanh(wide), sigmoid, log_sigmoid], strict=True):
+        rounded = truth.astype(float)
+        finite = np.isfinite(rounded)
+        assert np.array_equal(got[~finite], rounded[~finite], equal_nan=True)
+        apart = np.abs(got[finite] - truth[finite])
+        assert np.all(apart <= 8 * np.spacing(np.abs(rounded[finite])))
+        assert np.array_equal(
+            np.signbit(got[rounded == 0]), np.signbit(rounded[rounded == 0])
+        )
+
+
+def test_a_sigmoid_beside_its_logarithm_costs_no_exponential():
+    """Where exp(-|z|) is there, the sigmoid is a quotient, and its logarithm short."""
+    source = step_source(lambda z: [tg.sigmoid(z), tg.log_sigmoid(z)])
+    assert source.count("= exp(") == 1
+    assert "= log1p_of(" in source
+    assert "= log1p(" in step_source(tg.log1p)  # of anything, all of the line
+
+
+def step_source(f):
+    """Return the C text of a function of five numbers."""
+    return in_c(f).trace(np.linspace(0, 1, 5)).source
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [7, 300, 1200, 2048])
+@pytest.mark.parametrize("m", [1, 5, 9, 12])
+def test_sums_beside_a_product(m, n, dtype, rng):
+    """Sums of what a product's loop goes on with are kept in it, over any axes."""
+    W, X = (rng.standard_normal(shape).astype(dtype) for shape in [(m, 3), (3, n)])
+
+    def f(W, X):
+        A = tg.tanh(W @ X)
+        B = tg.tanh(X.T @ W.T)  # examples are rows
+        kept = [tg.sum(A, 1), tg.sum(A, 0), tg.sum(A), tg.sum(A * A, 1, keepdims=True)]
+        return [*kept, tg.sum(B, 0), tg.sum(B, 1), tg.sum(B), tg.max(A, 1), A, B]
+
+    step = in_c(f)
+    for _ in range(2):
+        for got, want in zip(step(W, X), f(tg.Tensor(W), tg.Tensor(X)), strict=True):
+            close(value_of(got), value_of(want), 1e-5 if dtype == np.float32 else 1e-12)
 
 
 # --- checks, blame, careful ways -------------------------------------------------
@@ -494,6 +556,34 @@ def test_nan_that_hides():
 
     with np.errstate(all="ignore"):
         hold(make, lambda: (np.array([np.nan, np.inf, 1.0]),), 2)
+
+
+@pytest.mark.parametrize("computed", [True, False])
+@pytest.mark.parametrize("name", ["where", "getitem", "max"])
+def test_a_nan_that_nobody_chose(name, computed):
+    """A nan that was not picked goes the careful way, though no operation is invalid."""
+
+    def make():
+        w = tg.Parameter([0.5, 1.0, -2.0], name="w")
+        v = tg.Parameter([0.5, np.nan, -2.0], name="v")
+        optimizer = tg.optim.SGD([w, v], lr=0.1)
+        choose = {
+            "where": lambda y, mask: tg.where(mask, y, 0.0),
+            "getitem": lambda y, mask: y[::2],
+            "max": lambda y, mask: tg.max(y[::2]),
+        }[name]
+
+        def step(x, mask):
+            y = w * x if computed else v
+            loss = tg.sum(choose(y, mask)) + tg.sum(w) + tg.sum(v * mask)
+            optimizer.minimize(loss)
+            return loss
+
+        return step, [w, v], optimizer
+
+    with np.errstate(all="ignore"):
+        arguments = np.array([1.0, np.nan, 3.0]), np.array([True, False, True])
+        hold(make, lambda: arguments, 3, in_c_alone=False)
 
 
 def test_no_needless_care():

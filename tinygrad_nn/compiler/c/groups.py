@@ -87,6 +87,28 @@ class Plan:
     again: dict[Node, int] = field(default_factory=dict)
     region: Any = None
 
+    def sources_of(self, x: Any, *, views: bool = False) -> list[Any]:
+        """Return the stored nodes and leaves that an operand is read from.
+
+        With ``views`` also what shows them in another way, where it is no more than
+        that: between a view and what is computed again nothing lies in memory.
+        """
+        found: list[Any] = []
+        left = [x]
+        while left:
+            z = left.pop()
+            if not isinstance(z, Node):
+                continue
+            again = root_of(z) in self.again
+            if is_view(z):
+                found += [z] if views else []
+                left.append(root_of(z) if again else inputs_of(z)[0])
+            elif again:
+                left += inputs_of(z)
+            else:
+                found.append(z)
+        return found
+
 
 def planned(program: Program, *, again: bool = True) -> Plan:
     """Put the nodes of a program into groups."""
@@ -192,15 +214,6 @@ class _Planner:
         where = self.plan.where.get(x)
         return 0 if where is None else where + 1
 
-    def _sources(self, x: Any) -> list[Any]:
-        """Return nodes and leaves that an operand is read from."""
-        if not isinstance(x, Node):
-            return []
-        x = root_of(x)
-        if x in self.plan.again:
-            return [z for y in inputs_of(x) for z in self._sources(y)]
-        return [x]
-
     def _new(self, kind: str, shape: Any, update: bool) -> int:
         self.plan.groups.append(Group(kind, tuple(shape), update))
         return len(self.plan.groups) - 1
@@ -212,7 +225,7 @@ class _Planner:
         plan.where[node] = number
         for x in operands(node):
             whole = self._whole(x, group.shape)
-            for source in self._sources(x):
+            for source in self.plan.sources_of(x):
                 group.reads.add(source)
                 where = plan.where.get(source)
                 if where is not None and where != number:
@@ -248,7 +261,9 @@ class _Planner:
                 continue
             cost += self.plan.again.get(x, 0)
             large |= {
-                z for z in self._sources(x) if z._value.size * 2 > node._value.size
+                z
+                for z in self.plan.sources_of(x)
+                if z._value.size * 2 > node._value.size
             }
         return cost if cost <= AGAIN and len(large) <= 1 else None
 
@@ -260,10 +275,10 @@ class _Planner:
         near = {
             plan.where[z]
             for x in inputs_of(node)
-            for z in self._sources(x)
+            for z in self.plan.sources_of(x)
             if z in plan.where
         }
-        sources = {z for x in inputs_of(node) for z in self._sources(x)}
+        sources = {z for x in inputs_of(node) for z in self.plan.sources_of(x)}
         latest = self.latest.get((shape, update))
         if latest is not None and not plan.groups[latest].reads.isdisjoint(sources):
             near.add(latest)
@@ -290,7 +305,9 @@ class _Planner:
             return set()
         if x in self.plan.again and x._value.shape == shape:
             return {i for y in inputs_of(x) for i in self._whole(y, shape)}
-        where = {self.plan.where[z] for z in self._sources(x) if z in self.plan.where}
+        where = {
+            self.plan.where[z] for z in self.plan.sources_of(x) if z in self.plan.where
+        }
         return {i for i in where if self._ready(x, shape) > i}
 
     def _merge(self, early: int, late: int) -> None:

@@ -35,12 +35,13 @@ __all__ = [
     "looped",
     "merged",
     "nested",
+    "started",
 ]
 
 MARK = re.compile("⟦(\\d+)⟧")
 
 
-@dataclass
+@dataclass(eq=False)
 class Reduction:
     """A sum or the like: what is added, and where the result goes."""
 
@@ -49,7 +50,6 @@ class Reduction:
     text: str
     out: Access
     T: str
-    extent: int
     adds: bool
 
     @property
@@ -192,10 +192,11 @@ def _reduced(
     wide = dtype == np.float32 and many and node._op.name == "sum"
     T = "double" if wide else TYPES[str(dtype)]
     name = source.names.unique(f"{source.names.of(node)}_s")
-    extent, adds = source.places.extent(node), source.places.adds(node)
+    adds = source.places.adds(node)
     if adds:
+        extent = math.prod(out.shape)
         source.places.prologue.append(filling(out.pointer, extent, node._op.name))
-    body.reductions.append(Reduction(node, name, text, whole, T, extent, adds))
+    body.reductions.append(Reduction(node, name, text, whole, T, adds))
 
 
 # --- nests ---------------------------------------------------------------------------
@@ -246,6 +247,16 @@ def filling(pointer: str, extent: int, name: str) -> str:
     return f"for (long i = 0; i < {extent}; i++) {pointer}[i] = {_START[name]};"
 
 
+def started(r: Reduction, shape: tuple[int, ...]) -> list[str]:
+    """Return loops that set all that a reduction over a shape gives to its start."""
+    body = Body()
+    body.stores.append(f"{body.mark(r.out)} = {_START[r.node._op.name]};")
+    strides = r.out.strides
+    kept = tuple(s if t else 1 for s, t in zip(shape, strides, strict=True))
+    order = sorted(range(len(kept)), key=lambda axis: -abs(strides[axis]))
+    return nested(body, kept, tuple(order))
+
+
 def _step(r: Reduction, target: str, text: str) -> str:
     name = r.node._op.name
     if name == "sum":
@@ -268,6 +279,7 @@ class _Nest:
         self, body: Body, shape: tuple[int, ...], order: tuple[int, ...]
     ) -> None:
         self.body = body
+        self.shape = shape
         self.loops = merged(shape, order, body.accesses)
         self.depth = len(self.loops)
         many = self.depth > 1
@@ -303,7 +315,7 @@ class _Nest:
         """Return the whole."""
         for level, r in self.levels:
             if self._adds(r, level) and not r.adds:
-                self.write(filling(r.out.pointer, r.extent, r.node._op.name))
+                self.write(*started(r, self.shape))
         first = any(level == 0 for level, _ in self.levels)
         braces = not self.depth or bool(self.flags) or first
         if braces:

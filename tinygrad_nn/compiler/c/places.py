@@ -199,14 +199,6 @@ class Places:
         m = BLOCK if length % BLOCK == 0 else Length(length)
         return (*shape[:axis], m, *shape[axis + 1 :])
 
-    def extent(self, node: Any) -> int:
-        """Return how many elements the memory of a node has."""
-        size: int = math.prod(node._value.shape)
-        if self.in_region and node in self.region.labels:
-            length: int = self.region.length
-            return size // length * BLOCK
-        return size
-
     def adds(self, node: Any) -> bool:
         """Return whether a node is added up block by block."""
         return self.in_region and node in self.region.sums

@@ -17,9 +17,16 @@ import numpy as np
 from tinygrad_nn.compiler.blas import NO_TRANSPOSE, ROW_MAJOR, TRANSPOSE
 from tinygrad_nn.compiler.c.expressions import TYPES, converted
 from tinygrad_nn.compiler.c.groups import Group, sizes_of
-from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
-from tinygrad_nn.compiler.c.loops import Body, copied, filled, filling
-from tinygrad_nn.compiler.c.ways import FEW, SMALL, UNROLLED, is_large, vector_axis
+from tinygrad_nn.compiler.c.layout import Access, Length, broadcast, in_order
+from tinygrad_nn.compiler.c.loops import Body, copied, filled, filling, started
+from tinygrad_nn.compiler.c.ways import (
+    FEW,
+    SMALL,
+    UNROLLED,
+    WIDE,
+    is_large,
+    vector_axis,
+)
 from tinygrad_nn.op import inputs_of
 
 __all__ = ["headed", "multiplied"]
@@ -62,7 +69,7 @@ def headed(source: Any, group: Group) -> list[str]:
     name = source.names.unique(f"{source.names.of(node)}_i")
     body = filled(source, group, order, {node: f"{name}§"})
     T = TYPES[str(node._value.dtype)]
-    epilogue = _Epilogue(body, axis, rows=n if axis == 0 else m)
+    epilogue = _Epilogue(body, axis, (m, n))
     loops = epilogue.begun() + _by_vectors((m, n, k), axis, x, y, T, name, epilogue)
     flags = epilogue.flags
     if flags:
@@ -83,13 +90,15 @@ class _Epilogue:
         The lines, in which the element is known.
     axis
         The axis that is the vector: over it a sum has a scalar for each row.
-    rows
-        Length of the other axis.
+    shape
+        Rows and columns that the loop goes over.
     """
 
-    def __init__(self, body: Body, axis: int, rows: int) -> None:
+    def __init__(self, body: Body, axis: int, shape: tuple[int, int]) -> None:
         self.body = body
         self.axis = axis
+        self.shape = shape
+        rows = shape[1 - axis]
         self.flags = [f"bad_{number}" for _, number in body.finite]
         along = [r.out.strides[axis] == 0 for r in body.reductions]
         across = [r.out.strides[1 - axis] == 0 for r in body.reductions]
@@ -105,9 +114,10 @@ class _Epilogue:
     def begun(self) -> list[str]:
         """Set to zero what is added to."""
         return [
-            filling(r.out.pointer, r.extent, "sum")
+            line
             for r, adds in zip(self.body.reductions, self.adds, strict=True)
             if adds and not r.adds
+            for line in started(r, self.shape)
         ]
 
     def opened(self, suffixes: list[str]) -> list[str]:
@@ -224,8 +234,10 @@ def _by_vectors(
             else lines
         )
 
-    # Rows that are a page apart fall into the same few lines of the first-level cache.
-    return _tiled("u", count, ROWS if length < PAGE else ROWS // 2, tile)
+    # Rows that are a page apart fall into the same few lines of the first-level cache;
+    # those of a block are not.
+    near = isinstance(length, Length) or length < PAGE
+    return _tiled("u", count, ROWS if near else ROWS // 2, tile)
 
 
 def _tiled(
@@ -367,7 +379,7 @@ def _along_columns(source: Any, x: Access, y: Access, out: Access) -> list[str]:
         body = Body()
         body.stores.append(f"{body.mark(out)} = s§;")
         T = TYPES[str(out.dtype)]
-        return _by_vectors((m, n, k), 1, x, y, T, "s", _Epilogue(body, 1, m))
+        return _by_vectors((m, n, k), 1, x, y, T, "s", _Epilogue(body, 1, (m, n)))
     if out.strides[1] == 1:
         return _stream_of_rows(x, y, out)
     along: Access = source.places.scratch(m * n, out.dtype)
@@ -395,7 +407,7 @@ def _plainly(x: Access, y: Access, out: Access) -> list[str]:
 def _by_sums(x: Access, y: Access, out: Access, block: int | None = None) -> list[str]:
     """Return tiles of five times five sums along the vector; of a block they add up."""
     (m, k), n = x.shape, y.shape[1]
-    T = TYPES[str(out.dtype)]
+    T = _summed_in(out.dtype, k)
     k, sign = (k, "=") if block is None else (block, "+=")
 
     def tile(first: str, rows: int, second: str, columns: int) -> list[str]:
@@ -427,6 +439,11 @@ def _by_sums(x: Access, y: Access, out: Access, block: int | None = None) -> lis
         return _tiled("v", n, TILE, lambda v, columns: tile(first, rows, v, columns))
 
     return _tiled("u", m, TILE, row)
+
+
+def _summed_in(dtype: Any, k: int) -> str:
+    """Return the type of a sum of that many products."""
+    return "double" if dtype == np.float32 and k > WIDE else TYPES[str(dtype)]
 
 
 def _ahead(x: Access, row: str, length: int) -> str:
@@ -480,12 +497,13 @@ def _stream_of_sums(x: Access, y: Access, out: Access) -> list[str]:
     """Return ``out = x y`` for a large y of columns along memory, one at a time."""
     (m, k), n = x.shape, y.shape[1]
     T = TYPES[str(out.dtype)]
+    wide = _summed_in(out.dtype, k)
     sums = [f"s_{i}" for i in range(m)]
     return [
         f"for (long v = 0; v < {n}; v++) {{",
         f"    const {T} *restrict const row = {y.pointer} + {_index(y, ['0', 'v'])};",
         f"    {_ahead(y, 'row', k)}",
-        f"    {T} {', '.join(f'{s} = 0' for s in sums)};",
+        f"    {wide} {', '.join(f'{s} = 0' for s in sums)};",
         f"    #pragma omp simd reduction(+: {', '.join(sums)})",
         f"    for (long k = 0; k < {k}; k++) {{",
         f"        const {T} e = row[k];",

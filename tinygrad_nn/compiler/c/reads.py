@@ -10,9 +10,9 @@ import numpy as np
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group, Plan, root_of
 from tinygrad_nn.compiler.c.layout import is_view
 from tinygrad_nn.compiler.program import Program, Value, operands
-from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.op import Node
 
-__all__ = ["ENDLESS", "Reads", "found_reads", "sources_of"]
+__all__ = ["ENDLESS", "Reads", "found_reads"]
 
 ENDLESS = 1 << 60
 """The group that is never reached."""
@@ -48,23 +48,6 @@ def found_reads(program: Program, plan: Plan) -> Reads:
     return _Finder(program, plan).run()
 
 
-def sources_of(x: Any, plan: Plan) -> list[Any]:
-    """Return the views and the stored nodes that an operand is read from."""
-    if not isinstance(x, Node):
-        return []
-    root = root_of(x)
-    found = [x] if root is not x else []
-    if root in plan.again:
-        for y in inputs_of(root):
-            found += sources_of(y, plan)
-        return found
-    while is_view(x):
-        x = inputs_of(x)[0]
-        if is_view(x):
-            found.append(x)
-    return [*found, root]
-
-
 class _Finder:
     def __init__(self, program: Program, plan: Plan) -> None:
         self.program = program
@@ -81,7 +64,7 @@ class _Finder:
                 self._node(i, group, node)
         self._blocks()
         for x in [*program.outputs(), *reads.sources]:
-            for z in sources_of(x, self.plan):
+            for z in self.plan.sources_of(x, views=True):
                 reads.last[z] = ENDLESS
         for i, x in enumerate(program.results):
             if isinstance(x, Node) and x in self.plan.where:
@@ -95,7 +78,7 @@ class _Finder:
     def _node(self, i: int, group: Group, node: Any) -> None:
         last, where = self.reads.last, self.plan.where
         for x in operands(node):
-            found = sources_of(x, self.plan)
+            found = self.plan.sources_of(x, views=True)
             straight = not any(is_view(z) for z in found)
             for z in found:
                 if is_view(z) or where.get(z, i) != i:

@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group, Plan, about, root_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
@@ -25,6 +27,8 @@ BLOCK = 256
 """Elements of a block."""
 SHORTEST = 512
 """Elements of the shortest axis that is worth blocks."""
+NARROW = 1 << 15
+"""Numbers in float32 of which more are not added block by block: digits get lost."""
 ROWS = 64
 """Elements of the other axes together, at most."""
 
@@ -126,14 +130,7 @@ class _Finder:
         return Plan(groups, where, plan.again, region)
 
     def _sources(self, node: Any) -> list[Any]:
-        found = []
-        for x in operands(node):
-            root = root_of(x)
-            if root in self.plan.again:
-                found += self._sources(root)
-            else:
-                found.append(root)
-        return found
+        return [z for x in operands(node) for z in self.plan.sources_of(x)]
 
     # --- one group ---
 
@@ -167,6 +164,8 @@ class _Finder:
                 continue
             gone = shapes.reduced_axes(len(group.shape), settings_of(node)["axis"])
             if axis in gone:
+                if not self._may_add(node):
+                    return False
                 sums.add(node)
             else:
                 kept = settings_of(node)["keepdims"]
@@ -250,6 +249,10 @@ class _Finder:
             return all(self._free(y) for y in inputs_of(root) if isinstance(y, Node))
         return root not in self.region.labels
 
+    def _may_add(self, node: Any) -> bool:
+        """Whether a sum over the axis has all its digits when its blocks are added."""
+        return node._value.dtype != np.float32 or self.region.length <= NARROW
+
     def _product(self, node: Any) -> bool:
         """Add a product that sums over the axis, if it is one of the small ones."""
         x, y = inputs_of(node)
@@ -258,7 +261,8 @@ class _Finder:
         if node._value.dtype.kind != "f" or x._value.dtype != y._value.dtype:
             return False
         (m, k), n = x._value.shape, y._value.shape[1]
-        if k != self.region.length or (m >= SMALL and n >= SMALL):
+        large = m >= SMALL and n >= SMALL
+        if k != self.region.length or large or not self._may_add(node):
             return False
         needed = []
         for z, axis in ((x, 1), (y, 0)):

@@ -218,21 +218,12 @@ class Source:
                 places.stored(node)
         places.in_region = True
         made = set(inside)
-        read = {
-            root_of(z) for n in inside for x in operands(n) for z in self._through(x)
-        }
+        read = {z for n in inside for x in operands(n) for z in self.plan.sources_of(x)}
         for node in region.labels:
             if node not in made and node in read:
                 places.block_of(node)
         # The loop's lines are put together aside, and follow what they set to zero.
         self._aside, self.parts[-1].lines = self.parts[-1].lines, []
-
-    def _through(self, x: Any) -> list[Any]:
-        """Return what an operand is read from, through what is computed again."""
-        root = root_of(x)
-        if root in self.plan.again:
-            return [z for y in operands(root) for z in self._through(y)]
-        return [root]
 
     def _close_region(self) -> None:
         """End the loop over blocks."""
