@@ -229,7 +229,7 @@ class _Planner:
                 group.reads.add(source)
                 where = plan.where.get(source)
                 if where is not None and where != number:
-                    same = where not in whole
+                    same = where not in whole and node is not group.head
                     users = plan.groups[where].users
                     users[number] = users.get(number, True) and same
 
