@@ -492,14 +492,26 @@ def test_a_sigmoid_beside_its_logarithm_costs_no_exponential():
     assert "= log1p(" in step_source(tg.log1p)  # of anything, all of the line
 
 
+def test_what_looks_like_a_sigmoid_is_none():
+    """A quotient stands for a sigmoid of one number, not for one of two."""
+
+    def f(x, y):
+        odds = np.exp(np.minimum(x, 0) - np.maximum(y, 0))
+        return [np.log1p(odds), np.exp(np.minimum(x, 0) - np.log1p(odds))]
+
+    x, y = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([1.0, -3.0, 0.5, -2.0])
+    for got, want in zip(in_c(f)(x, y), f(x, y), strict=True):
+        close(value_of(got), want)
+
+
 def step_source(f):
     """Return the C text of a function of five numbers."""
     return in_c(f).trace(np.linspace(0, 1, 5)).source
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("n", [7, 300, 1200, 2048])
-@pytest.mark.parametrize("m", [1, 5, 9, 12])
+@pytest.mark.parametrize("n", [7, 1200])
+@pytest.mark.parametrize("m", [1, 5, 9])
 def test_sums_beside_a_product(m, n, dtype, rng):
     """Sums of what a product's loop goes on with are kept in it, over any axes."""
     W, X = (rng.standard_normal(shape).astype(dtype) for shape in [(m, 3), (3, n)])
