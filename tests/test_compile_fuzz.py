@@ -71,7 +71,9 @@ def same(make, calls=3, *, exact=True, feed=lambda i: ()):
         wanted = eager(*map(tg.Tensor, feed(i)))
         got = compiled(*feed(i))
         for x, y in [*zip(got, wanted, strict=True), *zip(mixed, watched, strict=True)]:
-            x, y = x.numpy(), y.numpy()
+            x, y = (
+                z.numpy() if isinstance(z, tg.Tensor) else np.asarray(z) for z in (x, y)
+            )
             assert (x.shape, x.dtype) == (y.shape, y.dtype)
             assert x.tobytes() == y.tobytes() if exact else np.allclose(x, y, 1e-11)
     return compiled
@@ -383,6 +385,84 @@ def test_a_gradient_of_one_number_has_no_layout(name):
             c.zero_grad()
             run()
         assert got.grad.tobytes() == wanted.grad.tobytes()
+
+
+def test_a_gradient_of_one_number_that_is_read_lies_in_rows():
+    """What ``.grad`` shows of a mean is an array in NumPy's own order."""
+
+    def make():
+        rng = np.random.default_rng(3)
+        W = tg.Parameter(rng.normal(size=(7, 13)).T.astype("f4"))
+        V = tg.Parameter(rng.normal(size=(7, 13)).astype("f4"))
+
+        def step(scale):
+            W.zero_grad()
+            V.zero_grad()
+            ((W * 0.1).mean() + (V.T * (W * 0.5).sum()).sum()).backward()
+            w, v = W * scale, V * scale
+            return (w * W.grad).sum(), (v * V.grad).sum(), (w * V.grad.T).sum()
+
+        return step, []
+
+    same(make, 20, feed=lambda i: (np.array(1 + i / 7, "f4"),))
+
+
+def test_a_mean_along_no_axis_has_no_negative_zero():
+    """A sum of one number begins at 0, so -0.0 becomes 0.0."""
+    same(lambda: (lambda x: (np.mean(x * 0.0, axis=(), keepdims=True) * 1,), []), feed=lambda i: (np.array([-1.0, 2.0]),))  # fmt: skip
+
+
+def test_nothing_less_than_a_parameter():
+    """An identity is tried on a number of the user's as well."""
+
+    def make():
+        W = tg.Parameter(np.arange(6.0).reshape(2, 3))
+
+        def step():
+            v = tg.log_softmax(W - 0, 0)
+            ((v - v.mean()).std() + v.sum()).backward()
+            return (W.grad,)
+
+        return step, []
+
+    (eager, _), (step, _) = make(), make()
+    (wanted,), (got,) = eager(), tg.compile(step)()
+    assert np.allclose(got.numpy(), wanted, 1e-12)
+
+
+@both_ways
+def test_a_result_that_a_mask_multiplies_keeps_its_dtype(exact):
+    """Whole numbers that stand for a mask make no float64 of float32."""
+
+    def make():
+        W = tg.Parameter(np.array([[0.5, -0.25]], "f4"))
+
+        def step():
+            tg.relu(tg.relu(W) - 0.125).mean().backward()
+            return (W.grad,)
+
+        return step, []
+
+    same(make, exact=exact)
+
+
+def test_einsum_of_an_operand_that_is_repeated():
+    """What is repeated in eager is repeated compiled: einsum sums it in another way."""
+
+    def make():
+        rng = np.random.default_rng(1)
+        W = tg.Parameter(rng.normal(size=(3, 1, 1)))
+        V = tg.Parameter(rng.normal(size=(3, 1, 2)))
+
+        def step(scale):
+            v = np.einsum("...i,...i", W * scale, V)
+            (g,) = tg.gradients((v**2).mean(), [W])
+            (g**2).sum().backward()
+            return W.grad * 1, V.grad * 1
+
+        return step, []
+
+    same(make, 30, feed=lambda i: (np.array(0.3 + i / 7),))
 
 
 def test_three_hundred_calls_leave_nothing_behind():

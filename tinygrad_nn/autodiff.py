@@ -438,7 +438,7 @@ def pull(
         if g is None:
             continue
         if node in wanted:
-            found[node] = g
+            found[node] = _in_rows(g) if node in single and node._op is None else g
         if trace is not None:
             trace.cotangents[g] = node
         op, inputs, settings = how(node)
@@ -479,6 +479,8 @@ def pull(
                 single.discard(x)
             elif x not in grads:
                 single.add(x)
+            if quick and x._op is None and x not in single and x not in grads:
+                share = _copied(share, g, op)
             if x in grads:
                 total = add(grads[x], share)
                 if x in single:
@@ -498,11 +500,26 @@ def _stays_one(node: Node, op: Op, inputs: tuple[Any, ...]) -> bool:
     """Whether the quick loop hands a number that stands for g on to the rule."""
     out = node._value
     if not op.pointwise or out.ndim == 0:
-        return out.ndim == 0
+        return not np.ndim(out)
     if op.arity != 2:
         return True
     a, b = map(data_of, inputs)
     return _fills(a, b, node._leads, out.shape)
+
+
+def _copied(share: Any, g: Any, op: Op) -> Any:
+    """Return a share of a leaf as the quick loop keeps it: with memory of its own."""
+    value = data_of(share)
+    view = share is g or value.base is not None
+    turned = view and op.arity != MANY and not value.flags.c_contiguous
+    return _in_rows(share) if turned else share
+
+
+def _in_rows(g: Any) -> Any:
+    """Return a copy of a gradient in NumPy's own order of axes."""
+    made = astype(g)
+    made._value = np.array(made._value, order="C")
+    return made
 
 
 def _filled(share: Any, numbers: tuple[Any, ...], start: int) -> bool:

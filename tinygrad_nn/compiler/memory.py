@@ -232,6 +232,7 @@ class _Planner:
             for x in operands(node):
                 users.setdefault(x, []).append(node)
         outside = set(self.program.outputs())
+        results = {x for x in self.program.results if isinstance(x, Node)}
         for node in self.program.nodes:
             if way(node) == "turned":
                 value = node._value
@@ -239,6 +240,7 @@ class _Planner:
             elif (
                 node not in outside
                 and _is_positive(node, self.program)
+                and results.isdisjoint(users.get(node, ()))  # of no buffer
                 and all(_masks_with(user, node) for user in users.get(node, ()))
             ):
                 self.buffers.masks.add(node)
@@ -641,7 +643,7 @@ def _index_text(index: Any) -> str:
         ends = ["" if end is None else str(end) for end in (x.start, x.stop)]
         step = "" if x.step is None else f":{x.step}"
         texts.append(f"{ends[0]}:{ends[1]}{step}")
-    return ", ".join(texts)
+    return ", ".join(texts) or "()"
 
 
 def _masks_with(user: Any, mask: Node) -> bool:
@@ -660,7 +662,7 @@ def _masks_with(user: Any, mask: Node) -> bool:
 def _is_view(node: Any) -> bool:
     """Whether NumPy gives a view, whatever array is given."""
     op, x = node._op, inputs_of(node)[0]
-    if op.name in ("transpose", "broadcast_to"):
+    if op.name in ("transpose", "broadcast_to", "spread"):  # einsum sums these otherwise
         return True
     if op.name == "reshape":
         if node._value.size == 1:
@@ -671,8 +673,6 @@ def _is_view(node: Any) -> bool:
             return _is_view(x)
         plain = x._op is None or x._op.name not in _VIEWS
         return plain and (x._op is None or x._value.flags.c_contiguous)
-    if op.name == "spread":
-        return x._op is None or x._op.name not in _VIEWS
     index = node._settings["index"]
     parts = index if isinstance(index, tuple) else (index,)
     simple = (int, np.integer, slice, type(None), type(...))

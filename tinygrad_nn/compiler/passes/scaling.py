@@ -395,7 +395,8 @@ class _Walk:
         for leaf in pattern.stand_ins:
             scale, base = found.bound[leaf]
             value = data(base)
-            forms[leaf] = Form(scale, base, np.shape(value), value.dtype)
+            dtype = getattr(value, "dtype", None)  # a number of the user's has none
+            forms[leaf] = Form(scale, base, np.shape(value), dtype)
         first = pattern.stand_ins[0]
         narrow = pattern.identity.loses_digits and forms[first].dtype == np.float32
         if narrow:
