@@ -47,10 +47,8 @@ class NumpyRunner:
         self.after = self._namespace["after"]
         # NumPy keeps its error state in the context: entering one that is prepared
         # costs a twentieth of `errstate`.
-        self._context = Context()
-        self._context.run(np.seterr, all="ignore")
-        run: Callable[..., Any] = self._context.run
-        self.run = partial(run, self._step)
+        self._within: Callable[..., Any] = _errors()
+        self.run = partial(self._within, self._step)
         """The step, as it is called most quickly."""
         self._joins = bool(lowered.buffers.joins)
         let_go(lowered.nodes)
@@ -66,11 +64,26 @@ class NumpyRunner:
         found = without_copies(self.source, self._namespace, self.filename)
         if found is None:
             return None
-        step, staying = found
+        (step, *update), staying = found
         names = self._namespace
         places = [(names[tensor], names[view]) for tensor, view in staying.tensors]
-        run: Callable[..., Any] = self._context.run
-        return partial(run, step), Resident(places, self.after)
+        resident = Resident(places, self.after)
+        if not update:
+            return partial(self._within, step), resident
+        within, trapped, last = self._within, _errors(invalid="raise"), update[0]
+        return lambda *arrays: within(last, *trapped(step, *arrays)), resident
+
+
+def _errors(**settings: Any) -> Callable[..., Any]:
+    """Return what runs a function where NumPy warns of nothing, but for the settings.
+
+    NumPy keeps its error state in the context: entering one that is prepared costs a
+    twentieth of `errstate`.
+    """
+    context = Context()
+    context.run(np.seterr, all="ignore")
+    context.run(np.seterr, **settings)
+    return context.run
 
 
 _BACKENDS: dict[str, Callable[..., Any]] = {"numpy": NumpyRunner}

@@ -40,22 +40,24 @@ def executed(lowered: Lowered, title: str) -> tuple[dict[str, Any], str]:
 
 def without_copies(
     source: str, namespace: Mapping[str, Any], filename: str
-) -> tuple[Callable[..., Any], Staying] | None:
+) -> tuple[list[Callable[..., Any]], Staying] | None:
     """Return the step of a source that was run, without the lines that copy.
 
-    Its lines are those of the source, for debuggers and tracebacks.
+    It is one function, or two (see `Staying`). Their lines are those of the source, for
+    debuggers and tracebacks.
     """
     found = staying(ast.parse(source), namespace)
     if found is None:
         return None
-    tree = ast.parse(f"def module({', '.join(found.names)}): return step")
+    made = ", ".join(part.name for part in found.parts)
+    tree = ast.parse(f"def module({', '.join(found.names)}): return [{made}]")
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)  # noqa: S101 (it was just written)
-    function.body.insert(0, found.step)
-    made: dict[str, Any] = {}
-    exec(compile(tree, filename, "exec"), made)  # noqa: S102 (the one place)
+    function.body[:0] = found.parts
+    names: dict[str, Any] = {}
+    exec(compile(tree, filename, "exec"), names)  # noqa: S102 (the one place)
     given = {name: namespace[name] for name in found.names}
-    return made["module"](**given), found
+    return names["module"](**given), found
 
 
 def run(

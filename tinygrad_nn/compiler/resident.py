@@ -23,6 +23,7 @@ from weakref import ref
 
 import numpy as np
 
+from tinygrad_nn import recording
 from tinygrad_nn.compiler.away import array_of, is_unseen
 from tinygrad_nn.op import Node
 
@@ -39,15 +40,16 @@ class Staying(NamedTuple):
 
     Attributes
     ----------
-    step : ast.FunctionDef
-        Its lines are those of the whole step.
+    parts : list of ast.FunctionDef
+        One function; or two, where a trap is set in the first only, which then gives
+        the second its arguments. Their lines are those of the whole step.
     names : list of str
         What it takes from the module.
     tensors : list of (str, str)
         The name of each Tensor, and that of the view where its value stays.
     """
 
-    step: ast.FunctionDef
+    parts: list[ast.FunctionDef]
     names: list[str]
     tensors: list[tuple[str, str]]
 
@@ -92,9 +94,9 @@ def staying(module: ast.Module, namespace: Mapping[str, Any]) -> Staying | None:
         if id(x) in gone:
             x.is_copy = True  # type: ignore[attr-defined]
     without = _Without().visit(copy.deepcopy(step))
-    names = {x.id for x in ast.walk(without) if isinstance(x, ast.Name)}
+    names = {x.id for x in _names(without, ast.Load)}
     return Staying(
-        without,
+        _parted(without),
         sorted(names & set(namespace)),
         [(x.tensor, x.source) for x in found],
     )
@@ -133,6 +135,37 @@ class _Without(ast.NodeTransformer):
         return None if hasattr(node, "is_copy") else self.generic_visit(node)
 
 
+def _parted(step: ast.FunctionDef) -> list[ast.FunctionDef]:
+    """Part a step where its trap ends: a prepared context costs less than a `with`."""
+    at = next((i for i, x in enumerate(step.body) if isinstance(x, ast.With)), None)
+    if at is None:
+        return [step]
+    trap = step.body[at]
+    assert isinstance(trap, ast.With)  # noqa: S101 (it was just found)
+    first, rest = [*step.body[:at], *trap.body], step.body[at + 1 :]
+    given = {x.arg for x in step.args.args}
+    known = {x.id for line in first for x in _names(line, ast.Store)} | given
+    needed = {x.id for line in rest for x in _names(line, ast.Load)}
+    passed = sorted(known & needed)
+    text = ", ".join([*passed, ""]) or "()"
+    parts = ast.parse(
+        f"def step(): return {text}\ndef update({', '.join(passed)}): pass"
+    )
+    until, after = parts.body
+    assert isinstance(until, ast.FunctionDef)  # noqa: S101 (just written)
+    assert isinstance(after, ast.FunctionDef)  # noqa: S101 (just written)
+    until.args = step.args
+    until.body[:0] = first
+    after.body = rest
+    return [until, after]
+
+
+def _names(line: ast.stmt, how: type) -> Iterator[ast.Name]:
+    for x in ast.walk(line):
+        if isinstance(x, ast.Name) and isinstance(x.ctx, how):
+            yield x
+
+
 def _is_same(x: Any, y: Any) -> bool:
     """Whether two views show the same memory in the same way."""
     if x is None or y is None:  # made in the step
@@ -159,6 +192,8 @@ class Resident:
         Whether values and marks are with the step.
     lock : RLock
         Of the step: nobody looks at a value while it changes.
+    mark : tuple
+        Who called last: code, instruction, and the time, for those who ask a Tensor.
     tensors : frozenset
         Whose values these are, by identity.
     """
@@ -171,12 +206,12 @@ class Resident:
         self.tensors = frozenset(id(tensor) for tensor, _ in places)
         self._places = places
         self._after = after
-        self._mark: tuple[Any, int, int] = (None, 0, 0)
+        self.mark: tuple[Any, int, int] = (None, 0, 0)
         self._since = 0
         self._wait = 0
         self._patience = 0
 
-    def settle(self, code: Any, instruction: int, order: int) -> bool:
+    def settle(self) -> bool:
         """Keep values after a call that has copied them back, if nobody sees them."""
         if self._wait:
             self._wait -= 1
@@ -191,21 +226,16 @@ class Resident:
             tensor._x = (me, None)  # a leaf has no operand
             kind: Any = type(tensor)
             tensor.__class__ = _resident(kind)
-        self._since = order
-        self._mark = code, instruction, order
+        self._since = recording.latest_change
+        self.mark = None, 0, self._since
         self.here = True
         return True
 
-    def note(self, code: Any, instruction: int, order: int) -> None:
-        """Note who called, and when, for those who ask a Tensor.
-
-        If the step itself has made somebody look, what it has left goes home as well.
-        """
-        self._mark = code, instruction, order
-        if not self.here:
-            for tensor, view in self._places:
-                tensor._value[...] = view
-            self._after(code, instruction, order)
+    def write_home(self) -> None:
+        """Put there what a step has left that itself made somebody look."""
+        for tensor, view in self._places:
+            tensor._value[...] = view
+        self._after(*self.mark)
 
     def come_home(self) -> None:
         """Put values and marks where everybody looks for them."""
@@ -217,8 +247,8 @@ class Resident:
                 array_of(tensor)[...] = view
                 del tensor._x
                 tensor.__class__ = type(tensor)._home
-            self._after(*self._mark)
-            brief = self._mark[2] - self._since < BRIEF
+            self._after(*self.mark)
+            brief = self.mark[2] - self._since < BRIEF
             # Who looks after every few steps is not worth the moves.
             self._patience = min(2 * self._patience + 1, PATIENCE) if brief else 0
             self._wait = self._patience

@@ -37,6 +37,17 @@ class _Array(NamedTuple):
     is_tensor: bool
 
 
+class _Quick(NamedTuple):
+    """What runs while nobody has looked at a parameter since the last call."""
+
+    step: _Specialised
+    run: Callable[..., Any]
+    resident: Resident
+    alike: Callable[[Any], bool]
+    modules: list[Any]
+    results: Any
+
+
 class _Specialised:
     """The program of one signature, ready to run."""
 
@@ -62,7 +73,7 @@ class _Specialised:
         self.careful: _Specialised | None = None
         self.runner: Any = None
         self.resident: Resident | None = None
-        self.quick: Any = None  # the runner's step while the resident is here
+        self._run: Any = None  # while the resident is here
         self._asked = False
 
     def failed(self, *, interrupted: bool) -> None:
@@ -81,11 +92,8 @@ class _Specialised:
 
     def fits(self) -> bool:
         """Return whether training flags and waiting gradients are as when traced."""
-        for module, training in self.modules:
-            if module.training is not training:
-                return False
-        if self.resident is not None and self.resident.here:
-            return True  # nobody has touched a Tensor
+        if not _as_traced(self.modules):
+            return False
         for leaf, waits in self.pending:
             if (leaf._spent or leaf._grad is None) is waits:
                 return False
@@ -97,13 +105,16 @@ class _Specialised:
                 return False
         return True
 
-    def settle(self, code: Any, instruction: int, order: int, lock: Any) -> None:
-        """Let parameters stay with the step after this call, if that is possible."""
+    def quick(self, alike: Any, lock: Any) -> _Quick | None:
+        """Let parameters stay with the step after a call, if that is possible."""
         if not self._asked:
             self._asked = True
             self._find_resident(lock)
-        if self.resident is not None and self.fits():
-            self.resident.settle(code, instruction, order)
+        resident = self.resident
+        if resident is None or not self.fits() or not resident.settle():
+            return None
+        modules, results = self.modules, self.results
+        return _Quick(self, self._run, resident, alike, modules, results)
 
     def _find_resident(self, lock: Any) -> None:
         find = getattr(self.runner, "resident", None)
@@ -112,7 +123,7 @@ class _Specialised:
             return
         watched = [*self.pending, *self.shown, *self.outside]
         if all(id(leaf) in found[1].tensors for leaf, _ in watched):
-            self.quick, self.resident = found
+            self._run, self.resident = found
             self.resident.lock = lock
 
 
@@ -152,7 +163,8 @@ class CompiledStep:
         self._twice = twice
         self._known: dict[Any, list[_Specialised]] = {}
         self._last: _Specialised | None = None
-        self._last_kinds: list[tuple[Any, Any, Any]] | None = None
+        self._alike: Callable[[Any], bool] | None = None
+        self._quick: _Quick | None = None
         self._lock = threading.RLock()
         self._bound: WeakKeyDictionary[Any, CompiledStep] = WeakKeyDictionary()
 
@@ -192,30 +204,52 @@ class CompiledStep:
         mode = recording.current()
         if mode.trace is not None:
             return self._function(*args, **keywords)  # a part of another step
-        frame = sys._getframe(1)
         with self._lock:
-            step = self._same(args) if mode.records and not keywords else None
-            if step is not None and step.resident is not None and step.resident.here:
-                try:
-                    values = step.quick(*args)
-                except BaseException as error:  # noqa: BLE001 (it is raised again)
-                    values, runner = self._mended(step, args, args, keywords, [], error)
-                    runner.after(frame.f_code, frame.f_lasti, recording.changed())
-                else:
-                    order = recording.changed()
-                    step.resident.note(frame.f_code, frame.f_lasti, order)
+            quick = self._quick
+            if quick is None or keywords or not mode.records:
+                return self._call(args, keywords, sys._getframe(1), mode.records)
+            step, run, resident, alike, modules, results = quick
+            if not (
+                resident.here and alike(args) and (not modules or _as_traced(modules))
+            ):
+                return self._call(args, keywords, sys._getframe(1), mode.records)
+            try:
+                values = run(*args)
+            except BaseException as error:  # noqa: BLE001 (it is raised again)
+                self._quick = None
+                values, runner = self._mended(step, args, args, {}, [], error)
+                frame = sys._getframe(1)
+                runner.after(frame.f_code, frame.f_lasti, recording.changed())
             else:
-                arrays: Any = args
-                if step is None:
-                    arrays, key = self._read(args, keywords)
-                    self._come_home()
-                    step = self._specialised(key, args, keywords)
-                    self._note(step, args if mode.records and not keywords else ())
-                values, runner = self._run(step, arrays, args, keywords)
-                order = recording.changed()
-                runner.after(frame.f_code, frame.f_lasti, order)
-                if runner is step.runner and self._last_kinds is not None:
-                    step.settle(frame.f_code, frame.f_lasti, order, self._lock)
+                frame = sys._getframe(1)
+                resident.mark = frame.f_code, frame.f_lasti, recording.changed()
+                if not resident.here:
+                    resident.write_home()
+        if results.__class__ is Tensor:
+            return constant(values[0], recording.tick())
+        return _wrapped(results, values)
+
+    def _call(self, args: Any, keywords: Any, frame: Any, records: Any) -> Any:
+        """Run a step whose parameters are where everybody looks for them."""
+        plain = records and not keywords
+        step = self._same(args) if plain else None
+        arrays: Any = args
+        if step is None:
+            arrays, key = self._read(args, keywords)
+            self._come_home()
+            step = self._specialised(key, args, keywords)
+            self._note(step, args if plain else ())
+        values, runner = self._run(step, arrays, args, keywords)
+        runner.after(frame.f_code, frame.f_lasti, recording.changed())
+        self._quick = None
+        if self._alike is not None and runner is step.runner:
+            self._quick = step.quick(self._alike, self._lock)
+            if self._quick is not None:
+                self._quick.resident.mark = (
+                    frame.f_code,
+                    frame.f_lasti,
+                    recording.latest_change,
+                )
         if step.results.__class__ is Tensor:
             return constant(values[0], recording.tick())
         return _wrapped(step.results, values)
@@ -279,19 +313,12 @@ class CompiledStep:
         )
         if plain and self._exact:
             plain = all(_order_of_axes(x) is None for x in args)
-        kinds = [(x.__class__, x.shape, x.dtype) for x in args] if plain else None
-        self._last_kinds = kinds
+        self._alike = _alike(args, exact=self._exact) if plain else None
 
     def _same(self, args: Any) -> _Specialised | None:
         """Return what ran last, if these arguments ask for it: the quick way."""
-        kinds = self._last_kinds
-        if kinds is None or len(kinds) != len(args):
+        if self._alike is None or not self._alike(args):
             return None
-        for x, (kind, shape, dtype) in zip(args, kinds):  # noqa: B905 (quicker)
-            if x.__class__ is not kind or x.dtype is not dtype or x.shape != shape:
-                return None
-            if self._exact and _order_of_axes(x) is not None:
-                return None
         step = self._last
         return step if step is not None and step.fits() else None
 
@@ -446,6 +473,7 @@ class CompiledStep:
 
         So no two steps, each with values of the other, wait for each other.
         """
+        self._quick = None
         for steps in self._known.values():
             for step in steps:
                 if step.resident is not None:
@@ -555,6 +583,49 @@ def _order_of_axes(x: Any) -> tuple[int, ...] | None:
     if x.__class__ is not np.ndarray or x.flags.c_contiguous:
         return None
     return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
+
+
+def _as_traced(modules: list[Any]) -> bool:
+    """Return whether modules train, or do not, as they did when they were traced."""
+    for module, training in modules:  # noqa: SIM110 (half the time of all())
+        if module.training is not training:
+            return False
+    return True
+
+
+def _alike(like: Any, *, exact: bool) -> Callable[[Any], bool]:
+    """Return what tells whether arguments are of the kinds of these arrays."""
+    kinds = [(x.__class__, x.shape, x.dtype) for x in like]
+
+    def alike(args: Any) -> bool:
+        if len(kinds) != len(args):
+            return False
+        for x, (kind, shape, dtype) in zip(args, kinds):  # noqa: B905 (quicker)
+            if x.__class__ is not kind or x.dtype is not dtype or x.shape != shape:
+                return False
+            if exact and _order_of_axes(x) is not None:
+                return False
+        return True
+
+    if len(kinds) != 2 or exact:
+        return alike
+    (kind, shape, dtype), (other, size, sort) = kinds
+
+    def both(args: Any) -> bool:
+        """Do the same for examples and labels, in half the time."""
+        if len(args) != 2:
+            return False
+        x, y = args
+        return (
+            x.__class__ is kind
+            and y.__class__ is other
+            and x.dtype is dtype
+            and y.dtype is sort
+            and x.shape == shape
+            and y.shape == size
+        )
+
+    return both
 
 
 def _put_back(generators: list[Any], states: list[Any]) -> None:
