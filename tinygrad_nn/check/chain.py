@@ -18,11 +18,11 @@ from tinygrad_nn import autodiff, graph, recording
 from tinygrad_nn.check.causes import Evidence, name_cause
 from tinygrad_nn.check.gradients import check_gradients
 from tinygrad_nn.check.report import Worst
-from tinygrad_nn.check.slips import Slips
+from tinygrad_nn.check.slips import Slips, recomputed
 from tinygrad_nn.check.subject import shape_advice
 from tinygrad_nn.check.verdict import NOT_A_MISTAKE
 from tinygrad_nn.errors import GradientError, OpError, ShapeError
-from tinygrad_nn.op import Node, Op, data_of
+from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["FormulaReport", "StepReport", "check_formula"]
@@ -404,7 +404,7 @@ def _by_numbers(loss: Tensor, link: _Link, claim: np.ndarray) -> str:
         how = graph.written  # what is recorded does not pass here
     try:
         return check_gradients(
-            lambda x: _recomputed(loss, link.node, x, how),
+            lambda x: recomputed(loss, {link.node: x}, how)[loss],
             data_of(link.node),
             formula=lambda _: claim,
             names=[link.title],
@@ -412,25 +412,6 @@ def _by_numbers(loss: Tensor, link: _Link, claim: np.ndarray) -> str:
         ).verdict
     except GradientError:  # not finite there: the numbers say nothing
         return "weak"
-
-
-def _recomputed(
-    loss: Tensor, changed: Node, value: np.ndarray, source: graph.Source
-) -> Any:
-    """Value of the loss if a node had another value."""
-
-    def how(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
-        return (None, (), {}) if node is changed else source(node)
-
-    order = graph.ancestors([loss], how)
-    known: dict[Node, Any] = {x: data_of(x) for x in order if how(x)[0] is None}
-    known[changed] = value
-    for node in order:
-        op, inputs, settings = how(node)
-        if op is not None:
-            values = [known[x] if isinstance(x, Node) else data_of(x) for x in inputs]
-            known[node] = op.body(*values, **settings)
-    return known[loss]
 
 
 def _cause(

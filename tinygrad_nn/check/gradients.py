@@ -22,7 +22,7 @@ from tinygrad_nn.check.report import (
     worst_verdict,
 )
 from tinygrad_nn.check.site import Finding, Site, sizes_of
-from tinygrad_nn.check.slips import Slip, Slips
+from tinygrad_nn.check.slips import Slips
 from tinygrad_nn.check.subject import Claim, Point, Subject, autograd, by_hand
 from tinygrad_nn.check.verdict import NOT_A_MISTAKE
 from tinygrad_nn.errors import GradientError, GradientMismatch, OpError
@@ -306,9 +306,11 @@ def _one_cause(
         rng = np.random.default_rng(0)
         point = subject.point
         for _ in range(2):
-            slip = _slip(subject, claims["formula"], cotangent, point)
-            if slip is not None:
-                return str(slip)
+            slips = _slips(subject, cotangent, point)
+            claimed = claims["formula"](point)
+            if slips is not None and slips.wrong(claimed):
+                slip = slips.explaining(claimed)
+                return single if slip is None else str(slip)
             # What cannot be seen at this point may be seen beside it.
             point = [
                 np.asarray(x + 0.02 * sizes_of(x) * rng.standard_normal(x.shape))
@@ -317,9 +319,7 @@ def _one_cause(
     return single
 
 
-def _slip(
-    subject: Subject, formula: Claim, cotangent: np.ndarray, point: Point
-) -> Slip | None:
+def _slips(subject: Subject, cotangent: np.ndarray, point: Point) -> Slips | None:
     variables = [
         Tensor(x, requires_grad=True, name=name)
         for name, x in zip(subject.names, point, strict=True)
@@ -328,8 +328,7 @@ def _slip(
         output = subject.f(*subject.arguments(variables))
     if not isinstance(output, Tensor) or not output.requires_grad:
         return None
-    slips = Slips(output, cotangent.reshape(output.shape), variables)
-    return slips.explaining(formula(point))
+    return Slips(output, cotangent.reshape(output.shape), variables)
 
 
 def _trouble(claim: Claim, subject: Subject) -> str | None:

@@ -20,10 +20,17 @@ import numpy as np
 from tinygrad_nn import autodiff, graph, recording
 from tinygrad_nn.op import REGISTRY, Node, Op, constant, data_of
 
-__all__ = ["Slip", "Slips"]
+__all__ = ["Slip", "Slips", "recomputed"]
 
 _VISITS = 200_000
 _ARRAYS = 24
+_STEP = 2.0**-20
+_FALSE_SLOPES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
+    "tanh": (("1 - a", lambda a: 1 - a), ("a²", lambda a: a * a)),
+    "sigmoid": (("a", lambda a: a), ("1 - a", lambda a: 1 - a)),
+}
+"""What is written for a slope, of the result a."""
+
 _ACTIVATIONS = ("sigmoid", "tanh", "relu")
 
 Rule = Callable[..., Any]
@@ -88,29 +95,39 @@ class Slips:
     """
 
     def __init__(self, output: Node, seed: np.ndarray, wanted: Sequence[Node]) -> None:
-        self._output = output
+        self.output = output
+        self.wanted = list(wanted)
         self._seed = seed
-        self._wanted = list(wanted)
         self._order = graph.ancestors([output], graph.written)
-        self._reach = _reach(self._order, self._wanted)
+        self._reach = _reach(self._order, self.wanted)
         self._lengths = sorted(
             {n for node in self._order for n in np.shape(data_of(node)) if n > 1}
         )
         self.right = self._gradients(graph.written)
 
-    def _gradients(self, how: graph.Source) -> list[np.ndarray]:
-        """Pull the cotangent back, with the rules that ``how`` tells."""
+    def _pulled(self, wanted: Sequence[Node], how: graph.Source) -> dict[Node, Any]:
         with recording.no_grad(), np.errstate(all="ignore"):
             seed = constant(np.asarray(self._seed), recording.tick())
-            found = autodiff.pull(
-                self._output, seed, self._wanted, careful=True, how=how
-            )
+            return autodiff.pull(self.output, seed, wanted, careful=True, how=how)
+
+    def _gradients(self, how: graph.Source) -> list[np.ndarray]:
+        """Pull the cotangent back, with the rules that ``how`` tells."""
+        found = self._pulled(self.wanted, how)
         return [
             np.asarray(data_of(found[x]))
             if x in found
             else np.zeros(np.shape(data_of(x)))
-            for x in self._wanted
+            for x in self.wanted
         ]
+
+    def cotangents(self) -> dict[Node, np.ndarray]:
+        """Gradients of all nodes that lead to a wanted one, in their shapes."""
+        inner = [x for x in self._order if any(self._reach[x].values())]
+        found = self._pulled(inner, graph.written)
+        return {
+            x: np.broadcast_to(data_of(g), np.shape(data_of(x)))
+            for x, g in found.items()
+        }
 
     def gradients(self, slip: Slip) -> list[np.ndarray]:
         """Gradients of the wanted nodes, by a backward pass with the mistake in it."""
@@ -132,6 +149,16 @@ class Slips:
 
         return self._gradients(how)
 
+    def wrong(
+        self, claimed: Sequence[np.ndarray | None], *, within: float = 1e-7
+    ) -> list[int]:
+        """Return the numbers of the claims that are not the gradient."""
+        return [
+            i
+            for i, (x, y) in enumerate(zip(claimed, self.right, strict=True))
+            if x is not None and not _close(x, y, within)
+        ]
+
     def explaining(
         self, claimed: Sequence[np.ndarray | None], *, within: float = 1e-7
     ) -> Slip | None:
@@ -144,13 +171,10 @@ class Slips:
         within
             How closely, relative to the largest element of each.
         """
-        wrong = [
-            i
-            for i, (x, y) in enumerate(zip(claimed, self.right, strict=True))
-            if x is not None and not _close(x, y, within)
-        ]
-        if not wrong:
+        wrong = self.wrong(claimed, within=within)
+        if not wrong or any(not np.isfinite(claimed[i]).all() for i in wrong):  # type: ignore[arg-type]
             return None
+        screen = _Screen(self, claimed, wrong)
         visits = 0
         for slip in self:
             reached: set[int] = set()
@@ -158,10 +182,12 @@ class Slips:
                 reached |= self._reach[node].get(slip.operand, set())
             if not reached.issuperset(wrong):
                 continue
-            visits += len(self._order)
-            if visits > _VISITS:
-                return None
             try:
+                if not screen.passes(slip):
+                    continue
+                visits += len(self._order)
+                if visits > _VISITS:
+                    return None
                 found = self.gradients(slip)
             except (ArithmeticError, ValueError, TypeError, IndexError):
                 continue  # the mistaken rule does not fit this op
@@ -233,6 +259,114 @@ class Slips:
                 ):
                     found[abs(float(value))] = None
         return list(found)[:8]
+
+
+class _Screen:
+    """Tells in little time that a slip at one node is not what was done.
+
+    A slip changes the share s of one operand to s'. Along a direction v of the wrong
+    parameters the gradients then change by (s' - s) · t, where t is how fast the
+    operand moves along v; so that number must be v · (claimed - right).
+    """
+
+    def __init__(
+        self, slips: Slips, claimed: Sequence[np.ndarray | None], wrong: Sequence[int]
+    ) -> None:
+        rng = np.random.default_rng(0)
+        wanted = [slips.wanted[i] for i in wrong]
+        steps = []
+        self._missing = 0.0
+        for node, i in zip(wanted, wrong, strict=True):
+            x = np.asarray(data_of(node), np.float64)
+            size = float(np.sqrt(np.mean(x * x))) if x.any() else 1.0
+            steps.append(size * rng.choice([-1.0, 1.0], x.shape))
+            off = np.asarray(claimed[i]) - slips.right[i]
+            self._missing += float(np.sum(steps[-1] * off))
+        before, after = (
+            recomputed(
+                slips.output,
+                {
+                    node: data_of(node) + sign * _STEP * step
+                    for node, step in zip(wanted, steps, strict=True)
+                },
+                graph.written,
+            )
+            for sign in (-1.0, 1.0)
+        )
+        self._tangents = {
+            x: (after[x] - before[x]) / (2 * _STEP)
+            for x in before
+            if np.asarray(before[x]).dtype.kind == "f"
+        }
+        self._cotangents = slips.cotangents()
+        self._shares: dict[tuple[Node, int], np.ndarray] = {}
+
+    def passes(self, slip: Slip) -> bool:
+        """Whether the slip may be what was done; a slip at many nodes always may."""
+        if len(slip.nodes) > 1:
+            return True
+        (node,) = slip.nodes
+        op, inputs, settings = graph.written(node)
+        g = self._cotangents.get(node)
+        tangent = self._tangents.get(inputs[slip.operand])
+        if op is None or g is None or tangent is None:
+            return False
+        key = (node, slip.operand)
+        rule = op.rules[slip.operand]
+        values = [data_of(x) for x in inputs]
+        out = data_of(node)
+        with np.errstate(all="ignore"):
+            if key not in self._shares:
+                share = np.asarray(data_of(rule(g, out, *values, **settings)))
+                self._shares[key] = _folded(share, tangent)
+            given = slip.rule(rule)(g, out, *values, **settings)
+            mistaken = np.zeros(()) if given is None else np.asarray(data_of(given))
+            if given is None:
+                change = -self._shares[key]
+            else:
+                change = _folded(mistaken, tangent) - self._shares[key]
+            found = float(np.sum(change * tangent))
+            size = float(np.sum(np.abs(change * tangent)))
+        return abs(found - self._missing) <= 1e-4 * (size + abs(self._missing))
+
+
+def _folded(share: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Sum a share over what its operand was repeated along."""
+    shape = np.shape(like)
+    if share.shape == shape:
+        return share
+    axes = tuple(range(share.ndim - len(shape)))
+    axes += tuple(
+        i
+        for i, n in enumerate(shape, share.ndim - len(shape))
+        if n == 1 != share.shape[i]
+    )
+    folded: np.ndarray = np.asarray(share.sum(axis=axes)).reshape(shape)
+    return folded
+
+
+def recomputed(
+    output: Node, changed: Mapping[Node, Any], source: graph.Source
+) -> dict[Node, Any]:
+    """Values of all nodes of a graph if some had other values."""
+
+    def how(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
+        return (None, (), {}) if node in changed else source(node)
+
+    order = graph.ancestors([output], how)
+    known: dict[Node, Any] = {x: data_of(x) for x in order if how(x)[0] is None}
+    known.update(changed)
+    with np.errstate(all="ignore"):
+        for node in order:
+            op, inputs, settings = how(node)
+            if op is not None and op.kind == "random":
+                known[node] = data_of(node)  # what was drawn stays drawn
+            elif op is not None:
+                values = [
+                    known[x] if isinstance(x, Node) else data_of(x) for x in inputs
+                ]
+                known[node] = op.body(*values, **settings)
+    return known
 
 
 def _close(x: np.ndarray, y: np.ndarray, within: float) -> bool:
@@ -316,6 +450,13 @@ def _of_another(
                     0,
                     _of_op(REGISTRY[other].rules[0]),
                 )
+        for text, slope in _FALSE_SLOPES.get(op.name, ()):
+            yield Slip(
+                f"{text} stands for the derivative of {op.name}",
+                nodes,
+                0,
+                _slope(slope),
+            )
     if len(nodes) > 1 or not (unary or len(op.rules) == 2):
         return
     node = nodes[0]
@@ -331,6 +472,10 @@ def _of_another(
                 operand,
                 _taken_of(data_of(array), replaced),
             )
+
+
+def _slope(slope: Callable[[Any], Any]) -> Callable[[Rule], Rule]:
+    return lambda _rule: lambda g, out, _x, **_settings: g * slope(out)
 
 
 def _of_op(other: Rule) -> Callable[[Rule], Rule]:
