@@ -662,7 +662,7 @@ def _masks_with(user: Any, mask: Node) -> bool:
 def _is_view(node: Any) -> bool:
     """Whether NumPy gives a view, whatever array is given."""
     op, x = node._op, inputs_of(node)[0]
-    if op.name in ("transpose", "broadcast_to", "spread"):  # einsum sums these otherwise
+    if op.name in ("transpose", "broadcast_to", "spread"):
         return True
     if op.name == "reshape":
         if node._value.size == 1:

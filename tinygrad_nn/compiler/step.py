@@ -44,7 +44,6 @@ class _Quick(NamedTuple):
     run: Callable[..., Any]
     resident: Resident
     alike: Callable[[Any], bool]
-    modules: list[Any]
     results: Any
 
 
@@ -56,6 +55,8 @@ class _Specialised:
         self.program = program
         self.results = mapped(_without_past, results)
         self.modules = list(trace.modules.items())
+        self.held_by = trace.held_by
+        self.hyperparameters = list(trace.hyperparameters.items())
         self.pending = list(trace.pending.items())
         self.shown = list(trace.shown.items())
         self.switched = list(trace.switched.items())
@@ -90,9 +91,22 @@ class _Specialised:
                 if isinstance(place, Value):
                     place.tensor._order = recording.changed()
 
+    def as_made(self) -> bool:
+        """Return whether modules and optimisers are set as when they were traced."""
+        for module, training in self.modules:
+            if module.training is not training:
+                return False
+        for own, name, value in self.held_by:
+            if own.get(name) != value:
+                return False
+        for optimizer, given in self.hyperparameters:
+            if optimizer.hyperparameters != given:
+                return False
+        return True
+
     def fits(self) -> bool:
-        """Return whether training flags and waiting gradients are as when traced."""
-        if not _as_traced(self.modules):
+        """Return whether settings and waiting gradients are as when traced."""
+        if not self.as_made():
             return False
         for leaf, waits in self.pending:
             if (leaf._spent or leaf._grad is None) is waits:
@@ -113,8 +127,7 @@ class _Specialised:
         resident = self.resident
         if resident is None or not self.fits() or not resident.settle():
             return None
-        modules, results = self.modules, self.results
-        return _Quick(self, self._run, resident, alike, modules, results)
+        return _Quick(self, self._run, resident, alike, self.results)
 
     def _find_resident(self, lock: Any) -> None:
         find = getattr(self.runner, "resident", None)
@@ -208,10 +221,8 @@ class CompiledStep:
             quick = self._quick
             if quick is None or keywords or not mode.records:
                 return self._call(args, keywords, sys._getframe(1), mode.records)
-            step, run, resident, alike, modules, results = quick
-            if not (
-                resident.here and alike(args) and (not modules or _as_traced(modules))
-            ):
+            step, run, resident, alike, results = quick
+            if not (resident.here and alike(args) and step.as_made()):
                 return self._call(args, keywords, sys._getframe(1), mode.records)
             try:
                 values = run(*args)
@@ -583,14 +594,6 @@ def _order_of_axes(x: Any) -> tuple[int, ...] | None:
     if x.__class__ is not np.ndarray or x.flags.c_contiguous:
         return None
     return tuple(sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis])))
-
-
-def _as_traced(modules: list[Any]) -> bool:
-    """Return whether modules train, or do not, as they did when they were traced."""
-    for module, training in modules:  # noqa: SIM110 (half the time of all())
-        if module.training is not training:
-            return False
-    return True
 
 
 def _alike(like: Any, *, exact: bool) -> Callable[[Any], bool]:

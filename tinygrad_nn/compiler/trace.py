@@ -26,12 +26,15 @@ from tinygrad_nn.compiler.program import (
     operands,
     reordered,
 )
-from tinygrad_nn.errors import CompileError
+from tinygrad_nn.errors import CompileError, DataError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Rate", "StateNumber", "Trace"]
+
+
+_SETTINGS = (float, np.random.Generator)
 
 
 class Rate(NamedTuple):
@@ -87,6 +90,10 @@ class Trace:
         Optimiser to how many steps it made.
     modules : dict
         Modules that ran, with their training flags.
+    held_by : list
+        (attributes, name, value): floating numbers and generators of modules that ran.
+    hyperparameters : dict
+        Optimisers that stepped, with what they were made with.
     pending : dict
         Leaves of which a gradient was asked for, and whether an unused one was there.
     shown : dict
@@ -113,6 +120,8 @@ class Trace:
         self.new_states: dict[tuple[Any, int], tuple[Any, ...]] = {}
         self.steps: dict[Any, int] = {}
         self.modules: dict[Any, bool] = {}
+        self.held_by: list[tuple[dict[str, Any], str, Any]] = []
+        self.hyperparameters: dict[Any, dict[str, Any]] = {}
         self.pending: dict[Any, bool] = {}
         self.shown: dict[Any, bool] = {}
         self.quiet: set[Node] = set()
@@ -180,6 +189,7 @@ class Trace:
 
     def count_step(self, optimizer: Any) -> None:
         """Note that an optimiser made a step."""
+        self.hyperparameters[optimizer] = dict(optimizer.hyperparameters)
         self.steps[optimizer] = self.steps.get(optimizer, 0) + 1
 
     def held(self, value: Any) -> Any:
@@ -202,7 +212,15 @@ class Trace:
     def guard(self, node: Node, check: Callable[[Any], None]) -> None:
         """Make a check of a value: now, and in each run before anything is updated."""
         check(np.asarray(node._value))
-        self.check(node, check)
+        line = recording.line_of(*recording.caller())
+
+        def later(value: Any) -> None:
+            try:
+                check(value)
+            except DataError as error:
+                raise DataError(f"{error} (recorded at {line})") from None
+
+        self.check(node, later)
 
     def check(self, node: Node, check: Callable[[Any], None]) -> None:
         """Make a check of a value in each run, before anything is updated."""
@@ -215,8 +233,12 @@ class Trace:
 
     def enter(self, module: Any) -> None:
         """Note that a module runs: its training flag belongs to the signature."""
-        if module not in self.switched:
-            self.modules.setdefault(module, module.training)
+        if module not in self.switched and module not in self.modules:
+            self.modules[module] = module.training
+            own = vars(module)
+            self.held_by += [
+                (own, name, x) for name, x in own.items() if isinstance(x, _SETTINGS)
+            ]
 
     def switch(self, module: Any, training: bool) -> None:
         """Note that the step sets the training flag of a module."""
@@ -424,6 +446,8 @@ class Trace:
     def program(self, results: list[Any]) -> Program:
         """Return what was recorded, with names, and leaves read at their own time."""
         end = recording.tick()
+        # What the step itself sets is a side effect, and no setting.
+        self.held_by = [(own, k, x) for own, k, x in self.held_by if own.get(k) is x]
         outside = [leaf for leaf in self._assigned if self._is_outside(leaf)]
         writes: list[tuple[Place, Any]] = [
             (Value(leaf), self._assigned[leaf][-1].value)  # type: ignore[arg-type]
