@@ -1,0 +1,535 @@
+"""Are two expressions the same function? Decided exactly, at random points of fields.
+
+`check_gradients` compares numbers with rounding, and can tell a wrong gradient from a
+right one as far as the rounding allows. This compares *functions*: autograd's gradient
+and a textbook's formula, a layer and its faster form. What is proved here is equal at
+every point, at the sizes that the report names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as attribute
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.check import points
+from tinygrad_nn.check.fields import CHAIN, TOPS, Field, Number, Resample, TooDeep
+from tinygrad_nn.check.points import Argument
+from tinygrad_nn.check.side import Outputs, Side, Stopped, paired
+from tinygrad_nn.errors import OpError
+from tinygrad_nn.shapes import Shape
+
+__all__ = ["Equivalence", "Witness", "equivalent"]
+
+_POINTS_WITHOUT_SIGNS = 2
+_POINTS_WITH_SIGNS = 41
+_TRIES = 500
+_MOST_NUMBERS = 3000
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A point at which two functions differ, in floats.
+
+    Attributes
+    ----------
+    arrays
+        The arguments by name.
+    output, index
+        Which of the results, and where in it, they differ most.
+    first, second
+        What f and g give there; their shapes, where those differ.
+    """
+
+    arrays: Mapping[str, Any]
+    output: str
+    index: tuple[int, ...]
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """The answer, and what it rests on.
+
+    Attributes
+    ----------
+    verdict
+        ``"proved"``: the same function, off the kinks. ``"different"``: not the same,
+        see the `witness`. ``"cannot say"``: see `stopped_by`.
+    outputs
+        The results that were compared.
+    sizes
+        The shape of each argument in the proof.
+    kept
+        What was not left free: ``"Y: one 1 along axis 0"``.
+    constants
+        The numbers that floats were taken for: ``"0.1 is 1/10"``.
+    points
+        At how many random points the functions agree exactly.
+    signs
+        Whether a comparison, maximum or absolute value was met: then the points differ
+        in what these give.
+    probability
+        Of an error, at most; None unless it is proved.
+    witness
+        Where they differ; None unless they do.
+    stopped_by
+        The op that has no exact form, or the result whose exact values differ though
+        no floats do; None unless it cannot be said.
+    """
+
+    verdict: str
+    outputs: tuple[str, ...] = ()
+    sizes: Mapping[str, Shape] = attribute(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
+    points: int = 0
+    signs: bool = False
+    probability: float | None = None
+    witness: Witness | None = None
+    stopped_by: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether they are proved to be equal."""
+        return self.verdict == "proved"
+
+    def __str__(self) -> str:
+        """Tell the answer first, then what it rests on."""
+        lines = [f"{self.verdict}{self._headline()}"]
+        if self.sizes:
+            sizes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
+            lines.append(f"  sizes: {sizes}")
+        if self.kept:
+            lines.append(f"  kept: {'; '.join(self.kept)}")
+        if self.constants:
+            lines.append(f"  constants: {', '.join(self.constants)}")
+        if self.ok:
+            signs = ", with other signs at each" if self.signs else ""
+            lines.append(
+                f"  {self.points} points{signs}; "
+                f"probability of an error at most {self.probability:.0e}"
+            )
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        if self.witness is not None:
+            place = list(self.witness.index) if self.witness.index else ""
+            return (
+                f": {self.witness.output}{place} is {self.witness.first} by f and "
+                f"{self.witness.second} by g"
+            )
+        if self.stopped_by is not None:
+            return f": {self.stopped_by}"
+        named = [name for name in self.outputs if name != "the result"]
+        where = " off the kinks" if self.signs else ""
+        return f": f and g are equal{where}{': ' if named else ''}{', '.join(named)}"
+
+
+def equivalent(
+    f: Callable[..., Any],
+    g: Callable[..., Any],
+    *arrays: Any,
+    names: Sequence[str] | str | None = None,
+    hold: Sequence[str] | str = (),
+    seed: int = 0,
+) -> Equivalence:
+    r"""Decide whether two functions of the same arrays are equal.
+
+    Parameters
+    ----------
+    f, g
+        Each returns a number, an array or a Tensor, or a tuple or dictionary of them.
+        One may be ours (it is given Tensors, and its recorded graph is read; gradients
+        by `tg.grad` and `tg.gradients` are part of a graph), the other plain NumPy (it
+        is given object arrays of exact numbers). Parts of dictionaries are compared by
+        name, and ``"dW"`` is the gradient named ``"W"``.
+    arrays
+        Arrays, or shapes. Their values do not matter: the functions are compared for
+        all values. Only an array with a single 1 in each row stays such an array,
+        integers are drawn again below their largest, and booleans are drawn again.
+    names
+        Of the arrays; by default the parameters of ``f`` or ``g``.
+    hold
+        Names of arrays that keep their value: the functions are equal for these.
+    seed
+        Draws the points.
+
+    Returns
+    -------
+    `Equivalence`: ``"proved"``, ``"different"`` with a witness, or ``"cannot say"``.
+
+    Notes
+    -----
+    Both are evaluated exactly at random points, as `tinygrad_nn.check.fields` says,
+    and told from each other by a point in floats. The sizes are made small, different
+    sizes staying different, so that a transposed matrix does not fit; if the functions
+    do not run at the small sizes, those of the given arrays are taken. Two axes that
+    have one size stay so: give shapes without chance equalities.
+
+    The probability of an error has two parts. Rational functions of degree d, in k
+    results, that differ agree at a random point with probability :math:`k d / p` at
+    most (the Schwartz-Zippel lemma); d is bounded operation by operation and p is the
+    least prime in use, above :math:`2^{88}`. If there are comparisons, the functions
+    are such a rational function for each pattern of signs, and a point meets one
+    pattern. A difference that half of the patterns show (one wrong mask, one wrong
+    branch, one kink more) is overlooked at all of 41 points with probability
+    :math:`2^{-41}`. A difference that needs r signs at once shows in :math:`2^{-r}` of
+    the patterns, and escapes with :math:`(1 - 2^{-r})^{41}` in each of its places, but
+    a network's arrays have many of these.
+
+    Functions are equal *off the kinks*: at x = 0, relu may have any slope. And where
+    one of them is defined: x / x is 1.
+
+    Raises
+    ------
+    OpError
+        If the functions run on no floats of these shapes, or return different parts.
+
+    Examples
+    --------
+    >>> def softmax(z):
+    ...     e = np.exp(z - z.max(axis=1, keepdims=True))
+    ...     return e / e.sum(axis=1, keepdims=True)
+    >>> print(equivalent(softmax, lambda z: softmax(z + 1), (5, 3)))
+    proved: f and g are equal off the kinks
+      sizes: z (3, 2)
+      41 points, with other signs at each; probability of an error at most 5e-13
+    >>> answer = equivalent(np.tanh, lambda z: 2 / (1 + np.exp(-z)) - 1, (3,))
+    >>> answer.verdict, answer.witness.output
+    ('different', 'the result')
+    """
+    given = points.arguments(arrays, _names(names, len(arrays), f, g))
+    given = [_held(x, array, hold) for x, array in zip(given, arrays, strict=True)]
+    comparison = _Comparison(Side(f, "f"), Side(g, "g"), given, seed)
+    return comparison.answer()
+
+
+class _Comparison:
+    """Two functions at given arguments, on the way to an answer."""
+
+    def __init__(self, f: Side, g: Side, given: list[Argument], seed: int) -> None:
+        self.f = f
+        self.g = g
+        self.given = given
+        self.seed = seed
+        self.draw = 0
+        self.pairs: list[tuple[str, str, str]] = []
+
+    def answer(self) -> Equivalence:
+        shrunk = points.small(self.given)
+        candidates = [self.given] if shrunk == self.given else [shrunk, self.given]
+        witness, error = None, None
+        for given in candidates:
+            try:
+                found = self._witness(given)
+            except Exception as raised:  # noqa: BLE001 (not at these sizes)
+                error = error or raised
+                continue
+            if found is None:
+                # A size that a function knows by heart may break the small ones only.
+                return self._proof(given)
+            witness = witness or (given, found)
+        if witness is None:
+            raise OpError(
+                "equivalent: expected functions that run on floats of the given "
+                f"shapes; got {type(error).__name__}: {error}"
+            ) from error
+        given, found = witness
+        return self._said("different", given, witness=found)
+
+    # --- floats -----------------------------------------------------------------
+
+    def _witness(self, given: list[Argument]) -> Witness | None:
+        """Look for a point at which floats differ by more than rounding does."""
+        error: Exception | None = None
+        for draw in range(len(points.DRAWS)):
+            rng = np.random.default_rng([self.seed, draw])
+            try:
+                tries = [self._compared(given, rng, draw) for _ in range(3)]
+            except (ArithmeticError, TypeError, ValueError, IndexError) as raised:
+                error = error or raised
+                continue
+            self.draw = draw
+            for witness in tries:
+                if witness is not None:
+                    return witness
+            return None
+        raise OpError("not finite at any point") if error is None else error
+
+    def _compared(
+        self, given: list[Argument], rng: np.random.Generator, draw: int
+    ) -> Witness | None:
+        point = [x.drawn(rng, draw) for x in given]
+        near = [
+            x * (1 + 1e-13 * rng.standard_normal(x.shape)) if _moves(a, x) else x
+            for a, x in zip(given, point, strict=True)
+        ]
+        first, second = self.f.floats(point), self.g.floats(point)
+        moved = self.f.floats(near), self.g.floats(near)
+        self.pairs = paired(list(first), list(second), [x.name for x in given])
+        worst: tuple[float, Witness] | None = None
+        for title, one, other in self.pairs:
+            a, b = first[one], second[other]
+            if a.shape != b.shape:
+                return self._at(point, given, title, (), a.shape, b.shape)
+            if not (np.isfinite(a).all() and np.isfinite(b).all()):
+                raise FloatingPointError(f"{title or 'the result'} is not finite")
+            if not a.size:
+                continue
+            a, b = a.astype(np.float64), b.astype(np.float64)
+            # What the last digits of the inputs move is rounding.
+            noise = np.abs(moved[0][one] - a) + np.abs(moved[1][other] - b)
+            size = max(np.abs(a).max(), np.abs(b).max())
+            beyond = np.abs(a - b) - 1e3 * noise - 1e-9 * size
+            index = np.unravel_index(int(beyond.argmax()), beyond.shape)
+            if beyond[index] > 0 and (worst is None or beyond[index] > worst[0]):
+                place = tuple(int(i) for i in index)
+                values = float(a[index]), float(b[index])
+                worst = (
+                    float(beyond[index]),
+                    self._at(point, given, title, place, *values),
+                )
+        return None if worst is None else worst[1]
+
+    def _at(
+        self,
+        point: Sequence[Any],
+        given: Sequence[Argument],
+        title: str,
+        index: tuple[int, ...],
+        first: Any,
+        second: Any,
+    ) -> Witness:
+        arrays = {a.name: x for a, x in zip(given, point, strict=True)}
+        return Witness(arrays, title, index, first, second)
+
+    # --- exact ------------------------------------------------------------------
+
+    def _proof(self, given: list[Argument]) -> Equivalence:
+        if points.count(given) > _MOST_NUMBERS:
+            why = (
+                f"{points.count(given)} numbers are too many to compute with exactly. "
+                "The functions do not run at smaller sizes: take sizes from the arrays"
+            )
+            return self._said("cannot say", given, stopped_by=why)
+        known = _Known()
+        agreed, degree = 0, 0
+        for run in range(_TRIES):
+            exact = known.field(self._seed(run))
+            try:
+                reason, found = self._agree(given, exact, run)
+            except Resample:
+                continue
+            except TooDeep:
+                known.height += 1
+                if known.height <= len(CHAIN):
+                    continue
+                reason = f"exp: more than {len(CHAIN)} of them stand inside each other"
+            if known.corrected(exact):
+                agreed = 0
+                continue
+            if reason is not None:
+                return self._said(
+                    "cannot say", given, stopped_by=reason, constants=known.recovered
+                )
+            degree = max(degree, found)
+            agreed += 1
+            if agreed == known.points:
+                break
+        else:
+            reason = "sqrt: no point was found at which every root exists"
+            return self._said("cannot say", given, stopped_by=reason)
+        probability = float(Fraction(degree, min(exact.primes)))
+        if known.signs:
+            probability += 2.0**-agreed
+        return self._said(
+            "proved",
+            given,
+            points=agreed,
+            signs=known.signs,
+            constants=known.recovered,
+            probability=probability,
+        )
+
+    def _seed(self, run: int) -> int:
+        return int(np.random.SeedSequence([self.seed, run]).generate_state(1)[0])
+
+    def _agree(
+        self, given: list[Argument], exact: Field, run: int
+    ) -> tuple[str | None, int]:
+        """Return why they do not agree at a point, or None; and the degree in sum."""
+        rng = np.random.default_rng([self.seed, run])
+        point = [x.drawn(rng, self.draw) for x in given]
+        values = [x.exact(exact, drawn) for x, drawn in zip(given, point, strict=True)]
+        reason: str | None = None
+        seconds = _Remembered(self.g.readings(given, point, exact, values))
+        for first in self.f.readings(given, point, exact, values):
+            if isinstance(first, Stopped):
+                reason = reason or str(first)
+                continue
+            for second in seconds:
+                if isinstance(second, Stopped):
+                    reason = reason or str(second)
+                    continue
+                differs, degree = self._same(first, second, exact)
+                if differs is None:
+                    return None, degree
+                reason = differs
+        return reason, 0
+
+    def _same(
+        self, first: Outputs, second: Outputs, exact: Field
+    ) -> tuple[str | None, int]:
+        degree = 0
+        for title, one, other in self.pairs:
+            a, b = first[one], second[other]
+            if a.shape != b.shape:
+                return f"{title}: its shape depends on values", 0
+            for place in np.ndindex(a.shape):
+                x, y = _element(exact, a[place]), _element(exact, b[place])
+                name = f"{title}{list(place) if place else ''}"
+                if not x.levels or not y.levels:
+                    return f"{name} is infinite or undefined", 0
+                if x.levels[0] != y.levels[0]:
+                    met = ", ".join(sorted(exact.used))
+                    law = f"; a law of {met} may be missing" if met else ""
+                    return f"{name}: its exact values differ, its floats do not{law}", 0
+                degree += x.degree + y.degree
+        return None, degree
+
+    def _said(
+        self,
+        verdict: str,
+        given: Sequence[Argument],
+        *,
+        constants: Mapping[float, str] | None = None,
+        **facts: Any,
+    ) -> Equivalence:
+        return Equivalence(
+            verdict,
+            outputs=tuple(title for title, _, _ in self.pairs),
+            sizes={x.name: x.shape for x in given if x.kind != "held"},
+            kept=tuple(told for x in given if (told := _kept(x))),
+            constants=tuple(
+                f"{x!r} is {told}" for x, told in (constants or {}).items()
+            ),
+            **facts,
+        )
+
+
+class _Known:
+    """What the points so far have taught about the next ones."""
+
+    def __init__(self) -> None:
+        self.height = 1
+        self.signs = False
+        self.recovered: dict[float, str] = {}
+        self._top = 0
+        self._search = False
+        self._constants: Mapping[int, int] | None = None
+        self._seen: set[int] = set()
+
+    def field(self, seed: int) -> Field:
+        return Field(seed, self.height, top=self._top, constants=self._constants)
+
+    @property
+    def points(self) -> int:
+        """How many points are enough."""
+        return _POINTS_WITH_SIGNS if self.signs else _POINTS_WITHOUT_SIGNS
+
+    def corrected(self, exact: Field) -> bool:
+        """Learn from a point; return whether the signs at it may have been wrong."""
+        self.recovered |= exact.recovered
+        self.signs = self.signs or "sign" in exact.used
+        if self.signs and exact.irregular and self._top < len(TOPS):
+            self._top, self._constants, self._seen = self._top + 1, None, set()
+            return True
+        constants = exact.found if self._constants is None else self._constants
+        # What comes again at another point is a constant, though unknown as one.
+        wrong = bool(self._seen & exact.signs.keys() - constants.keys())
+        self._seen |= exact.signs.keys()
+        self._search = self._search or wrong
+        self._constants = None if self._search else constants
+        return wrong
+
+
+class _Remembered:
+    """What an iterator gives, kept so that it can be gone through again."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self._source = source
+        self._known: list[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give what is known, then what the source has left."""
+        yield from self._known
+        for x in self._source:
+            self._known.append(x)
+            yield x
+
+
+def _element(exact: Field, x: Any) -> Number:
+    if isinstance(x, Number):
+        return x
+    if isinstance(x, np.generic):
+        x = x.item()
+    return exact.number(x) if isinstance(x, float) else exact.constant(int(x))
+
+
+def _moves(argument: Argument, drawn: Any) -> bool:
+    return argument.kind == "free" and isinstance(drawn, np.ndarray)
+
+
+def _kept(x: Argument) -> str:
+    words = {
+        "one-hot": f"a single 1 along axis {x.axis}",
+        "index": f"integers below {x.bound}",
+        "mask": "booleans",
+        "held": "its value",
+    }
+    return f"{x.name}: {words[x.kind]}" if x.kind in words else ""
+
+
+def _held(x: Argument, array: Any, hold: Sequence[str] | str) -> Argument:
+    held = hold.replace(",", " ").split() if isinstance(hold, str) else hold
+    if x.name not in held:
+        return x
+    value = np.asarray(array)
+    return Argument(x.name, "held", value.shape, value)
+
+
+def _names(
+    names: Sequence[str] | str | None,
+    count: int,
+    f: Callable[..., Any],
+    g: Callable[..., Any],
+) -> list[str]:
+    if isinstance(names, str):
+        names = names.replace(",", " ").split()
+    if names is not None:
+        if len(names) != count or len(set(names)) != count:
+            raise OpError(
+                f"equivalent: expected {count} different names; got {list(names)}"
+            )
+        return list(names)
+    for function in (f, g):
+        found = _parameters(function)
+        if len(found) >= count:
+            return found[:count]
+    return [f"x{i}" for i in range(count)]
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in signature.parameters.values() if p.kind in kinds]

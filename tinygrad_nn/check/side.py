@@ -1,0 +1,220 @@
+"""One of two functions that are compared: called on floats, and computed exactly."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.check.fields import Field, Resample, TooDeep
+from tinygrad_nn.check.points import Argument
+from tinygrad_nn.check.replay import numbers, replay
+from tinygrad_nn.errors import OpError
+from tinygrad_nn.op import data_of
+from tinygrad_nn.tensor import Tensor
+
+__all__ = ["Outputs", "Side", "Stopped", "paired"]
+
+Outputs = dict[str, np.ndarray]
+"""What a function returned, each part by its name."""
+
+
+class Stopped(Exception):  # noqa: N818 (an answer, not a mistake)
+    """A function cannot be computed exactly: says what stopped it."""
+
+
+class Side:
+    """A function of arrays, and the ways to read it.
+
+    Parameters
+    ----------
+    function
+        Returns a number, an array or a Tensor, or a tuple, list or dictionary of them.
+    title
+        What the reports call it: f or g.
+    """
+
+    def __init__(self, function: Callable[..., Any], title: str) -> None:
+        self.function = function
+        self.title = title
+        self.names: list[str] | None = None
+        self.keyed = False
+
+    def floats(self, point: Sequence[Any]) -> Outputs:
+        """Call it on arrays of floats; on Tensors, where that fails."""
+        with np.errstate(all="ignore"):
+            try:
+                found = self._parts(self.function(*_copies(point)))
+            except Exception as first:  # noqa: BLE001 (raised below)
+                try:
+                    found = self._parts(self.function(*_tensors(point)))
+                except Exception:  # noqa: BLE001 (the first error is the user's)
+                    raise first from None
+        return {name: np.asarray(data_of(x)) for name, x in found.items()}
+
+    def readings(
+        self,
+        given: Sequence[Argument],
+        point: Sequence[Any],
+        field: Field,
+        exact: Sequence[Any],
+    ) -> Iterator[Outputs | Stopped]:
+        """Compute it on exact numbers, in every way that there is.
+
+        The graph that it records is replayed; or, as hand-written NumPy, it runs on
+        object arrays. Where both are possible, they differ in what they simplify.
+        """
+        for reading in (self._replayed, self._run):
+            yield self._read(reading, given, point, field, exact)
+
+    def _read(
+        self, reading: Callable[..., Outputs], *arguments: Any
+    ) -> Outputs | Stopped:
+        try:
+            with np.errstate(all="ignore"):
+                return reading(*arguments)
+        except (Resample, TooDeep):
+            raise
+        except Exception as error:  # noqa: BLE001 (a user's function raises any)
+            return Stopped(f"{self.title}: {_told(error)}")
+
+    def _replayed(
+        self,
+        given: Sequence[Argument],
+        point: Sequence[Any],
+        field: Field,
+        exact: Sequence[Any],
+    ) -> Outputs:
+        tensors = _tensors(point)
+        parts = self._parts(self.function(*tensors))
+        outputs = [x for x in parts.values() if isinstance(x, Tensor)]
+        if not outputs:
+            raise OpError(
+                "expected a Tensor; got arrays of floats. Return tg.gradients(…), not "
+                "what .backward() leaves in .grad"
+            )
+        values = {
+            x: np.asarray(array)
+            for x, array, argument in zip(tensors, exact, given, strict=True)
+            if isinstance(x, Tensor) and argument.kind == "free"
+        }
+        found = iter(replay(outputs, values, field.number, exact=True))
+        return {
+            name: next(found) if isinstance(x, Tensor) else numbers(x, field.number)
+            for name, x in parts.items()
+        }
+
+    def _run(
+        self,
+        given: Sequence[Argument],  # noqa: ARG002 (as for the other reading)
+        point: Sequence[Any],  # noqa: ARG002 (likewise)
+        field: Field,
+        exact: Sequence[Any],
+    ) -> Outputs:
+        parts = self._parts(self.function(*_copies(exact)))
+        if any(isinstance(x, Tensor) for x in parts.values()):
+            raise OpError("expected arrays; got Tensors")
+        found = {}
+        for name, x in parts.items():
+            array = np.asarray(x)
+            if array.dtype.kind not in "Ob":
+                array = numbers(array, field.number)
+            found[name] = array
+        return found
+
+    def _parts(self, value: Any) -> dict[str, Any]:
+        """Take what was returned apart."""
+        if isinstance(value, Mapping):
+            parts = {str(name): x for name, x in value.items()}
+            self.keyed = True
+        elif isinstance(value, (tuple, list)):
+            parts = {f"[{i}]": x for i, x in enumerate(value)}
+        else:
+            parts = {"": value}
+        for name, x in parts.items():
+            if x is None or isinstance(x, (Mapping, str)):
+                raise OpError(
+                    f"{self.title}: expected an array or a number{_of(name)}; got "
+                    f"{type(x).__name__}"
+                )
+        return parts
+
+
+def paired(
+    f: Sequence[str], g: Sequence[str], arguments: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return a title and both names for each part: by key, else in order.
+
+    ``"W"`` and ``"dW"`` are one name. Of a tuple, the parts belong to the arguments in
+    their order, wherever the other function returns a dictionary named after them.
+
+    >>> paired(["[0]", "[1]"], ["db", "dW"], ["W", "b"])
+    [('dW', '[0]', 'dW'), ('db', '[1]', 'db')]
+    >>> paired(["W"], ["dW"], [])
+    [('W', 'W', 'dW')]
+    """
+    if len(f) != len(g):
+        raise OpError(
+            f"equivalent: expected as many results of f as of g; got {list(f)} and "
+            f"{list(g)}"
+        )
+    left, right = _keys(f), _keys(g)
+    if left and right:
+        for bare in (False, True):
+            first, second = (
+                {name.removeprefix("d") if bare else name: name for name in side}
+                for side in (f, g)
+            )
+            if first.keys() == second.keys():
+                return [(first[key], first[key], second[key]) for key in first]
+        raise OpError(
+            f"equivalent: expected the same names; got {list(f)} and {list(g)}"
+        )
+    keyed = f if left else g if right else None
+    if keyed is None:
+        titles = [a or "the result" for a in f]
+        return list(zip(titles, f, g, strict=True))
+    order = {
+        name: arguments.index(plain)
+        for name in keyed
+        for plain in (name, name.removeprefix("d"))
+        if plain in arguments
+    }
+    if len(order) == len(keyed):
+        keyed = sorted(keyed, key=order.__getitem__)
+    ours, theirs = (keyed, g) if left else (f, keyed)
+    return list(zip(keyed, ours, theirs, strict=True))
+
+
+def _keys(names: Sequence[str]) -> bool:
+    return all(name and not name.startswith("[") for name in names)
+
+
+def _of(name: str) -> str:
+    return f" for {name}" if name else ""
+
+
+def _copies(point: Sequence[Any]) -> list[Any]:
+    return [x.copy() if isinstance(x, np.ndarray) else x for x in point]
+
+
+def _tensors(point: Sequence[Any]) -> list[Any]:
+    """Floating arrays as Tensors that require a gradient: none is lost silently."""
+    return [
+        Tensor(x.copy(), requires_grad=True)
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        else x
+        for x in _copies(point)
+    ]
+
+
+def _told(error: Exception) -> str:
+    """Return what was raised and the user's line that led to it."""
+    what = str(error) or type(error).__name__
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        inside = "/numpy/" in frame.filename or "/tinygrad_nn/" in frame.filename
+        if not inside and not frame.filename.startswith("<"):
+            return f"{what} ({frame.filename}:{frame.lineno}: {frame.line})"
+    return what
