@@ -1,18 +1,23 @@
-"""Certificates: the adjoint test, the complex step, and what they are derived from."""
+"""Certificates: adjoint test, complex step, thirty digits, and what they are derived from."""
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
-from numbers_reference import precise, rounded
 from numbers_reference import Number as FiftyDigits
+from numbers_reference import precise, rounded
+from reference import explicit
+from test_tutorials import example
 
 import tinygrad_nn as tg
-from tinygrad_nn.check import adjoint_test, complex_step, replay
+from tinygrad_nn.check import adjoint_test, complex_step, multiprecision, replay
 from tinygrad_nn.check.analytic import STEP, of_code
 from tinygrad_nn.check.rounding import rounding_bound, summed
 from tinygrad_nn.errors import (
     GradientError,
+    MissingExtraError,
     MutationError,
     OpError,
     ShapeError,
@@ -20,12 +25,17 @@ from tinygrad_nn.errors import (
 )
 from tinygrad_nn.op import REGISTRY
 
+QUICK = 4
 MEMBERS = [
-    pytest.param(op, sample, id=f"{op.name}-{sample}")
+    pytest.param(
+        op,
+        sample,
+        id=f"{op.name}-{sample}",
+        marks=() if i < QUICK else pytest.mark.slow,
+    )
     for op in REGISTRY.values()
     if op.differentiable
-    for sample in op.samples
-    if any(limits is not None for limits in sample.ranges)
+    for i, sample in enumerate(op.samples)
 ]
 NOT_ANALYTIC = {"abs", "max", "maximum", "min", "minimum", "relu"}
 SMOOTH = [op for op in REGISTRY.values() if op.differentiable and op.name not in NOT_ANALYTIC]  # fmt: skip
@@ -34,6 +44,11 @@ SMOOTH = [op for op in REGISTRY.values() if op.differentiable and op.name not in
 def called(op, sample):
     """Return the op as a function of its operands alone."""
     return lambda *operands: op.call(*operands, **sample.settings)
+
+
+def largest_sample(op):
+    """Return the sample of an op with the most numbers."""
+    return max(op.samples, key=lambda s: min(int(np.prod(size)) for size in s.shapes))
 
 
 def names(arrays):
@@ -187,13 +202,12 @@ def test_the_same_seed_gives_the_same_report():
 def test_every_analytic_op_has_the_slopes_of_the_complex_step(op, sample, rng):
     """A rule agrees to rounding with its op's body on complex numbers, or is refused."""
     arrays = sample.draw(rng)
-    try:
-        report = complex_step(called(op, sample), *arrays, names=names(arrays))
-    except UnsupportedError as refused:
-        assert f"got {op.name}." in str(refused)
-        assert op.name in NOT_ANALYTIC
+    call = lambda: complex_step(called(op, sample), *arrays, names=names(arrays))
+    if op.name in NOT_ANALYTIC:
+        with pytest.raises(UnsupportedError, match=rf"got {op.name}\."):
+            call()
     else:
-        assert op.name not in NOT_ANALYTIC
+        report = call()
         assert report.verdict == "ok"
         assert max(p.resolution for p in report.parameters.values()) < 1e-9
 
@@ -202,7 +216,7 @@ def test_every_analytic_op_has_the_slopes_of_the_complex_step(op, sample, rng):
 def test_a_rule_off_by_a_billionth_is_refuted(op, monkeypatch, rng):
     """The complex step sees a relative error of 1e-9 in any op's gradient rule."""
     monkeypatch.setattr(op, "rules", scaled(op.rules, 1 + 1e-9))
-    sample = next(s for s in op.samples if all(0 not in size for size in s.shapes))
+    sample = largest_sample(op)
     arrays = sample.draw(rng)
     report = complex_step(called(op, sample), *arrays, names=names(arrays))
     assert report.verdict == "wrong"
@@ -367,3 +381,269 @@ def test_what_spoils_any_check_has_its_error():
 
     with pytest.raises(MutationError, match="writes into its input"):
         complex_step(lambda x: np.sum(x * x), x, formula=writes)
+
+
+# --- thirty digits -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("op", "sample"), MEMBERS)
+def test_every_ops_derivative_is_confirmed_to_thirty_digits(op, sample, rng):
+    """The rule on many digits agrees with the body on many digits, for every op."""
+    arrays = sample.draw(rng)
+    report = multiprecision(called(op, sample), *arrays, names=names(arrays))
+    assert report.verdict == "ok", report
+    assert report.digits >= 30
+    assert min(p.float64 for p in report.parameters.values()) >= 12
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in REGISTRY.values() if op.differentiable], ids=lambda op: op.name
+)
+def test_a_rule_off_in_the_eleventh_digit_is_refuted(op, monkeypatch, rng):
+    """A relative error of 1e-11 in any op's rule is seen, and told from a rounding."""
+    monkeypatch.setattr(op, "rules", scaled(op.rules, 1 + 2.0**-36))
+    sample = largest_sample(op)
+    arrays = sample.draw(rng)
+    report = multiprecision(called(op, sample), *arrays, names=names(arrays))
+    assert report.verdict == "wrong"
+    assert 9 <= report.digits <= 11
+
+
+@pytest.mark.parametrize("digits", [16, 30, 50])
+def test_as_many_digits_as_are_asked_for(digits):
+    """Any number of digits can be confirmed, here of a network."""
+    cost, formula, arrays = network(np.random.default_rng(7))
+    for by_hand in (None, formula):
+        report = multiprecision(cost, *arrays, digits=digits, formula=by_hand)
+        assert report.verdict == "ok"
+        assert report.digits >= digits
+        assert report.wanted == digits
+
+
+def test_digits_of_the_float_gradient_are_counted():
+    """A formula that cancels loses digits in float64, and none beyond: both are said."""
+    x = np.array([1e-6])
+
+    def cancels(x):
+        return (np.exp(x) - np.exp(-x)) / 2
+
+    report = multiprecision(lambda x: np.sum(np.cosh(x)), x, formula=cancels)
+    assert report.verdict == "ok"
+    exact = float(np.sinh(1e-6))
+    lost = -np.log10(abs(cancels(x)[0] - exact) / exact)
+    assert report.parameters["x"].float64 == pytest.approx(lost, abs=1)
+    assert 8 <= report.parameters["x"].float64 <= 12
+
+
+def test_a_wrong_element_is_named_with_its_digits():
+    """A wrong element is found, and both derivatives are printed in digits."""
+    W = np.arange(1.0, 7.0).reshape(2, 3)
+
+    def formula(W):
+        slope = 3 * W**2
+        slope[1, 2] = slope[1, 2] * (1 + 2.0**-20)
+        return slope
+
+    report = multiprecision(lambda W: np.sum(W**3), W, formula=formula)
+    found = report.parameters["W"]
+    assert (found.verdict, found.index, found.digits) == ("wrong", (1, 2), 6)
+    assert found.numeric == "108.0"
+    assert found.claimed == "108.000102996826171875"  # 108 (1 + 2**-20), exactly
+    assert "W[1, 2]  analytic  108.0001" in str(report)
+    assert not report
+
+
+def test_a_large_parameter_is_searched_by_halves():
+    """One wrong element of 300 is found in a few evaluations."""
+    x = np.random.default_rng(8).standard_normal(300)
+    mask = np.arange(300) == 222
+
+    def formula(x):
+        return 2 * x + mask * 1e-9
+
+    report = multiprecision(lambda x: np.sum(x * x), x, formula=formula)
+    assert report.parameters["x"].index == (222,)
+    assert report.evaluations < 400
+
+
+def test_fractions_are_recovered_where_a_float_stood_for_one():
+    """1/m rounded on one side and divided on the other is no mistake, and is said."""
+    X = np.random.default_rng(9).standard_normal((7, 3))
+
+    def cost(w):
+        return np.mean((X @ w) ** 2)
+
+    report = multiprecision(cost, np.ones(3), formula=lambda w: 2 / 7 * (X.T @ (X @ w)))  # fmt: skip
+    assert report.verdict == "ok"
+    assert "2/7" in report.notes[0]
+
+
+def test_a_constant_that_no_fraction_explains_is_weak():
+    """One float of pi here and its neighbour there: sixteen digits, and no more."""
+    report = multiprecision(
+        lambda w: np.sum(w * w * w) * np.pi / 3,
+        np.ones(3),
+        formula=lambda w: w * w * float(np.nextafter(np.pi, 4)),
+    )
+    assert report.verdict == "weak"
+    assert not report
+    assert 15 <= report.digits <= 16
+    assert "sixteen digits agree" in str(report)
+
+
+KINKS = {
+    "relu": (lambda x: tg.sum(tg.relu(x)), [1.0, 0.0, -1.0]),
+    "abs": (lambda x: tg.sum(tg.abs(x)), [1.0, 0.0, -1.0]),
+    "max": (tg.max, [3.0, 3.0, 1.0]),
+    "maximum": (lambda x: tg.sum(tg.maximum(x[:2], x[1:])), [2.0, 2.0, 1.0]),
+    "clip": (lambda x: tg.sum(tg.clip(x, 0.0, 1.0)), [1.0, 0.5, 0.0]),
+    "both signs": (lambda x: tg.sum(tg.relu(x) * np.array([1.0, -1.0])), [0.0, 0.0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_kinks_are_named(name):
+    """At a kink the rule's subgradient lies between the one-sided slopes: "kink"."""
+    f, point = KINKS[name]
+    report = multiprecision(f, np.array(point))
+    assert report.verdict == "kink"
+    assert report.ok
+
+
+def test_a_value_outside_of_the_one_sided_slopes_is_wrong():
+    """At 0 the slopes of relu are 0 and 1: a claim of 1.5 is none of them."""
+    report = multiprecision(
+        lambda x: np.sum(np.maximum(x, 0)),
+        np.array([0.0, 1.0]),
+        formula=lambda x: np.where(x == 0, 1.5, 1.0 * (x > 0)),
+    )
+    assert report.verdict == "wrong"
+    assert report.parameters["x"].index == (0,)
+
+
+def test_beside_a_kink_all_is_smooth():
+    """A millionth of a millionth beside the kink there is none, to thirty digits."""
+    report = multiprecision(lambda x: tg.sum(tg.relu(x)), np.array([1e-12, -1e-12]))
+    assert report.verdict == "ok"
+
+
+def test_a_layer_of_relus_that_begins_at_zero_is_no_mistake():
+    """Where kinks of both signs meet in one bias, nothing right is called wrong."""
+    rng = np.random.default_rng(10)
+    X, v = rng.standard_normal((6, 2)), rng.standard_normal((3, 6)).T
+
+    def cost(W, b):
+        return tg.sum(tg.relu(X @ W + b) * v)
+
+    report = multiprecision(cost, np.zeros((2, 3)), np.zeros(3))
+    assert report.verdict in ("kink", "weak")
+
+
+def test_numbers_refuse_to_become_floats():
+    """A cast in the middle would end the digits: it is refused by name."""
+    x = np.linspace(0.1, 1, 3)
+
+    def casts(x):
+        return np.array([float(v) for v in x])
+
+    with pytest.raises(UnsupportedError, match="made a float"):
+        multiprecision(lambda x: np.sum(casts(x) ** 2), x, formula=lambda x: 2 * x)
+    with pytest.raises(UnsupportedError, match="logaddexp"):
+        multiprecision(
+            lambda x: np.sum(np.logaddexp(0.0, np.array(x.tolist()))),
+            x,
+            formula=lambda x: x,
+        )
+
+
+def test_a_border_of_the_domain_is_refused():
+    """At 0 the square root has a value on one side only."""
+    with pytest.raises(GradientError, match="finite on both sides"):
+        multiprecision(lambda x: tg.sum(tg.sqrt(x)), np.array([0.0, 1.0]))
+
+
+def test_without_mpmath_the_extra_is_named(monkeypatch):
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "mpmath", None)
+    with pytest.raises(MissingExtraError, match=r"tinygrad_nn\[check\]"):
+        multiprecision(np.sum, np.ones(2))
+
+
+# --- the five tutorials --------------------------------------------------------------
+
+
+def tutorial(name, count):
+    """Return a tutorial's cost and formula, for so many examples, and parameters."""
+    module = example(name)
+    rng = np.random.RandomState(2)
+    hidden, l2, start = ["tanh"], 0.0, [2, 4, 1]
+    if name == "planar_flower":
+        X, Y = module.load_planar_dataset(rng)
+        cost = lambda p: module.compute_cost(module.forward_propagation(X, p), Y)
+    elif name == "one_hidden_layer":
+        X, Y = module.load_dataset(400, rng)
+        cost = lambda p: module.compute_cost(module.forward_propagation(X, p)[0], Y)
+    elif name == "sigmoid_network":
+        X, Y = module.load_data(500, rng)
+        hidden, start = ["sigmoid"] * 2, [2, 5, 3, 1]
+        cost = lambda p: module.cost_function(module.forward_prop(X, p), Y)
+    elif name == "weather_network":
+        X, Y = module.load_weather(800, rng)
+        X = X / np.std(X, axis=1, keepdims=True)
+        hidden, start, l2 = ["relu"] * 3, [4, 5, 4, 3, 1], 0.7
+        cost = lambda p: module.compute_cost(
+            module.L_model_forward(X, p, keep=1.0, rng=rng), Y, p, l2
+        )
+    else:
+        images, Y = module.load_images(20, rng)
+        X = module.flatten(images)[: 12288 if count > 40 else 48]
+        hidden, start = ["relu"] * 4, [len(X), 5, 5, 5, 3, 1]
+        count = min(count, 5)
+        cost = lambda p: module.compute_cost(module.deep_network(X, p), Y)
+    X, Y = X[:, :count], Y[:, :count]
+    parameters = explicit.initialise(start, rng, "xavier")
+    arrays = [
+        np.asarray(p + 0.1 * rng.randn(*p.shape)) for p in parameters.values()
+    ]  # biases of 0 would put dead relus on their kinks
+
+    def formula(*arrays):
+        own = dict(zip(parameters, arrays, strict=True))
+        cache = explicit.forward(own, X, hidden)
+        return explicit.backward(own, cache, Y, hidden, l2=l2)
+
+    def total(*arrays):
+        return cost(dict(zip(parameters, arrays, strict=True)))
+
+    return total, formula, arrays, list(parameters)
+
+
+TUTORIALS = [
+    "planar_flower",
+    "one_hidden_layer",
+    "sigmoid_network",
+    "image_classifier",
+    "weather_network",
+]
+
+
+def confirm(name, count):
+    total, formula, arrays, names = tutorial(name, count)
+    for by_hand in (None, formula):
+        report = multiprecision(total, *arrays, formula=by_hand, names=names)
+        assert report.verdict == "ok", report
+        assert report.digits >= 30
+        assert min(p.float64 for p in report.parameters.values()) >= 12
+    assert adjoint_test(total, *arrays, names=names).verdict == "ok"
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorials_loss_is_confirmed_to_thirty_digits(name):
+    """On thirty examples autograd and the tutorial's formulas have thirty digits."""
+    confirm(name, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorials_whole_loss_is_confirmed_to_thirty_digits(name):
+    """And on all examples; of the images, on five with all their pixels."""
+    confirm(name, 800)

@@ -300,6 +300,7 @@ def _refused_attribute(name: str) -> Any:
     def refuse(*_arguments: Any, **_options: Any) -> Any:
         raise _refusal(name)
 
+    refuse.__doc__ = f"Refuse {name}."
     return refuse
 
 

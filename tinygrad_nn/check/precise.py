@@ -1,0 +1,255 @@
+"""Real numbers of many digits that NumPy's functions take, over mpmath.
+
+In an object array they run an op's own body and plain NumPy code: operators are
+Python's, and ``np.exp`` calls each element's ``exp``. As floats they go on where
+Python raises: 1 / 0 is infinite and log(-1) is nan.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from fractions import Fraction
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.errors import MissingExtraError, UnsupportedError
+
+__all__ = ["Precise", "Precision"]
+
+_LARGEST_DENOMINATOR = 10**6
+
+
+class Precision:
+    """How many digits; called with a float, it makes the number of exactly its value.
+
+    Parameters
+    ----------
+    digits
+        Of every number and result.
+    fractions
+        Take a float such as 0.002 for the fraction that it rounds, 1/500, where there
+        is one with a small denominator. Not in numbers made by `exact`.
+
+    Raises
+    ------
+    MissingExtraError
+        Where mpmath is not installed.
+
+    Examples
+    --------
+    >>> thirty = Precision(30)
+    >>> np.exp(np.array([thirty(1.0)]))
+    array([2.71828182845904523536028747135], dtype=object)
+    >>> thirty(0.1), Precision(30, fractions=True)(0.1)
+    (0.100000000000000005551115123126, 0.100000000000000000000000000000)
+    """
+
+    __slots__ = ("_known", "context", "digits", "fractions")
+
+    def __init__(self, digits: int, *, fractions: bool = False) -> None:
+        try:
+            import mpmath  # noqa: PLC0415 (an optional extra)
+        except ImportError:
+            raise MissingExtraError(
+                "multiprecision needs mpmath: pip install 'tinygrad_nn[check]'"
+            ) from None
+        self.context = mpmath.mp.clone()
+        self.context.dps = digits
+        self.digits = digits
+        self.fractions = fractions
+        self._known: dict[float, Any] = {}
+
+    def __call__(self, x: float) -> Precise:
+        """Make the number of a constant."""
+        return Precise(self.context.mpf(self.constant(x)), self)
+
+    def exact(self, x: float) -> Precise:
+        """Make the number of exactly this value."""
+        return Precise(self.context.mpf(x), self)
+
+    def constant(self, x: float) -> Any:
+        """Return a float as mpmath takes it: itself, or the fraction that it rounds."""
+        if not self.fractions or not isinstance(x, float) or not isfinite(x):
+            return x
+        found = self._known.get(x)
+        if found is None:
+            found = x
+            near = Fraction(x).limit_denominator(_LARGEST_DENOMINATOR)
+            if float(near) == x != near:
+                found = self.context.mpf(near.numerator) / near.denominator
+            self._known[x] = found
+        return found
+
+    @property
+    def read(self) -> list[Fraction]:
+        """Return the fractions that floats were taken for, the simplest first."""
+        found = [
+            Fraction(x).limit_denominator(_LARGEST_DENOMINATOR)
+            for x, taken in self._known.items()
+            if taken is not x
+        ]
+        return sorted(found, key=lambda q: (q.denominator, abs(q.numerator)))
+
+
+def _operand(self: Precise, other: Any) -> Any:
+    """Return the other operand as mpmath takes it, or None."""
+    if other.__class__ is Precise:
+        return other.value
+    if isinstance(other, (np.number, np.bool_)):
+        other = other.item()
+    if isinstance(other, float):
+        return self.kind.constant(other)
+    return other if isinstance(other, int) else None
+
+
+def _binary(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    def forward(self: Precise, other: Any) -> Any:
+        other = other.value if other.__class__ is Precise else _operand(self, other)
+        if other is None:
+            return NotImplemented
+        return Precise(function(self.value, other), self.kind)
+
+    def backward(self: Precise, other: Any) -> Any:
+        other = _operand(self, other)
+        if other is None:
+            return NotImplemented
+        return Precise(function(other, self.value), self.kind)
+
+    return forward, backward
+
+
+def _divided(x: Any, y: Any) -> Any:
+    try:
+        return x / y
+    except ZeroDivisionError:
+        context = (x if hasattr(x, "context") else y).context
+        if x == 0 or x != x:  # noqa: PLR0124 (only nan differs from itself)
+            return context.nan
+        return context.inf if x > 0 else -context.inf
+
+
+def _raised(x: Any, y: Any) -> Any:
+    context = (x if hasattr(x, "context") else y).context
+    try:
+        found = x**y
+    except ZeroDivisionError:
+        return context.inf
+    return found if isinstance(found, context.mpf) else context.nan
+
+
+def _comparison(function: Callable[[Any, Any], bool]) -> Any:
+    def compare(self: Precise, other: Any) -> Any:
+        other = _operand(self, other)
+        return NotImplemented if other is None else bool(function(self.value, other))
+
+    return compare
+
+
+def _function(name: str) -> Any:
+    def apply(self: Precise) -> Precise:
+        context = self.kind.context
+        try:
+            found = getattr(context, name)(self.value)
+        except (ValueError, ZeroDivisionError):
+            found = context.nan
+        # What left the real numbers is nan, as with floats.
+        real = isinstance(found, context.mpf)
+        return Precise(found if real else context.nan, self.kind)
+
+    apply.__doc__ = f"``numpy.{name}`` of the number."
+    return apply
+
+
+class Precise:
+    """A real number of many digits."""
+
+    __slots__ = ("kind", "value")
+
+    def __init__(self, value: Any, kind: Precision) -> None:
+        self.value = value
+        self.kind = kind
+
+    __add__, __radd__ = _binary(operator.add)
+    __sub__, __rsub__ = _binary(operator.sub)
+    __mul__, __rmul__ = _binary(operator.mul)
+    __truediv__, __rtruediv__ = _binary(_divided)
+    __pow__, __rpow__ = _binary(_raised)
+
+    __lt__ = _comparison(operator.lt)
+    __le__ = _comparison(operator.le)
+    __gt__ = _comparison(operator.gt)
+    __ge__ = _comparison(operator.ge)
+    __eq__ = _comparison(operator.eq)
+    __ne__ = _comparison(operator.ne)
+    __hash__ = None  # type: ignore[assignment]
+
+    arccos = _function("acos")
+    arccosh = _function("acosh")
+    arcsin = _function("asin")
+    arcsinh = _function("asinh")
+    arctan = _function("atan")
+    arctanh = _function("atanh")
+    cbrt = _function("cbrt")
+    ceil = _function("ceil")
+    cos = _function("cos")
+    cosh = _function("cosh")
+    exp = _function("exp")
+    expm1 = _function("expm1")
+    floor = _function("floor")
+    log = _function("log")
+    log10 = _function("log10")
+    log1p = _function("log1p")
+    rint = _function("nint")
+    sin = _function("sin")
+    sinh = _function("sinh")
+    sqrt = _function("sqrt")
+    tan = _function("tan")
+    tanh = _function("tanh")
+
+    def log2(self) -> Precise:
+        """``numpy.log2`` of the number."""
+        return Precise(self.kind.context.log(self.value, 2), self.kind)
+
+    def exp2(self) -> Precise:
+        """``numpy.exp2`` of the number."""
+        return Precise(2**self.value, self.kind)
+
+    def __neg__(self) -> Precise:
+        return Precise(-self.value, self.kind)
+
+    def __pos__(self) -> Precise:
+        return self
+
+    def __abs__(self) -> Precise:
+        return Precise(abs(self.value), self.kind)
+
+    def __bool__(self) -> bool:
+        return bool(self.value != 0)
+
+    def __float__(self) -> float:
+        """Refuse: a float in the middle of a computation would end its digits."""
+        raise UnsupportedError(
+            "multiprecision: a number of many digits was made a float: by float(), "
+            "math, .astype(float) or by writing it into an array of floats. "
+            "Compute with NumPy's functions on arrays"
+        )
+
+    def __int__(self) -> int:
+        """Refuse, as for `__float__`."""
+        return int(self.__float__())
+
+    def rounded(self) -> float:
+        """Return the nearest float."""
+        return float(self.value)
+
+    def text(self, digits: int) -> str:
+        """Write so many digits."""
+        return str(self.kind.context.nstr(self.value, digits))
+
+    def __repr__(self) -> str:
+        """Write all digits."""
+        context = self.kind.context
+        return str(context.nstr(self.value, context.dps, strip_zeros=False))
