@@ -3,23 +3,35 @@
 from tinygrad_nn.check.adjoint import AdjointReport, Pairing, adjoint_test
 from tinygrad_nn.check.certificates import ComplexStepReport, complex_step
 from tinygrad_nn.check.chain import FormulaReport, StepReport, check_formula
+from tinygrad_nn.check.equivalent import Equivalence, Witness, equivalent
 from tinygrad_nn.check.gradients import assert_gradients, check_gradients
+from tinygrad_nn.check.multiprecision import (
+    PreciseParameter,
+    PrecisionReport,
+    multiprecision,
+)
 from tinygrad_nn.check.replay import replay
 from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst
 
 __all__ = [
     "AdjointReport",
     "ComplexStepReport",
+    "Equivalence",
     "FormulaReport",
     "GradientReport",
     "Pairing",
     "ParameterReport",
+    "PreciseParameter",
+    "PrecisionReport",
     "StepReport",
+    "Witness",
     "Worst",
     "adjoint_test",
     "assert_gradients",
     "check_formula",
     "check_gradients",
     "complex_step",
+    "equivalent",
+    "multiprecision",
     "replay",
 ]
