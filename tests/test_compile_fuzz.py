@@ -504,3 +504,37 @@ def test_a_dropped_step_is_freed():
     gone = made()
     gc.collect()
     assert [ref() for ref in gone] == [None] * 3
+
+
+@both_ways
+def test_compiling_leaves_nothing_to_the_collector(exact):
+    """A step that is dropped is gone at once: no references go in a circle."""
+
+    def made():
+        W, optimizer = moved((5, 5))
+        model = tg.nn.Sequential(
+            tg.nn.Dense(5, 4, activation="relu", rng=0),
+            tg.nn.Dropout(0.5, rng=0),
+            tg.nn.Dense(4, 3, rng=0),
+        )
+
+        def step(x, y):
+            cost = tg.losses.cross_entropy(model(x @ W), y)
+            optimizer.minimize(cost + ((x @ W) ** 2).mean())
+            return cost
+
+        compiled = tg.compile(step, exact=exact)
+        for _ in range(3):
+            compiled(np.ones((3, 5)), np.array([0, 1, 2]))
+        return [weakref.ref(x) for x in (compiled, W)]
+
+    made()
+    gc.collect()
+    gc.disable()
+    try:
+        gone = [ref() for ref in made()]
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert gone == [None, None]
+    assert left == 0

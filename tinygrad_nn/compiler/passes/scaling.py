@@ -153,7 +153,7 @@ class _Walk:
                 _name(form.base, node)
             self.forms[node] = form
         self._now = self.wanted
-        return reordered(
+        found = reordered(
             replace(
                 program,
                 results=[self._output(x) for x in program.results],
@@ -168,6 +168,8 @@ class _Walk:
                 ],
             )
         )
+        del self._matcher  # which leads back here: nothing is left to the collector
+        return found
 
     def _output(self, x: Any) -> Any:
         return self.raw(self.form_of(x)) if isinstance(x, Node) else x
