@@ -58,3 +58,75 @@ def test_a_recurrent_net_from_zeros_runs_in_c(exact: bool) -> None:
     compiled = tg.compile(step, backend="c", exact=exact)
     found = [compiled(S).item() for _ in range(3)]
     np.testing.assert_allclose(found, eager, rtol=1e-12)
+
+
+# --- an index out of bounds ---
+
+BACKENDS = ["numpy", "c", "jax"]
+
+
+def needs(backend: str) -> None:
+    """Skip where a backend is not installed."""
+    if backend == "c":
+        needs_c()
+    elif backend == "jax":
+        pytest.importorskip("jax")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "picked",
+    [
+        lambda E, i: E[i],
+        lambda E, i: E.T[:, i],
+        lambda E, i: E[i + 0],
+        lambda E, i: E[None, ..., i, :],
+        lambda E, i: E[(i + 0 * E.detach().sum()).astype(int)],
+        lambda E, i: E.reshape(-1)[i],
+    ],
+)
+def test_an_index_out_of_bounds_changes_nothing(backend: str, picked) -> None:
+    """An index that is out of bounds in a later call is refused before the update."""
+    needs(backend)
+    E = tg.Parameter(np.arange(15.0).reshape(5, 3), name="E")
+    optimizer = SGD([E], lr=0.1)
+
+    @tg.compile(backend=backend)
+    def step(i):
+        loss = (picked(E, i) ** 2).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    step(np.array([0, 1]))
+    before = E.data.copy()
+    with pytest.raises(tg.errors.ShapeError, match=r"getitem.*out of bounds.*\.py:"):
+        step(np.array([0, 99]))
+    with pytest.raises(tg.errors.ShapeError, match="out of bounds"):
+        step.repeat(2, np.array([0, -99]))
+    assert np.array_equal(E.data, before)
+    assert np.isfinite(step(np.array([-3, 4])).item())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_held_index_that_went_out_of_bounds_is_refused(backend: str) -> None:
+    """An index that the function sees is read, and looked at, in each call."""
+    needs(backend)
+    E = tg.Parameter(np.ones((5, 3)))
+    i = np.array([0, 1])
+    step = tg.compile(lambda X: (E[i] * X).sum(), backend=backend)
+    step(np.ones(3))
+    i[1] = 5
+    with pytest.raises(tg.errors.ShapeError, match="index 5 is out of bounds"):
+        step(np.ones(3))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bad_index_is_blamed_without_the_numbers_of_the_trace(backend: str) -> None:
+    """The message names the index; it does not show what it was when traced."""
+    needs(backend)
+    E = tg.Parameter(np.ones((5, 3)))
+    step = tg.compile(lambda i: E[i].sum(), backend=backend)
+    step(np.array([3, 3]))
+    with pytest.raises(tg.errors.ShapeError, match=r"index=i\(2,\)") as caught:
+        step(np.array([0, 7]))
+    assert "3, 3" not in str(caught.value)

@@ -15,14 +15,15 @@ import numpy as np
 
 from tinygrad_nn import graph, recording
 from tinygrad_nn.compiler.backends import backend_named
+from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
 from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import CompileError, ShapeError, TinygradError
-from tinygrad_nn.op import Node, constant, inputs_of, settings_of
+from tinygrad_nn.errors import CompileError, TinygradError
+from tinygrad_nn.op import Node, constant
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Lent, Tensor
 
@@ -663,9 +664,7 @@ def _blamed(error: Exception, runner: Any) -> Exception:
         if where.tb_frame.f_code.co_filename == getattr(runner, "filename", None):
             node = lines.get(where.tb_lineno)
             if node is not None and node._op is not None:
-                explained = node._op.explain(error, inputs_of(node), settings_of(node))
-                kind = ShapeError if isinstance(error, IndexError) else type(explained)
-                return kind(f"{explained} (recorded at {graph.line(node)})")
+                return explained(error, node)
         where = where.tb_next
     return error
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import graph
 from tinygrad_nn.compiler.backends import Memory
+from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.compiler.c.curves import quotients
 from tinygrad_nn.compiler.c.host import HostSource
 from tinygrad_nn.compiler.c.layout import is_view
@@ -26,7 +26,7 @@ from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
 from tinygrad_nn.compiler.program import Gradient, Program
 from tinygrad_nn.compiler.toolchain import build
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import ShapeError, TinygradError
+from tinygrad_nn.errors import TinygradError
 from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
@@ -319,11 +319,7 @@ class CRunner:
     def _explained(error: BaseException, node: Any) -> BaseException:
         if not isinstance(error, Exception) or isinstance(error, TinygradError):
             return error
-        explained: Exception = node._op.explain(
-            error, inputs_of(node), settings_of(node)
-        )
-        kind = ShapeError if isinstance(error, IndexError) else type(explained)
-        return kind(f"{explained} (recorded at {graph.line(node)})")
+        return explained(error, node)
 
     def failed(self, status: int) -> None:
         """Raise what a status other than 0 stands for."""

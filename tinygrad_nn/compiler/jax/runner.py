@@ -384,8 +384,8 @@ class JaxRunner:
         return found
 
     def _check_arguments(self, arrays: tuple[Any, ...]) -> None:
-        for place, check in self._lowered.beforehand:
-            check(np.asarray(arrays[place.index]))
+        for read, check in self._lowered.beforehand:
+            check(read(arrays))
 
     # --- what it gives ---
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import graph, shapes
+from tinygrad_nn.compiler.jax.bounds import bounded, read_on_host
 from tinygrad_nn.compiler.jax.elsewhere import Elsewhere
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.primitive import ufunc_of
@@ -114,7 +115,7 @@ class JaxSource:
     others
         What is returned besides nodes, by its place: a `Live`, or an object.
     beforehand
-        Places of arguments, and functions that may refuse them.
+        Functions of the call's arrays and of functions that may refuse what they give.
     """
 
     source: str = ""
@@ -134,7 +135,7 @@ class JaxSource:
     gradients: list[tuple[Any, Any]] = field(default_factory=list)
     checked: list[tuple[Any, Any]] = field(default_factory=list)
     finite: list[Any] = field(default_factory=list)
-    beforehand: list[tuple[Argument, Any]] = field(default_factory=list)
+    beforehand: list[tuple[Any, Any]] = field(default_factory=list)
 
 
 def lower(program: Program, trace: Trace, *, check_finite: bool = False) -> JaxSource:
@@ -154,6 +155,7 @@ class _Source:
         self.w.taken |= {"jnp", "numbers", "counts", *trace.scalars}
         self.constants: dict[int, str] = {}
         self.inputs: list[tuple[str, Any]] = []
+        self.bounds: set[tuple[int, int]] = set()
         self.body: list[Line] = []
 
     def written(self) -> JaxSource:
@@ -405,6 +407,7 @@ class _Source:
     def _getitem(self, node: Any, settings: Any) -> str:
         (x,) = inputs_of(node)
         index = self._index(node, settings["index"])
+        self._bound(node)
         if any(isinstance(i, (Node, np.ndarray)) for i in _parts(settings["index"])):
             # JAX would take the nearest element where NumPy raises: nan is noticed.
             return f'{self.operand(x)}.at[{index}].get(mode="fill")'
@@ -413,9 +416,17 @@ class _Source:
     def _scatter_add(self, node: Any, settings: Any) -> str:
         x = self.operand(inputs_of(node)[0])
         index = self._index(node, settings["index"])
+        self._bound(node)
         dtype = _dtype_text(node._value.dtype)
         zeros = f"jnp.zeros({_shape_text(node._value.shape)}, jnp.{dtype})"
         return f"{zeros}.at[{index}].add({x})"
+
+    def _bound(self, node: Any) -> None:
+        """Let indices be checked, once for an axis's length."""
+        for part, bounds in bounded(node):
+            if (id(part), bounds.size) not in self.bounds:
+                self.bounds.add((id(part), bounds.size))
+                self._check(part, bounds)
 
     def _index(self, node: Any, index: Any) -> str:
         parts = [text for x in _parts(index) for text in self._part(node, x)]
@@ -492,11 +503,7 @@ class _Source:
                 found.others[i] = x
         found.gradients = list(program.gradients)
         for node, check in program.checks:
-            place = program.places.get(node)
-            if isinstance(place, Argument):
-                found.beforehand.append((place, check))
-            else:
-                found.checked.append((node, check))
+            self._check(node, check)
         checked = [self.operand(node) for node, _ in found.checked]
         if self.check_finite:
             checked += self._finite()
@@ -513,6 +520,14 @@ class _Source:
             _tuple_text([self.operand(node) for _, node in found.gradients]),
             _tuple_text(checked),
         ]
+
+    def _check(self, x: Any, check: Any) -> None:
+        """Let a value be checked: on the host, or where the step computes it."""
+        read = read_on_host(x, self.program)
+        if read is None:
+            self.found.checked.append((x, check))
+        else:
+            self.found.beforehand.append((read, check))
 
     def _finite(self) -> list[str]:
         """Write which of the values that are computed are finite; moves move them."""
