@@ -10,6 +10,7 @@ import pytest
 import test_ops
 
 import tinygrad_nn as tg
+from tinygrad_nn.compiler.blas import Blas
 from tinygrad_nn.compiler.toolchain import find_compiler
 from tinygrad_nn.errors import (
     CompileError,
@@ -709,6 +710,61 @@ def test_blas_is_called():
         rows((20, 40, 18), lambda p: tg.optim.SGD(p, lr=0.1)), lambda: (X, Y), 3
     )
     assert "blas_dgemm(" in step.source
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(68, 64, 128), (70, 130, 250), (97, 71, 505)]
+)
+def test_products_by_tiles(m, k, n, dtype, rng, monkeypatch):
+    """A product of middling matrices is numpy's, whichever operands are transposed."""
+    monkeypatch.setattr(Blas, "threads", 1)
+    shapes = [(m, k), (k, m), (k, n), (n, k)]
+    given = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+    def f(x, xt, y, yt):
+        products = [x @ y, xt.T @ y, x @ yt.T, xt.T @ yt.T]
+        return [*products, x[3:, 1:] @ y[1:, 2:], tg.maximum(x @ y + 1, 0)]
+
+    step = in_c(f)
+    wide = "__AVX512F__" in find_compiler().identity
+    for _ in range(2):
+        for got, want in zip(step(*given), f(*given), strict=True):
+            close(value_of(got), value_of(want))
+    assert ("panel_" in step.source) == wide
+    given[0][5, 7], given[2][9, 11] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        for got, want in zip(step(*given), f(*given), strict=True):
+            close(value_of(got), value_of(want))
+
+
+def test_many_threads_multiply_by_the_blas(monkeypatch):
+    """Where the BLAS has several threads, large products are its own."""
+    x = np.ones((128, 128))
+    for threads, by_blas in ((1, False), (2, True), (None, True)):
+        monkeypatch.setattr(Blas, "threads", threads)
+        source = in_c(lambda x: x @ x).trace(x).source
+        wide = "__AVX512F__" in find_compiler().identity
+        assert ("panel_" in source) == (wide and not by_blas)
+
+
+def test_needless_columns_are_numbers(monkeypatch):
+    """What fills a panel up sets no flag: an ordinary step never goes the careful way."""
+    monkeypatch.setattr(Blas, "threads", 1)
+    W = tg.Parameter(np.full((65, 125), 0.1), name="W")
+    optimizer = tg.optim.SGD([W], lr=0.1)
+
+    def step(x):
+        with np.errstate(all="ignore"):
+            large = tg.sum(tg.exp(x * 1e6))  # infinities, in memory that is given on
+        loss = tg.sum(tg.relu(x @ W)) + 0 * tg.minimum(large, 1.0)
+        optimizer.minimize(loss)
+        return loss
+
+    compiled = in_c(step)
+    for _ in range(3):
+        compiled(np.ones((65, 65)))
+    assert compiled._last.careful is None
 
 
 def test_threads():

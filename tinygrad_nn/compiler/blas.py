@@ -53,6 +53,8 @@ class Blas:
         Addresses of the product of two matrices, float32 and float64.
     sgemv, dgemv : int
         Addresses of the product of a matrix and a vector.
+    counter : int
+        Address of the function that says how many threads it uses, or 0.
     """
 
     name: str
@@ -61,6 +63,14 @@ class Blas:
     dgemm: int
     sgemv: int
     dgemv: int
+    counter: int = 0
+
+    @property
+    def threads(self) -> int | None:
+        """On how many threads it multiplies now; None where it does not say."""
+        if not self.counter:
+            return None
+        return int(ctypes.CFUNCTYPE(ctypes.c_int)(self.counter)())
 
 
 @functools.cache
@@ -119,6 +129,8 @@ def _read(library: ctypes.CDLL, place: str, spelling: str, bits: int) -> Blas | 
     # The configuration ends with the core and threads that the library was built for,
     # not those that it chose: only name and version are taken from it.
     name = " ".join([*said.split()[:2], core]).strip()
+    counter = spelling.replace("cblas_{}", "openblas_get_num_threads")
+    addresses["counter"] = _address(library, counter) or 0
     return Blas(name or place, bits, **addresses)
 
 

@@ -390,7 +390,8 @@ def _sums_beside(node: Any, head: Any) -> bool:
     Not where that loop has a loop over the sums of the product in it, nor where the
     sum has to be wider than the product.
     """
-    narrow = node._value.dtype == np.float32 and head._value.size > WIDE
+    many = head._value.size > WIDE * max(node._value.size, 1)
+    narrow = node._value.dtype == np.float32 and many
     return node._op.name == "sum" and sizes_of(head)[2] <= UNROLLED and not narrow
 
 

@@ -19,6 +19,7 @@ from tinygrad_nn.compiler.c.expressions import TYPES, converted
 from tinygrad_nn.compiler.c.groups import Group, sizes_of
 from tinygrad_nn.compiler.c.layout import Access, Length, broadcast, in_order
 from tinygrad_nn.compiler.c.loops import Body, copied, filled, filling, started
+from tinygrad_nn.compiler.c.tiles import by_tiles, suits
 from tinygrad_nn.compiler.c.ways import (
     FEW,
     SMALL,
@@ -352,6 +353,8 @@ def _matrix(source: Any, x: Access, y: Access, out: Access) -> list[str]:
         zeros = filling(out.pointer, math.prod(out.shape), "sum")
         source.places.prologue.append(zeros)
         return _by_sums(x, y, out, block=source.places.block_shape((k,), 0)[0])
+    if suits(source, x, y, out):
+        return by_tiles(source, x, y, out)
     if min(m, n, k) >= SMALL and source.blas is not None and out.strides[1] == 1:
         return _by_blas(source, x, y, out)
     axis, lines, x, y = _arranged(source, x, y, sums=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tinygrad_nn.compiler.blas import Blas
 from tinygrad_nn.compiler.c.expressions import HELPERS, PREAMBLE, STORED
 from tinygrad_nn.compiler.c.tables import Outside, Slot
+from tinygrad_nn.compiler.c.tiles import TILES
 
 __all__ = ["Part", "assembled", "laid_out"]
 
@@ -76,7 +77,8 @@ def assembled(
 ) -> str:
     """Return the whole text."""
     written = "\n".join(line for part in parts for line in part.lines)
-    helpers = [text for name, text in HELPERS.items() if f"{name}(" in written]
+    known = HELPERS | TILES
+    helpers = [text for name, text in known.items() if f"{name}(" in written]
     functions = [*(text.rstrip() for text in helpers), *_products(blas)]
     bodies: dict[str, list[str]] = {"compute": [], "update": []}
     for part in parts:
