@@ -5,11 +5,13 @@ from tinygrad_nn.check.certificates import ComplexStepReport, complex_step
 from tinygrad_nn.check.chain import FormulaReport, StepReport, check_formula
 from tinygrad_nn.check.equivalent import Equivalence, Witness, equivalent
 from tinygrad_nn.check.gradients import assert_gradients, check_gradients
+from tinygrad_nn.check.locate import Location, WrongRule, locate
 from tinygrad_nn.check.multiprecision import (
     PreciseParameter,
     PrecisionReport,
     multiprecision,
 )
+from tinygrad_nn.check.power import Mutant, PowerReport, power
 from tinygrad_nn.check.replay import replay
 from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst
 
@@ -19,19 +21,25 @@ __all__ = [
     "Equivalence",
     "FormulaReport",
     "GradientReport",
+    "Location",
+    "Mutant",
     "Pairing",
     "ParameterReport",
+    "PowerReport",
     "PreciseParameter",
     "PrecisionReport",
     "StepReport",
     "Witness",
     "Worst",
+    "WrongRule",
     "adjoint_test",
     "assert_gradients",
     "check_formula",
     "check_gradients",
     "complex_step",
     "equivalent",
+    "locate",
     "multiprecision",
+    "power",
     "replay",
 ]

@@ -208,8 +208,8 @@ class GradientReport:
 _ACCUSED = {
     ("formula",): "the formula is wrong",
     ("autograd",): (
-        "autograd is wrong: the gradient rule of an op that f uses (if the op is not "
-        "your own, please report it)"
+        "autograd is wrong: the gradient rule of an op that f uses; "
+        "tg.check.locate(f(...)) tells which (if it is not your own, please report it)"
     ),
     ("autograd", "formula"): "autograd and the formula are both wrong",
 }

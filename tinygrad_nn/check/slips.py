@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -209,6 +210,27 @@ class Slips:
                 for operand in range(len(op.rules)):
                     if any(self._reach[node].get(operand) for node in nodes):
                         yield from kind(self, nodes, op, operand)
+
+    def idle(self, slip: Slip) -> bool:
+        """Whether a slip changes nothing by nature: the rule needs no such array."""
+        rng = np.random.default_rng(0)
+        for node in slip.nodes:
+            op, inputs, settings = graph.written(node)
+            if op is None:
+                continue
+            rule, out = op.rules[slip.operand], data_of(node)
+            values = [data_of(x) for x in inputs]
+            g = rng.standard_normal(np.shape(out))
+            with np.errstate(all="ignore"):
+                right = data_of(rule(g, out, *values, **settings))
+                given = data_of(slip.rule(rule)(g, out, *values, **settings))
+            if given is None or not np.array_equal(given, right):
+                return False
+        return True
+
+    def numbered(self, number: int) -> Slip:
+        """Return a slip by its place; slips of a graph are in the same order again."""
+        return next(islice(self, number, None))
 
     def _lines(self) -> list[tuple[Node, ...]]:
         """Nodes by the line that recorded them, newest first; then one by one.
@@ -524,8 +546,8 @@ def _lost(_: Slips, nodes: tuple[Node, ...], op: Op, operand: int) -> Iterator[S
     """A branch of the graph is forgotten, overwritten, or taken for a constant."""
     place = f"operand {operand + 1} of {op.name}" if len(op.rules) > 1 else op.name
     yield Slip(
-        f"nothing is propagated through {place}, as if it were constant, or its share "
-        "were overwritten where it must be added",
+        f"nothing is propagated through {place}, "
+        "as if it were constant, or overwritten",
         nodes,
         operand,
         lambda _rule: _nothing,
@@ -542,7 +564,7 @@ def _reduced(_: Slips, nodes: tuple[Node, ...], op: Op, operand: int) -> Iterato
     inputs = graph.written(node)[1]
     value = inputs[operand]
     have, wanted = np.shape(data_of(node)), np.shape(data_of(value))
-    if op.name in ("multiply", "divide", "where"):
+    if op.name in ("multiply", "divide") and _is_mask(inputs[1 - operand]):
         yield Slip(
             f"a mask is not scaled: {op.name} passes what it should multiply",
             nodes,
@@ -565,6 +587,13 @@ def _reduced(_: Slips, nodes: tuple[Node, ...], op: Op, operand: int) -> Iterato
             operand,
             _only(place, have, wanted),
         )
+
+
+def _is_mask(x: Any) -> bool:
+    """Whether an array holds zeros and one other number, as a dropout's mask does."""
+    value = np.asarray(data_of(x))
+    kept = value[value != 0]
+    return 0 < kept.size < value.size and bool(np.all(kept == kept.flat[0]))
 
 
 def _unscaled(operand: int) -> Callable[[Rule], Rule]:
