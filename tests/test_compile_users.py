@@ -130,3 +130,29 @@ def test_a_bad_index_is_blamed_without_the_numbers_of_the_trace(backend: str) ->
     with pytest.raises(tg.errors.ShapeError, match=r"index=i\(2,\)") as caught:
         step(np.array([0, 7]))
     assert "3, 3" not in str(caught.value)
+
+
+# --- arrays that the function sees ---
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda X, s: (X * s).sum(),
+        lambda X, s: np.mean(s * (X + 1)),
+        lambda X, s: -(X / s) * 2,
+        lambda X, s: (X * s) @ np.ones(3),
+        lambda X, s: (X * tg.Tensor(s)).sum(),
+    ],
+)
+def test_a_single_number_in_an_array_is_held_by_reference(backend, function) -> None:
+    """An array without axes is read at each call, as every other array is."""
+    needs(backend)
+    s = np.array(0.5)
+    step = tg.compile(lambda X: function(X, s), backend=backend)
+    X = np.arange(3.0)
+    step(X)
+    s[()] = 2.0
+    expected = function(tg.Tensor(X), s).numpy()
+    np.testing.assert_allclose(step(X).numpy(), expected, rtol=1e-12)

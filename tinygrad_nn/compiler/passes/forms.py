@@ -15,6 +15,7 @@ from tinygrad_nn.tensor import Tensor
 __all__ = [
     "FLOATS",
     "Form",
+    "array_leaf",
     "data",
     "filled",
     "is_live",
@@ -80,6 +81,14 @@ def number_leaf(value: Any) -> Tensor:
 def number_key(scale: Any) -> Hashable:
     """Return what tells a number from others; live ones by how they are made."""
     return scale.text if isinstance(scale, Scalar) else float(scale)
+
+
+def array_leaf(value: np.ndarray) -> Tensor:
+    """Return a leaf that holds an array of the user's, which may be written to."""
+    leaf = number_leaf(value)
+    # A single number among them is none that a rule made: somebody's code did.
+    leaf._code = array_leaf.__code__
+    return leaf
 
 
 # --- numbers ---

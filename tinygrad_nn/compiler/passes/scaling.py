@@ -27,6 +27,7 @@ from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.passes.forms import (
     FLOATS,
     Form,
+    array_leaf,
     data,
     is_nothing,
     is_one,
@@ -194,11 +195,11 @@ class _Walk:
         if isinstance(x, Scalar):
             return Form(x, None, (), None, x)
         dtype = getattr(x, "dtype", None)
-        if isinstance(x, np.ndarray) and x.ndim:
+        if isinstance(x, np.ndarray):
             # An array held by reference: from now on a leaf, as any other.
             leaf = self._arrays.get(id(x))
             if leaf is None:
-                leaf = self._arrays[id(x)] = number_leaf(x)
+                leaf = self._arrays[id(x)] = array_leaf(x)
             return Form(1.0, leaf, x.shape, dtype)
         number = isinstance(x, (int, float)) or (
             dtype is not None and dtype.kind == "f"
