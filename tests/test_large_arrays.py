@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,71 @@ def test_a_value_that_is_overwritten_too_early_is_noticed(monkeypatch):
     monkeypatch.setattr(memory._Planner, "_early", early)
     with pytest.raises(AssertionError):
         agrees("momentum", exact=True)
+
+
+def long(x):
+    """Return a long chain's sum, which is asked for with its gradient."""
+    return np.sum(np.tanh(x) * np.exp(-x * x) + np.log(1 + x * x))
+
+
+def gives_its_gradient(**settings):
+    """Raise where value or gradient of a chain in blocks are not those of eager."""
+    x = np.random.default_rng(0).normal(size=300_001)
+    step = tg.value_and_grad(long)
+    wanted, given = step(x), tg.compile(step, **settings)
+    for _ in range(2):
+        for a, b in zip(wanted, given(x), strict=True):
+            a, b = np.asarray(a), np.asarray(b)
+            assert np.max(np.abs(a - b)) <= 1e-12 * np.max(np.abs(a))
+    return given
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_chain_in_blocks_equals_eager(exact):
+    """What stands in a result's array for a time does not change the result."""
+    assert "for cut, " in gives_its_gradient(exact=exact).source
+
+
+def test_the_first_of_a_chain_stands_in_the_array_of_the_last():
+    """In a block the array of the gradient holds the tangent that it begins with."""
+    (line,) = (
+        line for line in gives_its_gradient().source.splitlines() if "= tanh(" in line
+    )
+    assert line.endswith("_out)")
+
+
+def test_what_is_read_again_is_not_overwritten(monkeypatch):
+    """A value that stands in a result's array lives until its last reader."""
+
+    def within(self, block, last):
+        whole = next(node for node in block.nodes[::-1] if node not in block.inner)
+        self.buffers.within |= dict.fromkeys(block.nodes[:4], whole)
+
+    monkeypatch.setattr(memory._Planner, "_within", within)
+    with pytest.raises(AssertionError):
+        gives_its_gradient()
+
+
+def test_operands_of_another_dtype_or_shape_need_no_buffer_of_numpys():
+    """A row, a column, or what is to be cast is copied to memory of the step's own."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 200))
+    others = {
+        "row": rng.normal(size=(1, 200)),
+        "column": rng.normal(size=(300, 1)),
+        "single": x.astype(np.float32),
+        "label": rng.integers(0, 2, size=x.shape),
+    }
+    for other in others.values():
+        step = lambda x, y: tg.sum(tg.tanh(x * y + y))
+        compiled = tg.compile(step)
+        for _ in range(3):
+            assert np.isclose(compiled(x, other).item(), step(x, other).item(), 1e-12)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            compiled(x, other)
+            assert tracemalloc.get_traced_memory()[1] - before < 10_000
+        finally:
+            tracemalloc.stop()

@@ -96,6 +96,8 @@ class Buffers:
         How each node comes to be (see the module).
     pieces : dict
         Nodes inside of a block to the number of the piece of memory they live in.
+    within : dict
+        Nodes inside of a block to that whose array they stand in before it does.
     masks : set
         Masks kept as integers 0 and 1 as wide as the numbers that they multiply: the
         bits of a number times 1 or 0 are the number or zero, at twice the speed.
@@ -119,6 +121,7 @@ class Buffers:
     arrays: dict[Node, np.ndarray] = field(default_factory=dict)
     views: list[Node] = field(default_factory=list)
     pieces: dict[Node, int] = field(default_factory=dict)
+    within: dict[Node, Node] = field(default_factory=dict)
     piece_kinds: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
     kinds: dict[Node, Kind] = field(default_factory=dict)
     masks: set[Node] = field(default_factory=set)
@@ -263,7 +266,8 @@ class _Planner:
             if isinstance(item, Block):
                 self._pieces(item)
             for node in item.nodes if isinstance(item, Block) else [item]:
-                how = "piece" if node in buffers.pieces else self._how(node)
+                inner = node in buffers.pieces or node in buffers.within
+                how = "piece" if inner else self._how(node)
                 buffers.made[node] = how
                 if node in buffers.home:  # a part of another
                     continue
@@ -411,6 +415,7 @@ class _Planner:
         """Give the inner nodes of a block memory for a piece, reused within it."""
         buffers = self.buffers
         last = {x: i for i, node in enumerate(block.nodes) for x in operands(node)}
+        self._within(block, last)
         free: dict[Any, list[int]] = {}
         for i, node in enumerate(block.nodes):
             gone = [x for x in set(operands(node)) if last[x] == i]
@@ -420,7 +425,7 @@ class _Planner:
                     free.setdefault(buffers.piece_kinds[number], []).append(number)
             if node not in block.inner or np.ndim(node._value) == 0:
                 continue
-            if node in buffers.direct:
+            if node in buffers.direct or node in buffers.within:
                 continue
             kind = ((block.rows, *block.shape[1:]), node._value.dtype)
             spare = free.get(kind)
@@ -431,6 +436,34 @@ class _Planner:
                 buffers.piece_kinds.append(kind)
             buffers.pieces[node] = number
             buffers.naive += node._value.nbytes
+
+    def _within(self, block: Block, last: dict[Node, int]) -> None:
+        """Let what a result is computed from in place stand in the result's array.
+
+        Its memory then comes into the cache while something slow is computed, and no
+        piece is needed.
+        """
+        first: dict[Node, int] = {}  # where what is computed in place begins
+        before: dict[Node, Node] = {}
+        for i, node in enumerate(block.nodes):
+            first[node] = i
+            for x in operands(node):
+                if (
+                    x in block.inner
+                    and last[x] == i
+                    and x not in self.buffers.direct
+                    and Kind.of(x._value) == Kind.of(node._value)
+                    and first[x] < first[node]
+                ):
+                    first[node], before[node] = first[x], x
+        for node in block.nodes:
+            if node in block.inner or node in self.buffers.direct:
+                continue
+            at = node
+            while at in before:
+                at = before[at]
+                self.buffers.within[at] = node
+                self.buffers.naive += at._value.nbytes
 
     def _roots(self) -> None:
         """Find what each view is a view of."""

@@ -67,7 +67,8 @@ class BlockWriter:
         after: list[Line] = []
         for x in self._read():
             self._cut(x)
-        for node in self.block.nodes:
+        within = self.buffers.within
+        for node in (x for x in self.block.nodes if x not in within):
             if node in self.buffers.pieces:
                 piece = f"_p{self.buffers.pieces[node]}"
                 self.columns[piece] = f"{piece}[: cut.stop - cut.start]"
@@ -93,6 +94,8 @@ class BlockWriter:
                 self.outs[node] = self.w.unique(f"{self.w.name(node)}_out")
                 self.columns[self.outs[node]] = f"{buffer}[cut]"
                 self._rename(node, after, buffer)
+        places = {x: self.outs[within[x]] for x in self.block.nodes if x in within}
+        self.outs |= places
         return before, after
 
     def _read(self) -> list[Any]:

@@ -20,6 +20,8 @@ __all__ = ["Calls"]
 
 FEW = 30_000
 """Elements up to which a filled scratch array beats an operand that is repeated."""
+MANY = 1 << 17
+"""The same where rows are short: NumPy would allocate a buffer to repeat them in."""
 LONG = 4_096
 """Elements of a row from which it is repeated at no cost."""
 
@@ -259,8 +261,9 @@ class Calls:
     def _operands(self, node: Any, ufunc: Any) -> list[str]:
         """Operands of a ufunc as arrays of the loop's own dtypes.
 
-        A number as an array of no axes, and a row or column repeated into a scratch
-        array of the full shape: either costs half a call otherwise.
+        A number as an array of no axes, and a row or column, or what has another
+        dtype, copied into a scratch array of the full shape: either costs half a call
+        otherwise, and NumPy would allocate a buffer.
         """
         inputs = inputs_of(node)
         kinds = tuple(_kind(x) for x in inputs)
@@ -276,9 +279,8 @@ class Calls:
             elif (
                 isinstance(x, Node)
                 and np.ndim(x._value)
-                and x._value.shape != shape
-                and size <= FEW
-                and x._value.dtype == dtype
+                and size <= (MANY if shape[-1] < LONG else FEW)
+                and (x._value.shape, x._value.dtype) != (shape, dtype)
             ):
                 found.append(self._repeated(x, i, shape, dtype))
             else:

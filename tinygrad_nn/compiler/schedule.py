@@ -21,7 +21,7 @@ __all__ = ["Block", "scheduled"]
 
 MANY = 1 << 20
 """Bytes from which a chain runs in blocks; below, calls cost more than they save."""
-PIECE = 1 << 18
+PIECE = 1 << 17
 """Bytes of a piece."""
 SHORTEST = 3
 """Ops of the shortest chain that is worth a loop."""
