@@ -224,3 +224,40 @@ def test_the_corpus_is_large_enough():
     assert kinds == {"mechanical", "chain", "structural"}
     for case in corpus.BUGS.values():
         assert re.compile(case.cause or "") is not None
+
+
+@pytest.mark.parametrize("number", range(10**6, 10**6 + 30))
+def test_a_generated_case_is_what_it_says(number):
+    """JAX gives the gradient that autograd gives, and a bug differs from it.
+
+    These numbers are beyond those that the benchmark runs.
+    """
+    pytest.importorskip("autograd")
+    from corpus import generator
+
+    for wrong in (True, False):
+        drawn, g, problem = generator.found(number, wrong=wrong)
+        if drawn.on_kinks:
+            continue  # the generator has looked at both sides
+
+        def weighted(arrays, drawn=drawn, g=g):
+            value = drawn.forward(jax.numpy, generator.keep, *arrays)
+            return jax.numpy.sum(value * g)
+
+        with jax.enable_x64(True):
+            true = jax.jit(jax.grad(weighted))(drawn.arrays)
+        claims = problem.gradients(drawn.arrays, g)
+        assert are_wrong(claims, list(map(np.asarray, true)), drawn.arrays) is wrong
+
+
+def test_a_generated_case_is_the_same_each_time():
+    """A number fixes the arrays and the claim."""
+    pytest.importorskip("autograd")
+    from corpus import generator
+
+    for wrong in (True, False):
+        pairs = [generator.found(10**6, wrong=wrong) for _ in range(2)]
+        for x, y in zip(*(problem.arrays for _, _, problem in pairs), strict=True):
+            np.testing.assert_array_equal(x, y)
+        for x, y in zip(*(p.gradients(p.arrays, g) for _, g, p in pairs), strict=True):
+            np.testing.assert_array_equal(x, y)
