@@ -618,6 +618,47 @@ def test_bad_labels_are_refused_at_every_call(name, dtype):
     compiled(x, good)
 
 
+SHARING = {
+    "read before the update": lambda W, X, move: [(X * W).sum(), move()][:1],
+    "read after the update": lambda W, X, move: [move(), (X * 2).sum()][1:],
+    "read after a second": lambda W, X, move: [move(), (X * W).sum(), move()][1:2],
+    "shown afterwards": lambda W, X, move: [X.T, move()][:1],
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+@pytest.mark.parametrize("how", ["whole", "a view", "a part", "another"])
+@both_ways
+def test_an_argument_that_shares_memory_with_a_parameter(name, how, exact):
+    """What shares memory with a parameter gives what eager gives, or is refused."""
+
+    def make():
+        memory = np.arange(8.0).reshape(2, 4)
+        W = tg.Parameter(memory[:, :3], name="W")
+        optimizer = tg.optim.SGD([W], 0.1)
+        X = {"whole": W.data, "a view": W.data[:, ::-1], "a part": W.data[:1]}
+        argument = X.get(how, memory[:, 3:])
+
+        def step(X):
+            return SHARING[name](W, X, lambda: optimizer.minimize((W * W * W).sum()))
+
+        return step, argument, W
+
+    (eager, theirs, wanted), (step, ours, got) = make(), make()
+    compiled = tg.compile(step, exact=exact)
+    safe = how == "another" or name == "read before the update"
+    if not safe:
+        with pytest.raises(CompileError, match="shares memory with 'W'"):
+            compiled(ours)
+        laws.identical(got.data, wanted.data)
+        laws.identical(compiled(ours.copy())[0].shape, eager(theirs)[0].shape)
+        return
+    for _ in range(3):
+        (x,), (y,) = compiled(ours), eager(tg.Tensor(theirs))
+        assert np.allclose(x.numpy(), y.numpy(), 1e-12)
+        assert np.allclose(got.data, wanted.data, 1e-12)
+
+
 # --- what lives outside ----------------------------------------------------------------------
 
 

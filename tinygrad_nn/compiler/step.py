@@ -20,6 +20,7 @@ from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
 from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.same import refuse_difference
+from tinygrad_nn.compiler.sharing import read_late, refuse_shared
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError, TinygradError
@@ -71,6 +72,10 @@ class _Specialised:
             (place.tensor, place.tensor.requires_grad)
             for place in program.places.values()
             if isinstance(place, Value)
+        ]
+        self.late = read_late(program)
+        self.written = [
+            place.tensor for place, _ in program.writes if isinstance(place, Value)
         ]
         self.careful: _Specialised | None = None
         self.runner: Any = None
@@ -283,6 +288,7 @@ class CompiledStep:
             step = self._specialised(key, args, keywords)
             self._note(step, ())
             frame = sys._getframe(1)
+            refuse_shared(arrays, step.late, step.written)
             repeat = getattr(step.runner, "repeat", None)
             if repeat is not None:
                 try:
@@ -434,6 +440,8 @@ class CompiledStep:
     # --- running ---
 
     def _run(self, step: _Specialised, arrays: Any, args: Any, keys: Any) -> Any:
+        if step.late:
+            refuse_shared(arrays, step.late, step.written)
         for module, training in step.switched:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
