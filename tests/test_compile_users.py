@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+
 import numpy as np
 import pytest
 
@@ -156,3 +158,60 @@ def test_a_single_number_in_an_array_is_held_by_reference(backend, function) -> 
     s[()] = 2.0
     expected = function(tg.Tensor(X), s).numpy()
     np.testing.assert_allclose(step(X).numpy(), expected, rtol=1e-12)
+
+
+# --- exported files ---
+
+
+def line_through(W):
+    """Return a model of one product."""
+
+    def model(X):
+        return X @ W
+
+    return model
+
+
+def test_an_export_leaves_a_checkpoint_alone(tmp_path) -> None:
+    """A file that was not exported is replaced only where that is asked for."""
+    net = tg.nn.Dense(2, 1, rng=0)
+    model = line_through(tg.Parameter(np.ones((2, 1))))
+    X = np.zeros((4, 2))
+    tg.save(tmp_path / "net.npz", net)
+    saved = (tmp_path / "net.npz").read_bytes()
+    with pytest.raises(tg.errors.SaveError, match=r"net\.npz.*overwrite=True"):
+        tg.export_numpy(tmp_path / "net.py", model, X)
+    assert (tmp_path / "net.npz").read_bytes() == saved
+    assert not (tmp_path / "net.py").exists()
+    tg.export_numpy(tmp_path / "net.py", model, X, overwrite=True)
+    assert (tmp_path / "net.npz").read_bytes() != saved
+    tg.export_numpy(tmp_path / "net.py", model, X)  # what it wrote itself
+    tg.save(tmp_path / "net.npz", net)
+    with pytest.raises(tg.errors.SaveError, match="was not exported"):
+        tg.export_numpy(tmp_path / "net.py", model, X)
+
+
+def test_an_export_leaves_a_module_alone(tmp_path) -> None:
+    """A module of the user's is not replaced."""
+    model = line_through(tg.Parameter(np.ones((2, 1))))
+    (tmp_path / "mine.py").write_text("x = 1\n", "utf-8")
+    with pytest.raises(tg.errors.SaveError, match=r"mine\.py"):
+        tg.export_numpy(tmp_path / "mine.py", model, np.zeros((4, 2)))
+    assert (tmp_path / "mine.py").read_text("utf-8") == "x = 1\n"
+
+
+def test_an_exported_step_that_saved_is_exported_again(tmp_path) -> None:
+    """What an exported step has saved is known by the module beside it."""
+    W = tg.Parameter(np.ones((2, 1)), name="W")
+    optimizer = SGD([W], lr=0.1)
+
+    @tg.compile
+    def step(X):
+        loss = (X @ W).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    step(np.ones((4, 2)))
+    tg.export_numpy(tmp_path / "training.py", step)
+    runpy.run_path(str(tmp_path / "training.py"))["save"]()
+    tg.export_numpy(tmp_path / "training.py", step)

@@ -26,6 +26,10 @@ from tinygrad_nn.errors import SaveError
 
 __all__ = ["export_numpy"]
 
+MARK = b"tinygrad_nn export_numpy"
+"""Comment of an ``.npz`` that was exported."""
+HEADING = "written by tinygrad_nn."
+"""What the first line of an exported module ends with."""
 _IMPORTED = frozenset({"functools", "json", "numpy", "os", "pathlib", "sys", "types"})
 
 
@@ -35,6 +39,7 @@ def export_numpy(
     /,
     *arguments: Any,
     batch_axis: int | None = 0,
+    overwrite: bool = False,
     **settings: Any,
 ) -> None:
     r"""Write a model, or a compiled step, as a Python file that needs NumPy alone.
@@ -59,13 +64,17 @@ def export_numpy(
     batch_axis
         Which axis of the arguments of a model counts the examples, 1 where they are
         columns; None where their number is fixed.
+    overwrite
+        Replace files of these names that were not exported, a saved model say.
+        What was exported before is replaced in any case.
     **settings
         Further arguments of the model or step; those of a model are fixed.
 
     Raises
     ------
     SaveError
-        For a path that does not end in ``.py`` or cannot be written.
+        For a path that does not end in ``.py`` or cannot be written, and where one of
+        the files is there and something else than an export.
     CompileError
         For a model that cannot be compiled, or does not fit another number of
         examples, and for ops that are more than NumPy.
@@ -91,6 +100,8 @@ def export_numpy(
     >>> folder.cleanup()
     """
     target = _target(path)
+    if not overwrite:
+        _refuse_others(target)
     if isinstance(model, CompiledStep):
         text, arrays = step_module(model, target.stem, arguments, settings)
     else:
@@ -154,6 +165,41 @@ def _write(target: Path, text: str, arrays: Mapping[str, Any]) -> None:
                 part.unlink()
 
 
+def _refuse_others(target: Path) -> None:
+    """Leave alone what somebody else wrote, a checkpoint beside the file say."""
+    beside = target.with_suffix(".npz")
+    exported = _begins(target, HEADING)
+    strange = target if target.is_file() and not exported else None
+    if strange is None and beside.is_file():
+        comment = _comment(beside)
+        # The exported step saves without a comment.
+        ours = comment == MARK or (comment == b"" and exported)
+        strange = None if ours else beside
+    if strange is not None:
+        raise SaveError(
+            f"export_numpy: expected to write {target.name} and {beside.name}; got "
+            f"{os.fspath(strange)!r}, which is there and was not exported. Choose "
+            "another name, or pass overwrite=True"
+        )
+
+
+def _begins(place: Path, text: str) -> bool:
+    """Whether a text stands in the first line of a file."""
+    try:
+        with place.open(encoding="utf-8") as file:
+            return text in file.readline()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _comment(place: Path) -> bytes | None:
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return archive.comment
+    except (OSError, zipfile.BadZipFile):
+        return None
+
+
 def _refuse_directories(*places: Path) -> None:
     for place in places:
         if place.is_dir():
@@ -163,6 +209,7 @@ def _refuse_directories(*places: Path) -> None:
 def _pack(file: Any, arrays: Mapping[str, Any]) -> None:
     """Write an ``.npz``; equal contents make equal files."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = MARK
         for name, value in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(info, "w", force_zip64=True) as member:
