@@ -301,3 +301,29 @@ def test_who_looks_often_has_values_at_home():
         moves += stays(call)
         assert net.W1.data.shape == (4, 2)
     assert 0 < moves < 10
+
+
+def test_marks_stay_on_a_device_too():
+    """Gradients, lines and flags of parameters are as eager leaves them, on JAX too."""
+    pytest.importorskip("jax")
+    net, eager = Net(), Net()
+    call = tg.compile(net.step, backend="jax")
+    for i in range(12):
+        stale = net.logits(X).sum() if i == 8 else None
+        call(X, Y)
+        eager.step(X, Y)
+        if i == 5:
+            assert stays(call)
+            assert np.allclose(net.b1.grad, eager.b1.grad, rtol=1e-11)
+            assert not stays(call)
+        if i == 6:
+            assert stays(call)
+        if stale is not None:
+            with pytest.raises(MutationError, match=r"test_resident\.py"):
+                stale.backward()
+    for one in (net, eager):
+        one.b1.requires_grad = False
+        before = one.b1.data.copy()
+        (call if one is net else eager.step)(X, Y)
+        assert np.array_equal(one.b1.data, before)
+    close(net, eager)

@@ -6,6 +6,9 @@ not be noticed, so a value may stay away only while no one else can see its arra
 the Tensor holds the one reference to it. And it must cost nothing where no device is:
 a Tensor whose value is away changes its class, to one that looks for it, and changes
 back when the value is home.
+
+So do the marks that a step leaves on Tensors: gradients, and who changed the value, and
+when.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, final
 
@@ -21,15 +25,34 @@ import numpy as np
 
 from tinygrad_nn.op import Node
 
-__all__ = ["Holder", "States", "is_away", "is_unseen", "send_away"]
+__all__ = [
+    "MARKS",
+    "Holder",
+    "States",
+    "array_of",
+    "is_away",
+    "is_unseen",
+    "looked_at",
+    "send_away",
+]
+
+MARKS = ("_grad", "_spent", "_order", "_code", "_lasti", "_form")
+"""What a step leaves on a Tensor besides its value."""
 
 _slot = Node.__dict__["_value"]
 
 
 class Holder(ABC):
-    """Holds values of Tensors and optimisers that are away."""
+    """Holds values of Tensors and optimisers that are away.
+
+    Attributes
+    ----------
+    here : bool
+        Whether it has marks as well, which are to be left on the Tensors.
+    """
 
     lock: threading.RLock
+    here: bool
 
     @abstractmethod
     def bring_home(self, key: Any, array: np.ndarray) -> None:
@@ -38,6 +61,10 @@ class Holder(ABC):
     @abstractmethod
     def let_go(self, key: Any) -> None:
         """Forget a value: its Tensor was given another."""
+
+    @abstractmethod
+    def come_home(self) -> None:
+        """Leave the marks of the last step on the Tensors, if that is still to do."""
 
     @abstractmethod
     def states_home(self, states: States) -> None:
@@ -115,6 +142,32 @@ def _reduced(tensor: Any) -> Any:
     return tensor.__reduce__()
 
 
+def looked_at(
+    name: str, come_home: Callable[[Any], None], *, known: bool = False
+) -> property:
+    """Return an attribute that is at home before it is read or written.
+
+    One that is ``known`` is the same at home, and may be read at once.
+    """
+    slot = Node.__dict__[name]
+
+    def read(tensor: Any) -> Any:
+        come_home(tensor)
+        return slot.__get__(tensor)
+
+    def write(tensor: Any, value: Any) -> None:
+        come_home(tensor)
+        slot.__set__(tensor, value)
+
+    return property(slot.__get__ if known else read, write)
+
+
+def _marks_home(tensor: Any) -> None:
+    where = getattr(tensor, "_x", None)
+    if where is not None and where[0].here:
+        where[0].come_home()
+
+
 @lru_cache(maxsize=256)
 def _away(cls: Any) -> type:
     """Return the class of a leaf of ``cls`` while its value is away."""
@@ -128,6 +181,8 @@ def _away(cls: Any) -> type:
             "__reduce__": _reduced,
             "_home": cls,
             "_value": property(_read, _write),
+            "requires_grad": looked_at("requires_grad", _marks_home, known=True),
+            **{name: looked_at(name, _marks_home) for name in MARKS},
         },
     )
 

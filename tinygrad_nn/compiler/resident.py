@@ -24,8 +24,7 @@ from weakref import ref
 import numpy as np
 
 from tinygrad_nn import recording
-from tinygrad_nn.compiler.away import array_of, is_unseen
-from tinygrad_nn.op import Node
+from tinygrad_nn.compiler.away import MARKS, array_of, is_unseen, looked_at
 
 __all__ = ["Resident", "Staying", "staying"]
 
@@ -211,6 +210,10 @@ class Resident:
         self._wait = 0
         self._patience = 0
 
+    def share(self, lock: Any) -> None:
+        """Use the lock of the step."""
+        self.lock = lock
+
     def settle(self) -> bool:
         """Keep values after a call that has copied them back, if nobody sees them."""
         if self._wait:
@@ -265,33 +268,9 @@ def _come_home(tensor: Any) -> None:
         resident.come_home()
 
 
-def _mark(name: str) -> property:
-    """Return an attribute that is at home before it is read or written."""
-    slot = Node.__dict__[name]
-
-    def read(tensor: Any) -> Any:
-        _come_home(tensor)
-        return slot.__get__(tensor)
-
-    def write(tensor: Any, value: Any) -> None:
-        _come_home(tensor)
-        slot.__set__(tensor, value)
-
-    return property(read, write)
-
-
-def _known(name: str) -> property:
-    """Return an attribute that a step reads and never changes."""
-    slot = Node.__dict__[name]
-    return property(slot.__get__, _mark(name).fset)
-
-
 def _reduced(tensor: Any) -> Any:
     _come_home(tensor)
     return tensor.__reduce__()
-
-
-_MARKS = ("_value", "_grad", "_spent", "_order", "_code", "_lasti", "_form")
 
 
 @lru_cache(maxsize=256)
@@ -306,7 +285,7 @@ def _resident(cls: Any) -> type:
             "__doc__": cls.__doc__,
             "__reduce__": _reduced,
             "_home": cls,
-            "requires_grad": _known("requires_grad"),
-            **{name: _mark(name) for name in _MARKS},
+            "requires_grad": looked_at("requires_grad", _come_home, known=True),
+            **{name: looked_at(name, _come_home) for name in ("_value", *MARKS)},
         },
     )

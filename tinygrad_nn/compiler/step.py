@@ -18,7 +18,6 @@ from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
-from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.sharing import read_late, refuse_shared
 from tinygrad_nn.compiler.structure import flattened, mapped
@@ -44,7 +43,7 @@ class _Quick(NamedTuple):
 
     step: _Specialised
     run: Callable[..., Any]
-    resident: Resident
+    resident: Any  # a Resident, or the like of it
     alike: Callable[[Any], bool]
     results: Any
 
@@ -79,9 +78,9 @@ class _Specialised:
         ]
         self.careful: _Specialised | None = None
         self.runner: Any = None
-        self.resident: Resident | None = None
+        self.resident: Any = None  # where parameters are, if they may be elsewhere
         self._run: Any = None  # while the resident is here
-        self._asked = False
+        self.may_stay = True  # as far as it is known
 
     def failed(self, *, interrupted: bool) -> None:
         """Leave nothing that a call which did not end would make wrong.
@@ -127,23 +126,24 @@ class _Specialised:
 
     def quick(self, alike: Any, lock: Any) -> _Quick | None:
         """Let parameters stay with the step after a call, if that is possible."""
-        if not self._asked:
-            self._asked = True
-            self._find_resident(lock)
+        if self.resident is None:
+            self.may_stay = self._find_resident(lock)
         resident = self.resident
         if resident is None or not self.fits() or not resident.settle():
             return None
         return _Quick(self, self._run, resident, alike, self.results)
 
-    def _find_resident(self, lock: Any) -> None:
+    def _find_resident(self, lock: Any) -> bool:
         find = getattr(self.runner, "resident", None)
         found = None if find is None or self.switched or self.draws else find()
         if found is None:
-            return
+            return False
         watched = [*self.pending, *self.shown, *self.outside]
-        if all(id(leaf) in found[1].tensors for leaf, _ in watched):
-            self._run, self.resident = found
-            self.resident.lock = lock
+        if any(id(leaf) not in found[1].tensors for leaf, _ in watched):
+            return False
+        self._run, self.resident = found
+        found[1].share(lock)
+        return True
 
 
 @final
@@ -258,8 +258,7 @@ class CompiledStep:
             self._note(step, args if plain else ())
         values, runner = self._run(step, arrays, args, keywords)
         runner.after(frame.f_code, frame.f_lasti, recording.changed())
-        self._quick = None
-        if self._alike is not None and runner is step.runner:
+        if step.may_stay and self._alike is not None and runner is step.runner:
             self._quick = step.quick(self._alike, self._lock)
             if self._quick is not None:
                 self._quick.resident.mark = (
@@ -440,8 +439,12 @@ class CompiledStep:
     # --- running ---
 
     def _run(self, step: _Specialised, arrays: Any, args: Any, keys: Any) -> Any:
-        if step.late:
-            refuse_shared(arrays, step.late, step.written)
+        if not (step.switched or step.draws):
+            runner = step.runner
+            try:
+                return runner(*arrays), runner
+            except BaseException as error:  # noqa: BLE001 (it is raised again)
+                return self._mended(step, arrays, args, keys, [], error)
         for module, training in step.switched:
             module.training = training
         states = [rng.bit_generator.state for rng in step.draws]
@@ -619,6 +622,8 @@ def _alike(like: Any, *, exact: bool) -> Callable[[Any], bool]:
                 return False
         return True
 
+    if not any(isinstance(x, np.ndarray) for x in like):
+        return _the_same(like, alike)
     if len(kinds) != 2 or exact:
         return alike
     (kind, shape, dtype), (other, size, sort) = kinds
@@ -638,6 +643,21 @@ def _alike(like: Any, *, exact: bool) -> Callable[[Any], bool]:
         )
 
     return both
+
+
+def _the_same(like: Any, alike: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return what tells the arrays of a library in which they never change."""
+    known = [ref(x) for x in like]
+
+    def the_same(args: Any) -> bool:
+        if len(args) != len(known):
+            return False
+        for x, seen in zip(args, known):  # noqa: B905 (quicker)
+            if x is not seen():
+                return alike(args)
+        return True
+
+    return the_same
 
 
 def _put_back(generators: list[Any], states: list[Any]) -> None:

@@ -110,7 +110,8 @@ class JaxRunner:
         self._step = names["step"]
         self._numbers_of, self._counts_of = names["numbers"], names["counts"]
         self._layout = Layout(lowered)
-        self.residence = Residence(lowered, self._layout, self._jax.device_put)
+        put = self._jax.device_put
+        self.residence = Residence(lowered, self._layout, put, self.after)
         self._refuses = bool(lowered.checked or lowered.finite)
         # What may yet be refused, by a check or by a body on the host, stays.
         self._calls_back = bool(lowered.elsewhere)
@@ -161,6 +162,7 @@ class JaxRunner:
             for k, source in enumerate(lowered.scalars)
             if isinstance(source, Rate)
         ]
+        self._only_rates = len(self._rates) == len(lowered.scalars)
         self._counts = [
             (k, source.optimizer, source.parameter, source.index)
             for k, source in enumerate(lowered.scalars)
@@ -268,6 +270,31 @@ class JaxRunner:
             with self._wide(True):
                 return self._ran(arrays)
 
+    def _quickly(self, *arrays: Any) -> tuple[Any, ...]:
+        """Do the same for a step that takes its arguments, and returns one number."""
+        residence = self.residence
+        with residence.lock:
+            if not self._config.jax_enable_x64:
+                with self._wide(True):
+                    return self._ran(arrays)
+            numbers = self._numbers_of(
+                *[o.rate(o.steps + k) for _, o, k in self._rates]
+            )
+            there = self._numbers_there
+            if numbers != self._numbers or there.__class__ is np.ndarray:
+                return self._ran(arrays)
+            for known in self._small:
+                if arrays[known.k].__class__ is np.ndarray:
+                    return self._ran(arrays)
+            vector, state, kept = residence.gathered()
+            vector, state, gradients, _, _ = self._call(
+                vector, state, kept, there, list(arrays[: self._as_given])
+            )
+            residence.keep(vector, state, gradients, ())
+            for optimizer, count in self._steps:
+                optimizer.steps += count
+            return (np.asarray(vector)[self._one_number],)
+
     def _ran(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         residence = self.residence
         scalars = self._scalars()
@@ -280,9 +307,11 @@ class JaxRunner:
         given = self._as_given
         inputs = list(arrays[:given]) if given >= 0 else self._inputs(arrays)
         for known in self._small:
-            known.put(inputs)
+            if inputs[known.k].__class__ is np.ndarray:
+                known.put(inputs)
+        vector, arrays_there, kept = residence.gathered()
         vector, state, gradients, results, checked = self._call(
-            *residence.gathered(), self._numbers_there, inputs
+            vector, arrays_there, kept, self._numbers_there, inputs
         )
         if self._calls_back:
             self._jax.block_until_ready((vector, state, results))
@@ -294,6 +323,18 @@ class JaxRunner:
         if self._one_number is not None:
             return (np.asarray(vector)[self._one_number],)
         return self._returned(vector, results, inputs, numbers)
+
+    def resident(self) -> tuple[Any, Residence] | None:
+        """Return what runs while nobody looks at Tensors, and where they then are."""
+        if self._own:
+            return None
+        simple = (
+            self._as_given >= 0
+            and self._only_rates
+            and self._one_number is not None
+            and not (self._lowered.beforehand or self._refuses or self._calls_back)
+        )
+        return self._quickly if simple else self, self.residence
 
     def _repeat(self, n: int, *arrays: Any) -> tuple[Any, ...]:
         """Run ``n`` steps in one call; return the results of the last.
@@ -357,6 +398,8 @@ class JaxRunner:
 
     def _scalars(self, later: int = 0, counts: Sequence[Any] = ()) -> list[Any]:
         """Return live rates and counts; those of a step that is ``later`` more."""
+        if self._only_rates and not later:
+            return [o.rate(o.steps + more) for _, o, more in self._rates]
         values: list[Any] = [None] * len(self._lowered.scalars)
         for k, optimizer, more in self._rates:
             ahead = later * dict(self._steps).get(optimizer, 0) if later else 0
@@ -456,28 +499,32 @@ _AS_IT_IS: Any = object()
 
 
 class _Small:
-    """An argument that is often the same: then it is on the device already."""
+    """An argument that is often the same: then it is on the device already.
 
-    __slots__ = ("_before", "_k", "_put", "_there")
+    Attributes
+    ----------
+    k : int
+        Which of the inputs it is.
+    """
+
+    __slots__ = ("_before", "_put", "_there", "k")
 
     def __init__(self, k: int, put: Any) -> None:
-        self._k = k
+        self.k = k
         self._put = put
         self._before = b""
         self._there: Any = None
 
     def put(self, inputs: list[Any]) -> None:
-        """Put the array on the device in the place of an equal one."""
-        x = inputs[self._k]
-        if x.__class__ is not np.ndarray:
-            return
+        """Put what is on the device in the place of an equal array of NumPy's."""
+        x = inputs[self.k]
         data = x.tobytes()
         if data != self._before:
             self._before, self._there = data, None
             return
         if self._there is None:
             self._there = self._put(x.copy())
-        inputs[self._k] = self._there
+        inputs[self.k] = self._there
 
 
 class _Gradient(NamedTuple):

@@ -94,10 +94,24 @@ class Residence(Holder):
     ----------
     counts : sequence or None
         New counts of optimisers, while their states are away; they come home together.
+    tensors : frozenset
+        Whose values may be here, by identity.
+    here : bool
+        Whether all of these are, and nobody looked at a Tensor since the last call.
+    mark : tuple
+        Who made that call, where, and when.
     """
 
-    def __init__(self, lowered: JaxSource, layout: Layout, put: Any) -> None:
+    def __init__(
+        self, lowered: JaxSource, layout: Layout, put: Any, after: Any
+    ) -> None:
         self.lock = threading.RLock()
+        self.here = False
+        self.mark: tuple[Any, int, int] = (None, 0, 0)
+        self._after = after
+        places = [*lowered.state, *lowered.kept]
+        self._tensors = [x.tensor for x in places if isinstance(x, Value)]
+        self.tensors = frozenset(map(id, self._tensors))
         self._put = put
         self._layout = layout
         self._places = lowered.state
@@ -111,8 +125,30 @@ class Residence(Holder):
         # What is the host's, to be taken to the device before the next call.
         self._home = set(range(len(self._places)))
         self._kept_home = set(range(len(self._kept_places)))
-        self._owners = [_Owner(o, lowered) for o in _optimizers(lowered)]
+        owners = [_Owner(o, lowered) for o in _optimizers(lowered)]
+        self._owners = [owner for owner in owners if owner.slots or owner.counts]
         self.counts: Sequence[Any] | None = None
+
+    # --- marks on Tensors ---
+
+    def share(self, lock: Any) -> None:
+        """Keep a lock of its own: who looks at a value waits for the device alone."""
+
+    def settle(self) -> bool:
+        """Keep the marks of later calls, if all values are here."""
+        self.here = all(is_away(tensor, self) for tensor in self._tensors)
+        return self.here
+
+    def come_home(self) -> None:
+        """Leave the marks of the last call on the Tensors."""
+        with self.lock:
+            if self.here:
+                self.here = False
+                self._after(*self.mark)
+
+    def write_home(self) -> None:
+        """Leave the marks of a call during which somebody looked."""
+        self._after(*self.mark)
 
     # --- to the device ---
 
@@ -195,6 +231,7 @@ class Residence(Holder):
 
     def bring_home(self, key: Any, array: np.ndarray) -> None:
         """Write a Tensor's value into its array."""
+        self.come_home()
         if key < 0:  # it is only read, so the array is as it was
             self._kept_home.add(~key)
         else:
@@ -203,6 +240,7 @@ class Residence(Holder):
 
     def let_go(self, key: Any) -> None:
         """Forget a Tensor's value: it was given another."""
+        self.come_home()
         if key < 0:
             self._kept_home.add(~key)
         else:
@@ -260,7 +298,7 @@ class _Owner:
     def send_away(self, holder: Holder) -> None:
         """Let a holder have what the optimiser remembers, until it is read."""
         states = self.states
-        if states is None or states.holder is holder or not (self.slots or self.counts):
+        if states is None or states.holder is holder:
             return
         for _, i, j in self.slots:
             row = list(states.now(i))
