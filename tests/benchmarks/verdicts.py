@@ -291,7 +291,7 @@ def walked(problem):
         report = check.check_formula(nodes["loss"], shuffled)
     except tg.errors.TinygradError as error:
         found = re.search(r"\bd[A-Z]\w*", str(error))
-        return found and found[0], str(error)
+        return found and found[0], f"{type(error).__name__}: {error}"
     return report.first, str(report)
 
 
@@ -317,8 +317,9 @@ def run(name, contender, case, seed):
 
 def causes_of(text):
     """The lines of a report that say why; all of an error."""
-    lines = [line for line in text.splitlines() if "cause" in line]
-    return "\n".join(lines) if lines else text
+    if re.match(r"\w+Error: ", text):
+        return text
+    return "\n".join(line for line in text.splitlines() if "cause:" in line)
 
 
 def named(outcome):

@@ -581,10 +581,10 @@ def deep(rng, slip=""):  # noqa: C901, PLR0915 (a list)
     )
 
 
-DERIVATIVE = r"(?i)derivative|slope|'"
+DERIVATIVE = r"(?i)derivative|slope"
 
 for slip, first, cause in (
-    ("dA3 without 1/m", "dA3", FACTOR.format(M)),
+    ("dA3 without 1/m", "dA3", rf"factor -?{M}\b|factor 1/{M} is (left out|missing)"),
     ("dA3 with a sign", "dA3", r"\bsign\b|factor -1\b"),
     ("dA3 with + for -", "dA3", None),
     ("sigmoid' of z", "dZ3", DERIVATIVE),
@@ -592,7 +592,7 @@ for slip, first, cause in (
     ("tanh' for sigmoid'", "dZ3", None),
     ("sigmoid' off", "dZ3", r"\bfactor\b"),
     ("dW3 of A1", "dW3", None),
-    ("db3 a mean", "db3", FACTOR.format(f"1/{M}")),
+    ("db3 a mean", "db3", rf"factor -?1/{M}\b|a mean over {M}\b"),
     ("stale W3", "dA2", None),
     ("one column of dA2", "dA2", r"\bcolumn\b"),
     ("mask of A >= 0", "dZ2", r"(?i)mask|relu|derivative"),
