@@ -439,6 +439,8 @@ class CompiledStep:
     # --- running ---
 
     def _run(self, step: _Specialised, arrays: Any, args: Any, keys: Any) -> Any:
+        if step.late:
+            refuse_shared(arrays, step.late, step.written)
         if not (step.switched or step.draws):
             runner = step.runner
             try:
