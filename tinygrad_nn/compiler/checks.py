@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_nn import graph
-from tinygrad_nn.errors import DivergedError
+from tinygrad_nn.errors import DataError, DivergedError
 from tinygrad_nn.op import Node
 
-__all__ = ["Finite", "refuse_nan"]
+__all__ = ["Blamed", "Finite", "refuse_nan"]
 
 
 def refuse_nan(value: Any) -> None:
@@ -18,6 +19,27 @@ def refuse_nan(value: Any) -> None:
     total = np.add.reduce(value, axis=None)
     if total != total:  # noqa: PLR0124 (only a nan differs from itself)
         raise FloatingPointError
+
+
+class Blamed:
+    """A check that names the line which asked for it; exported, the check alone.
+
+    Raises
+    ------
+    DataError
+        As the check does, with the line.
+    """
+
+    def __init__(self, check: Callable[[Any], None], line: Any) -> None:
+        self.check = check
+        self.line = line
+
+    def __call__(self, value: Any) -> None:
+        """Look at a value."""
+        try:
+            self.check(value)
+        except DataError as error:
+            raise DataError(f"{error} (recorded at {self.line})") from None
 
 
 class Finite:

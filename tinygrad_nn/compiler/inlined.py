@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.compiler.checks import Blamed
 from tinygrad_nn.compiler.literals import literal, unique
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.errors import CompileError, TinygradError
@@ -154,6 +155,8 @@ class Inlined:
         CompileError
             For what is not plain NumPy; names ``who`` needs it.
         """
+        if isinstance(value, Blamed):
+            value = value.check
         known = self._known.get(id(value))
         if known is not None:
             return known

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygrad_nn import autodiff, graph, ops, recording
+from tinygrad_nn.compiler.checks import Blamed
 from tinygrad_nn.compiler.names import assigned_name
 from tinygrad_nn.compiler.program import (
     Argument,
@@ -26,7 +27,7 @@ from tinygrad_nn.compiler.program import (
     operands,
     reordered,
 )
-from tinygrad_nn.errors import CompileError, DataError
+from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -212,15 +213,7 @@ class Trace:
     def guard(self, node: Node, check: Callable[[Any], None]) -> None:
         """Make a check of a value: now, and in each run before anything is updated."""
         check(np.asarray(node._value))
-        line = recording.line_of(*recording.caller())
-
-        def later(value: Any) -> None:
-            try:
-                check(value)
-            except DataError as error:
-                raise DataError(f"{error} (recorded at {line})") from None
-
-        self.check(node, later)
+        self.check(node, Blamed(check, recording.line_of(*recording.caller())))
 
     def check(self, node: Node, check: Callable[[Any], None]) -> None:
         """Make a check of a value in each run, before anything is updated."""
