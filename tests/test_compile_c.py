@@ -748,25 +748,6 @@ def test_many_threads_multiply_by_the_blas(monkeypatch):
         assert ("panel_" in source) == (wide and not by_blas)
 
 
-def test_needless_columns_are_numbers(monkeypatch):
-    """What fills a panel up sets no flag: an ordinary step never goes the careful way."""
-    monkeypatch.setattr(Blas, "threads", 1)
-    W = tg.Parameter(np.full((65, 125), 0.1), name="W")
-    optimizer = tg.optim.SGD([W], lr=0.1)
-
-    def step(x):
-        with np.errstate(all="ignore"):
-            large = tg.sum(tg.exp(x * 1e6))  # infinities, in memory that is given on
-        loss = tg.sum(tg.relu(x @ W)) + 0 * tg.minimum(large, 1.0)
-        optimizer.minimize(loss)
-        return loss
-
-    compiled = in_c(step)
-    for _ in range(3):
-        compiled(np.ones((65, 65)))
-    assert compiled._last.careful is None
-
-
 def test_threads():
     """Two models step at the same time in two threads."""
     X, Y = labelled(400, 2)

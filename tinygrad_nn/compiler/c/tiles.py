@@ -147,23 +147,21 @@ def by_tiles(source: Any, x: Access, y: Access, out: Access) -> list[str]:
 def _panel(
     y: Access, panel: str, k: int, width: int, columns: int, j: str
 ) -> list[str]:
-    """Return a copy of some columns of y, side by side."""
+    """Return a copy of some columns of y, side by side.
+
+    Where they are fewer, columns of the panel before stay beside them: numbers that are
+    multiplied anyway, so that no operation is invalid for them alone.
+    """
     s, t = y.strides
-    T = TYPES[str(y.dtype)]
     start = f"{y.pointer} + {y.offset}" if y.offset else y.pointer
-    lines: list[str] = []
-    if columns < width:  # what lies there must be numbers: an invalid one is noticed
-        lines.append(f"memset({panel}, 0, {k * width} * sizeof({T}));")
     if t == 1:
         return [
-            *lines,
             f"for (long q = 0; q < {k}; q++)",
             "    #pragma omp simd",
             f"    for (long t = 0; t < {columns}; t++)",
             f"        {panel}[{width} * q + t] = ({start})[{s} * q + {j} + t];",
         ]
     return [  # sixteen rows at a time stay in the first-level cache
-        *lines,
         f"for (long p = 0; p < {k}; p += 16)",
         f"    for (long t = 0; t < {columns}; t++)",
         f"        for (long q = p; q < p + 16 && q < {k}; q++)",
@@ -172,14 +170,24 @@ def _panel(
 
 
 def _sixes(start: str, packed: str, m: int, k: int, step: int) -> list[str]:
-    """Return a copy of x, whose columns lie along memory, six rows side by side."""
+    """Return a copy of x, whose columns lie along memory, six rows side by side.
+
+    Forty-eight at a time are three or six lines of the cache, each of them read once.
+    """
     to = f"{packed}[{k} * i + 6 * q + t]"
-    return [
-        f"for (long u = 0; u < {m}; u += 48)",
-        f"    for (long q = 0; q < {k}; q++) {{",
-        f"        const long end = u + 48 < {m} ? u + 48 : {m};",
-        "        for (long i = u; i < end; i += 6)",
-        "            for (long t = 0; t < 6 && i + t < end; t++)",
+    whole = m // 48 * 48
+    lines = [
+        f"for (long u = 0; u < {whole}; u += 48)",
+        f"    for (long q = 0; q < {k}; q++)",
+        "        for (long i = u; i < u + 48; i += 6)",
+        "            for (long t = 0; t < 6; t++)",
         f"                {to} = ({start})[{step} * q + i + t];",
-        "    }",
     ]
+    if m > whole:
+        lines += [
+            f"for (long q = 0; q < {k}; q++)",
+            f"    for (long i = {whole}; i < {m}; i += 6)",
+            f"        for (long t = 0; t < 6 && i + t < {m}; t++)",
+            f"            {to} = ({start})[{step} * q + i + t];",
+        ]
+    return lines
