@@ -11,8 +11,15 @@ import zlib
 # product of two matrices can take a hundred times as long with two as with one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
+
+# The same examples in every run, and no file left behind.
+hypothesis.settings.register_profile(
+    "the same", derandomize=True, database=None, deadline=None
+)
+hypothesis.settings.load_profile("the same")
 
 # A run in the background, or under nohup, starts with these signals ignored, and so
 # would the programs that tests start and interrupt.

@@ -17,7 +17,8 @@
     ├── SaveError            (ValueError)         a file that cannot be loaded
     ├── DivergedError        (FloatingPointError) training left the finite numbers
     ├── MissingExtraError    (ImportError)        an optional package is not installed
-    └── GradientMismatch     (AssertionError)     a checked gradient is wrong
+    ├── GradientMismatch     (AssertionError)     a checked gradient is wrong
+    └── GraphMismatch        (AssertionError)     a graph is not the one in its file
 
 Each error is also the built-in error that it resembles. A message reads
 ``<op or layer>: <law broken>; got <operands>. <what to do>``.
@@ -31,6 +32,7 @@ __all__ = [
     "DtypeError",
     "GradientError",
     "GradientMismatch",
+    "GraphMismatch",
     "MissingExtraError",
     "ModelError",
     "MutationError",
@@ -105,3 +107,7 @@ class MissingExtraError(TinygradError, ImportError):
 
 class GradientMismatch(TinygradError, AssertionError):  # noqa: N818 (an assertion)
     """A checked gradient is wrong."""
+
+
+class GraphMismatch(TinygradError, AssertionError):  # noqa: N818 (an assertion)
+    """A recorded graph is not the one in its file."""

@@ -4,6 +4,8 @@ from tinygrad_nn.check.adjoint import AdjointReport, Pairing, adjoint_test
 from tinygrad_nn.check.certificates import ComplexStepReport, complex_step
 from tinygrad_nn.check.chain import FormulaReport, StepReport, check_formula
 from tinygrad_nn.check.equivalent import Equivalence, Witness, equivalent
+from tinygrad_nn.check.frameworks import Adapted, from_jax, from_torch
+from tinygrad_nn.check.golden import assert_same_graph, graph_text
 from tinygrad_nn.check.gradients import assert_gradients, check_gradients
 from tinygrad_nn.check.locate import Location, WrongRule, locate
 from tinygrad_nn.check.multiprecision import (
@@ -16,6 +18,7 @@ from tinygrad_nn.check.replay import replay
 from tinygrad_nn.check.report import GradientReport, ParameterReport, Worst
 
 __all__ = [
+    "Adapted",
     "AdjointReport",
     "ComplexStepReport",
     "Equivalence",
@@ -34,10 +37,14 @@ __all__ = [
     "WrongRule",
     "adjoint_test",
     "assert_gradients",
+    "assert_same_graph",
     "check_formula",
     "check_gradients",
     "complex_step",
     "equivalent",
+    "from_jax",
+    "from_torch",
+    "graph_text",
     "locate",
     "multiprecision",
     "power",

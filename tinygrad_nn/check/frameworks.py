@@ -1,0 +1,162 @@
+"""Functions of other frameworks, as functions of NumPy arrays with a gradient.
+
+`check_gradients` judges any function of arrays; these give it PyTorch's and JAX's,
+values and gradients both, in float64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_nn.errors import MissingExtraError
+
+__all__ = ["Adapted", "from_jax", "from_torch"]
+
+
+class Adapted(NamedTuple):
+    """A function of NumPy arrays, and its gradient by the framework it came from.
+
+    Attributes
+    ----------
+    f
+        ``f(*arrays)``: the value, as an array.
+    vjp
+        ``vjp(g, *arrays)``: gradients of ``(g * f(*arrays)).sum()``, a tuple; zeros for
+        arrays that f does not depend on, and for arrays of integers.
+    """
+
+    f: Callable[..., Any]
+    vjp: Callable[..., tuple[np.ndarray, ...]]
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Compute the value."""
+        return self.f(*arrays)
+
+
+def from_torch(function: Callable[..., Any]) -> Adapted:
+    """Adapt a function of PyTorch tensors: a loss, an ``autograd.Function``, a module.
+
+    Parameters
+    ----------
+    function
+        Takes tensors, returns one tensor. It is given float64 on the CPU; parameters
+        of a module that it closes over should be float64 too (``module.double()``).
+
+    Returns
+    -------
+    Adapted
+        For ``check_gradients(adapted.f, *arrays, vjp=adapted.vjp)``.
+
+    Raises
+    ------
+    MissingExtraError
+        Without ``torch``.
+
+    Examples
+    --------
+    >>> import torch  # doctest: +SKIP
+    >>> import tinygrad_nn as tg
+    >>> softplus = tg.check.from_torch(torch.nn.functional.softplus)  # doctest: +SKIP
+    >>> x = np.array([0.5, -1.0])
+    >>> tg.check.check_gradients(softplus.f, x, vjp=softplus.vjp).verdict
+    ... # doctest: +SKIP
+    'ok'
+    """
+    torch = _imported("torch", "from_torch")
+
+    def tensor(x: Any) -> Any:
+        array = np.array(x)  # a copy: what the function writes stays its own
+        return torch.from_numpy(array if array.ndim else array.reshape(()))
+
+    def f(*arrays: Any) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(function(*map(tensor, arrays)).detach().numpy())
+
+    def vjp(g: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
+        inputs = [tensor(x) for x in arrays]
+        active = [x for x in inputs if x.is_floating_point()]
+        for x in active:
+            x.requires_grad_(True)
+        output = function(*inputs)
+        seed = tensor(g).to(output.dtype).reshape(output.shape)
+        found = iter(
+            torch.autograd.grad(output, active, grad_outputs=seed, allow_unused=True)
+        )
+        return tuple(
+            np.zeros(x.shape)
+            if not x.is_floating_point() or (share := next(found)) is None
+            else share.detach().numpy()
+            for x in inputs
+        )
+
+    return Adapted(f, vjp)
+
+
+def from_jax(function: Callable[..., Any]) -> Adapted:
+    """Adapt a function of JAX arrays.
+
+    Parameters
+    ----------
+    function
+        Takes arrays, returns one array. It is run in float64, whatever
+        ``jax_enable_x64`` says.
+
+    Returns
+    -------
+    Adapted
+        For ``check_gradients(adapted.f, *arrays, vjp=adapted.vjp)``.
+
+    Raises
+    ------
+    MissingExtraError
+        Without ``jax``.
+
+    Examples
+    --------
+    >>> import jax  # doctest: +SKIP
+    >>> import tinygrad_nn as tg
+    >>> gelu = tg.check.from_jax(jax.nn.gelu)  # doctest: +SKIP
+    >>> x = np.array([0.5, -1.0])
+    >>> tg.check.check_gradients(gelu.f, x, vjp=gelu.vjp).verdict  # doctest: +SKIP
+    'ok'
+    """
+    jax = _imported("jax", "from_jax")
+    wide = jax.enable_x64 if hasattr(jax, "enable_x64") else _wide()
+
+    def f(*arrays: Any) -> np.ndarray:
+        with wide(True):
+            return np.asarray(function(*map(jax.numpy.asarray, arrays)))
+
+    def vjp(g: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
+        with wide(True):
+            inputs = [jax.numpy.asarray(x) for x in arrays]
+            output, pull = jax.vjp(function, *inputs)
+            seed = jax.numpy.asarray(g, output.dtype).reshape(output.shape)
+            shares = pull(seed)
+        return tuple(
+            np.asarray(share)
+            if np.asarray(x).dtype.kind == "f"
+            else np.zeros(np.shape(x))
+            for share, x in zip(shares, arrays, strict=True)
+        )
+
+    return Adapted(f, vjp)
+
+
+def _wide() -> Any:
+    """Return the older name of the switch to float64."""
+    return importlib.import_module("jax.experimental").enable_x64
+
+
+def _imported(library: str, where: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError:
+        raise MissingExtraError(
+            f"{where}: needs {library}, which is not installed; got a function of "
+            f"{library}'s arrays. Install it: pip install {library}"
+        ) from None
