@@ -103,8 +103,12 @@ def rng_choice_of_factors(seed):
     return np.random.default_rng(seed).choice([2, 0.5, 3, 1 / 3, 16, 1 / 16, 0.8])
 
 
-def spoils(rng, arrays, true):
-    """Draw what may be done to the gradients in the end: a function of all of them."""
+def spoils(rng, arrays, true, *, of_one_number):
+    """Draw what may be done to the gradients in the end: a function of all of them.
+
+    Clipping is a mistake for large gradients alone, so it is left out where the
+    gradient's size is the checker's choice.
+    """
     size = random_size(rng)
     place = int(rng.integers(len(arrays)))
     shares = [np.abs(t) for t in true]
@@ -113,10 +117,11 @@ def spoils(rng, arrays, true):
     x = arrays[place]
     mean = np.abs(true[place]).mean()
     noise = rng.standard_normal(x.shape)
-    kind = rng.choice(
-        ["all", "array", "element", "row", "sign", "turned", "rolled", "zero", "constant",
-         "parameter", "noise", "clipped", "twice", "negated element"]
-    )  # fmt: skip
+    kinds = [
+        "all", "array", "element", "row", "sign", "turned", "rolled", "zero", "constant",
+        "parameter", "noise", "clipped", "twice", "negated element",
+    ]  # fmt: skip
+    kind = rng.choice([k for k in kinds if k != "clipped" or of_one_number])
 
     def one(how):
         return lambda gs: [how(g) if k == place else g for k, g in enumerate(gs)]
@@ -543,7 +548,7 @@ def attempt(rng, *, wrong):
             place = int(rng.integers(counted.count))
             claim = lambda g, arrays: true_gradients(drawn, arrays, g, Tap(place, bend))
         else:
-            spoil = spoils(rng, drawn.arrays, true)
+            spoil = spoils(rng, drawn.arrays, true, of_one_number=not value.ndim)
             claim = lambda g, arrays: spoil(true_gradients(drawn, arrays, g))
         claims = claim(g, drawn.arrays)
         size = float(np.sum(np.abs(value * g)))
