@@ -37,8 +37,8 @@ def read_late(program: Program) -> list[int]:
             late.update(*found)
         if found and node._op is not None and node._op.kind in _VIEWS:
             seen[node] = set().union(*found)
-    for node in program.outputs():
-        late |= seen.get(node, set())
+    for shown in program.outputs():
+        late |= seen.get(shown, set())
     return sorted(late)
 
 
