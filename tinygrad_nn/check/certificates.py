@@ -228,15 +228,18 @@ class _Slopes:
             terms = [multiply(g, w) for g, w in zip(found, direction, strict=True)]
             bound += _BOTH_WAYS * summed(terms).bound
         else:
-            bound += measured(
-                lambda near: self.along(direction, near), self.subject.point, self.rng
-            )
+
+            def along(near: Point) -> np.ndarray:
+                return np.array([self.along(direction, near)])
+
+            bound += measured(along, self.subject.point, self.rng).bound
         if claim is not None:
 
-            def claimed(near: Point) -> float:
-                return _inner(claim(near), direction)
+            def claimed(near: Point) -> np.ndarray:
+                pairs = zip(claim(near), direction, strict=True)
+                return np.concatenate([np.ravel(g * w) for g, w in pairs])
 
-            bound += measured(claimed, self.subject.point, self.rng)
+            bound += measured(claimed, self.subject.point, self.rng).bound
         return bound
 
 
@@ -261,8 +264,10 @@ def _compared(slopes: _Slopes, claim: Claim | None) -> list[ParameterReport]:
     for i, name in enumerate(subject.names):
         share = float(np.linalg.norm(found[i] * sizes[i]))
         alone = [w if j == i else 0.0 * w for j, w in enumerate(direction)]
-        allowed = bound if agree else _allowed(slopes, claim, found, alone)
-        off = 0.0 if agree else abs(_inner(found, alone) - slopes.along(alone))
+        allowed, off = bound, 0.0
+        if not agree or bound > _BLUNT * share:
+            allowed = _allowed(slopes, claim, found, alone)
+            off = abs(_inner(found, alone) - slopes.along(alone))
         resolution = allowed / share if share else 0.0
         if off > allowed:
             reports.append(_located(slopes, i, found[i], sizes[i], allowed))

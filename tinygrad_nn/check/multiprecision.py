@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.check.precise import Precise, Precision
+from tinygrad_nn.check.precise import Precise, PreciseArray, Precision
 from tinygrad_nn.check.replay import numbers, replay
 from tinygrad_nn.check.site import sizes_of
 from tinygrad_nn.check.subject import Point, Subject, autograd, by_hand
@@ -28,6 +28,8 @@ _ALL = 99  # digits where two numbers are equal
 _FLOAT = 13  # digits that a constant rounded to float64 leaves, but for cancellation
 _FLOAT64 = 17  # what a float can have
 _MANY = 64
+_FEW = 16  # elements at kinks, which cost more
+_BESIDE = 6
 _ORDER = ("ok", "kink", "weak", "wrong")
 
 
@@ -279,7 +281,7 @@ class _Course:
             values = dict(zip(self._variables, point, strict=True))
             (found,) = replay([self._output], values, self.number)
         else:
-            found = self._run(self.subject.f, self.subject.arguments(point))
+            found = np.asarray(self._run(self.subject.f, self.subject.arguments(point)))
         total = self.number(0)
         for weight, y in zip(self._weights, np.ravel(found), strict=True):
             total = total + weight * y
@@ -319,15 +321,15 @@ class _Course:
         else:
             found = [given[i] for i in subject.places]
         return [
-            np.reshape(np.asarray(data_of(g) + self.number(0), object), x.shape)
+            np.reshape(np.array(data_of(g) + self.number(0), object), x.shape)
             for g, x in zip(found, self.point, strict=True)
         ]
 
     @staticmethod
     def _run(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-        copies = [x.copy() if isinstance(x, np.ndarray) else x for x in arguments]
         try:
-            return function(*copies)
+            with np.errstate(all="ignore"):
+                return function(*[_numbers_only(x) for x in arguments])
         except UnsupportedError:
             raise
         except (TypeError, AttributeError) as error:
@@ -369,8 +371,9 @@ class _Judge:
             _largest(numbers(w, course.number.exact) * g)
             for w, g in zip(self._direction, claim, strict=True)
         ]
-        top = max(shares, default=0) or course.number(1)
-        self._shares = [share or top for share in shares]
+        # What is nothing beside the value itself is zero, but for rounding.
+        self._least = abs(self._centre) * self._step or self._step
+        self._shares = [max(share, self._least) for share in shares]
         slope = self._slope(self._direction)
         off = abs(self._claimed(self._direction) - slope.value) + slope.error
         self._digits = [_digits(off, share) for share in self._shares]
@@ -406,10 +409,11 @@ class _Judge:
         whole = self._outcome(self._only(k, self._direction[k]), self._shares[k])
         if not whole.kinked and whole.verdict != "wrong":
             return PreciseParameter(name, shape, whole.verdict, whole.digits, right)
-        elements = {
-            place: self._outcome(self._only(k, self._single(k, place)))
-            for place in self._suspects(k, kinked=whole.kinked).tolist()
-        }
+        elements = {}
+        for place in self._suspects(k, kinked=whole.kinked).tolist():
+            elements[place] = self._outcome(self._only(k, self._single(k, place)))
+            if elements[place].kinked and len(elements) >= _FEW:
+                break
         smooth = [e.digits for e in elements.values() if not e.kinked]
         digits = min(smooth, default=0)
         worst = max(elements, key=lambda i: (_rank(elements[i]), -elements[i].digits))
@@ -451,14 +455,13 @@ class _Judge:
             outcome = self._outcome(moved)
             kinked = outcome.kinked
             places = half if outcome.verdict == "wrong" else places[places.size // 2 :]
-        return places[:_MANY]
+        return places[: _FEW if kinked else _MANY]
 
     def _outcome(self, direction: Point, share: Any = 0) -> _Outcome:
         """Compare with the numbers along a direction."""
         claim, slope = self._claimed(direction), self._slope(direction)
         difference = abs(claim - slope.value)
-        one = self.course.number(1)
-        scale = share or max(abs(claim), abs(slope.value)) or one
+        scale = share or max(abs(claim), abs(slope.value), self._least)
         digits = _digits(difference + slope.error, scale)
         if slope.kinked:
             verdict = self._at_kink(claim, slope, direction)
@@ -476,11 +479,13 @@ class _Judge:
         gradient need not lie between the slopes of this one line.
         """
         low, high = min(slope.left, slope.right), max(slope.left, slope.right)
-        if low - slope.error <= claim <= high + slope.error:
+        # A slope may be written as a float, 0.1 say, that was multiplied before.
+        off = slope.error + (high - low) * self.course.number(10) ** -_FLOAT
+        if low - off <= claim <= high + off:
             return "kink"
         near = self.course.number(10) ** -(self._wanted // 3)
         beside = []
-        for _ in range(8):
+        for _ in range(_BESIDE):
             point = [
                 _moved(x, self._rng.uniform(-1, 1, s.shape) * s, near)
                 for x, s in zip(self.course.point, self._sizes, strict=True)
@@ -516,12 +521,12 @@ class _Judge:
                 "multiprecision: expected a function that is finite on both sides of "
                 "the given arrays; got nan. Choose another point"
             )
-        rounding = course.number(10) ** -(course.number.digits - 5)
-        error = abs(fine.middle - rough.middle)
-        error = error + (abs(self._centre) / self._step + size) * rounding
+        last = course.number(10) ** -(course.number.digits - 5)
+        rounding = (abs(self._centre) / self._step + size) * last
+        error = abs(fine.middle - rough.middle) + rounding
         # A smooth function's slopes close in on each other as the step is halved.
         jumps = abs(rough.right - rough.left), abs(fine.right - fine.left)
-        visible = size * course.number(10) ** -(self._wanted // 2)
+        visible = size * course.number(10) ** -(self._wanted // 2) + rounding
         kinked = jumps[1] > visible and 4 * jumps[1] > 3 * jumps[0]
         return _Slope(value, error, fine.left, fine.right, bool(kinked))
 
@@ -550,6 +555,13 @@ class _Differences(NamedTuple):
     left: Any
     middle: Any
     right: Any
+
+
+def _numbers_only(x: Any) -> Any:
+    """Copy an argument; an array of numbers becomes one that plain code runs on."""
+    if not isinstance(x, np.ndarray):
+        return x
+    return x.copy().view(PreciseArray) if x.dtype == object else x.copy()
 
 
 def _rank(outcome: _Outcome) -> int:

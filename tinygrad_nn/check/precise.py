@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_nn.errors import MissingExtraError, UnsupportedError
 
-__all__ = ["Precise", "Precision"]
+__all__ = ["Precise", "PreciseArray", "Precision"]
 
 _LARGEST_DENOMINATOR = 10**6
 
@@ -163,6 +163,14 @@ def _function(name: str) -> Any:
     return apply
 
 
+def _made_a_float() -> UnsupportedError:
+    return UnsupportedError(
+        "multiprecision: a number of many digits was made a float: by float(), math, "
+        ".astype(…) or by writing it into an array of floats. Compute with NumPy's "
+        "functions on arrays"
+    )
+
+
 class Precise:
     """A real number of many digits."""
 
@@ -229,13 +237,19 @@ class Precise:
     def __bool__(self) -> bool:
         return bool(self.value != 0)
 
+    def __floor__(self) -> Any:
+        return self.floor()
+
+    def __ceil__(self) -> Any:
+        return self.ceil()
+
+    def conjugate(self) -> Precise:
+        """Itself: it is real."""
+        return self
+
     def __float__(self) -> float:
         """Refuse: a float in the middle of a computation would end its digits."""
-        raise UnsupportedError(
-            "multiprecision: a number of many digits was made a float: by float(), "
-            "math, .astype(float) or by writing it into an array of floats. "
-            "Compute with NumPy's functions on arrays"
-        )
+        raise _made_a_float()
 
     def __int__(self) -> int:
         """Refuse, as for `__float__`."""
@@ -253,3 +267,96 @@ class Precise:
         """Write all digits."""
         context = self.kind.context
         return str(context.nstr(self.value, context.dps, strip_zeros=False))
+
+
+class PreciseArray(np.ndarray):
+    """An object array of `Precise` numbers on which plain NumPy code runs as it stands.
+
+    A few functions of NumPy have no loop over objects and are spelled out; floats that
+    came to stand among the numbers, as by ``np.where``, are made numbers when a
+    function needs them to be.
+
+    >>> ten = Precision(10)
+    >>> x = np.array([ten(0.0), ten(1.0)]).view(PreciseArray)
+    >>> np.logaddexp(np.where([True, False], x, -1.0), 0.0)
+    PreciseArray([0.6931471806, 0.3132616875], dtype=object)
+    """
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
+    ) -> Any:
+        """Compute on plain object arrays; the result is of this class again."""
+        plain = [_plain(x) for x in inputs]
+        if "out" in options:
+            options["out"] = tuple(_plain(x) for x in options["out"])
+        compute: Callable[..., Any] = getattr(ufunc, method)
+        if method == "__call__":
+            compute = _SPELLED_OUT.get(ufunc, compute)
+        try:
+            found = compute(*plain, **options)
+        except TypeError:
+            numbers = _only_numbers(plain)
+            if numbers is None:
+                raise
+            found = compute(*numbers, **options)
+        return _own(found)
+
+    def __array_function__(
+        self, func: Callable[..., Any], *call: Any, **options: Any
+    ) -> Any:
+        """Stay of this class, also where NumPy would forget it."""
+        return _own(super().__array_function__(func, *call, **options))
+
+    def astype(self, dtype: Any, *_order: Any, **_options: Any) -> Any:
+        """Copy; a cast to float64 is none, any other is refused."""
+        if np.dtype(dtype) not in (np.dtype(np.float64), np.dtype(object)):
+            raise _made_a_float()
+        return self.copy()
+
+
+def _plain(x: Any) -> Any:
+    return x.view(np.ndarray) if isinstance(x, PreciseArray) else x
+
+
+def _own(x: Any) -> Any:
+    if isinstance(x, tuple):
+        return tuple(_own(y) for y in x)
+    objects = isinstance(x, np.ndarray) and x.dtype == object
+    return x.view(PreciseArray) if objects else x
+
+
+def _only_numbers(operands: list[Any]) -> list[Any] | None:
+    """Make floats among numbers numbers; None where there is nothing to do."""
+    arrays = [np.asarray(x) for x in operands]
+    flat = [y for x in arrays if x.dtype == object for y in x.ravel().tolist()]
+    kinds = [y.kind for y in flat if isinstance(y, Precise)]
+    if not kinds:
+        return None
+    made = []
+    for x in arrays:
+        array = np.empty(x.shape, object)
+        for place in np.ndindex(x.shape):
+            y = x[place]
+            array[place] = y if isinstance(y, Precise) else kinds[0](float(y))
+        made.append(array)
+    return made
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    top, rest = np.maximum(x, y), np.minimum(x, y)
+    return top + np.log1p(np.exp(rest - top))
+
+
+def _is_finite(x: Any) -> Any:
+    return np.equal(x - x, 0)
+
+
+_SPELLED_OUT: dict[np.ufunc, Callable[..., Any]] = {
+    np.heaviside: lambda x, y: np.where(x == 0, y, x > 0),
+    np.hypot: lambda x, y: np.sqrt(x * x + y * y),
+    np.isfinite: _is_finite,
+    np.isinf: lambda x: ~_is_finite(x) & np.equal(x, x),
+    np.isnan: lambda x: np.not_equal(x, x),
+    np.logaddexp: _logaddexp,
+    np.reciprocal: lambda x: 1 / x,
+}
