@@ -463,7 +463,14 @@ def value_of(drawn, *arrays):
 
 
 def true_gradients(drawn, arrays, g, tap=keep):
-    """Gradients of g · f by HIPS autograd."""
+    """Gradients of g · f by HIPS autograd.
+
+    A function that casts its arrays to single precision is looked at where they are
+    then: a weight that was rounded changes the gradients of the others, in a deep
+    network by more than the resolution.
+    """
+    if drawn.single:
+        arrays = [x.astype(np.float32).astype(float) for x in arrays]
     with np.errstate(all="ignore"):
         pull, value = make_vjp(lambda xs: drawn.forward(recorded, tap, *xs))(
             tuple(arrays)
