@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from fractions import Fraction
 from typing import Any
@@ -18,9 +18,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.check import points
-from tinygrad_nn.check.fields import CHAIN, TOPS, Field, Number, Resample, TooDeep
+from tinygrad_nn.check.fields import (
+    CHAIN,
+    TOPS,
+    Constants,
+    Field,
+    Number,
+    Resample,
+    TooDeep,
+)
 from tinygrad_nn.check.points import Argument
-from tinygrad_nn.check.side import Outputs, Side, Stopped, paired
+from tinygrad_nn.check.side import Outputs, Side, Stopped, Trial
+from tinygrad_nn.check.witness import Search, Witness
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.shapes import Shape
 
@@ -28,29 +37,8 @@ __all__ = ["Equivalence", "Witness", "equivalent"]
 
 _POINTS_WITHOUT_SIGNS = 2
 _POINTS_WITH_SIGNS = 41
-_TRIES = 500
+_TRIES = 4000
 _MOST_NUMBERS = 3000
-
-
-@dataclass(frozen=True)
-class Witness:
-    """A point at which two functions differ, in floats.
-
-    Attributes
-    ----------
-    arrays
-        The arguments by name.
-    output, index
-        Which of the results, and where in it, they differ most.
-    first, second
-        What f and g give there; their shapes, where those differ.
-    """
-
-    arrays: Mapping[str, Any]
-    output: str
-    index: tuple[int, ...]
-    first: Any
-    second: Any
 
 
 @dataclass(frozen=True)
@@ -61,7 +49,8 @@ class Equivalence:
     ----------
     verdict
         ``"proved"``: the same function, off the kinks. ``"different"``: not the same,
-        see the `witness`. ``"cannot say"``: see `stopped_by`.
+        see the `witness`; if there are `points` too, then only where the given arrays
+        are, at a kink perhaps. ``"cannot say"``: see `stopped_by`.
     outputs
         The results that were compared.
     sizes
@@ -121,9 +110,10 @@ class Equivalence:
     def _headline(self) -> str:
         if self.witness is not None:
             place = list(self.witness.index) if self.witness.index else ""
+            elsewhere = "; at other points they are proved equal" * bool(self.points)
             return (
                 f": {self.witness.output}{place} is {self.witness.first} by f and "
-                f"{self.witness.second} by g"
+                f"{self.witness.second} by g{elsewhere}"
             )
         if self.stopped_by is not None:
             return f": {self.stopped_by}"
@@ -219,125 +209,72 @@ class _Comparison:
         self.g = g
         self.given = given
         self.seed = seed
-        self.draw = 0
-        self.pairs: list[tuple[str, str, str]] = []
 
     def answer(self) -> Equivalence:
         shrunk = points.small(self.given)
         candidates = [self.given] if shrunk == self.given else [shrunk, self.given]
-        witness, error = None, None
+        refuted: tuple[Search, Witness] | None = None
+        error: Exception | None = None
         for given in candidates:
+            search = Search(self.f, self.g, given, self.seed)
             try:
-                found = self._witness(given)
+                witness = search.witness()
             except Exception as raised:  # noqa: BLE001 (not at these sizes)
-                error = error or raised
+                error = raised
                 continue
-            if found is None:
+            if witness is None:
                 # A size that a function knows by heart may break the small ones only.
-                return self._proof(given)
-            witness = witness or (given, found)
-        if witness is None:
+                return self._but(self._proof(given, search))
+            refuted = refuted or (search, witness)
+        if refuted is None:
             raise OpError(
                 "equivalent: expected functions that run on floats of the given "
                 f"shapes; got {type(error).__name__}: {error}"
             ) from error
-        given, found = witness
-        return self._said("different", given, witness=found)
+        search, witness = refuted
+        return _said("different", search, witness=witness)
 
-    # --- floats -----------------------------------------------------------------
-
-    def _witness(self, given: list[Argument]) -> Witness | None:
-        """Look for a point at which floats differ by more than rounding does."""
-        error: Exception | None = None
-        for draw in range(len(points.DRAWS)):
-            rng = np.random.default_rng([self.seed, draw])
-            try:
-                tries = [self._compared(given, rng, draw) for _ in range(3)]
-            except (ArithmeticError, TypeError, ValueError, IndexError) as raised:
-                error = error or raised
-                continue
-            self.draw = draw
-            for witness in tries:
-                if witness is not None:
-                    return witness
-            return None
-        raise OpError("not finite at any point") if error is None else error
-
-    def _compared(
-        self, given: list[Argument], rng: np.random.Generator, draw: int
-    ) -> Witness | None:
-        point = [x.drawn(rng, draw) for x in given]
-        near = [
-            x * (1 + 1e-13 * rng.standard_normal(x.shape)) if _moves(a, x) else x
-            for a, x in zip(given, point, strict=True)
-        ]
-        first, second = self.f.floats(point), self.g.floats(point)
-        moved = self.f.floats(near), self.g.floats(near)
-        self.pairs = paired(list(first), list(second), [x.name for x in given])
-        worst: tuple[float, Witness] | None = None
-        for title, one, other in self.pairs:
-            a, b = first[one], second[other]
-            if a.shape != b.shape:
-                return self._at(point, given, title, (), a.shape, b.shape)
-            if not (np.isfinite(a).all() and np.isfinite(b).all()):
-                raise FloatingPointError(f"{title or 'the result'} is not finite")
-            if not a.size:
-                continue
-            a, b = a.astype(np.float64), b.astype(np.float64)
-            # What the last digits of the inputs move is rounding.
-            noise = np.abs(moved[0][one] - a) + np.abs(moved[1][other] - b)
-            size = max(np.abs(a).max(), np.abs(b).max())
-            beyond = np.abs(a - b) - 1e3 * noise - 1e-9 * size
-            index = np.unravel_index(int(beyond.argmax()), beyond.shape)
-            if beyond[index] > 0 and (worst is None or beyond[index] > worst[0]):
-                place = tuple(int(i) for i in index)
-                values = float(a[index]), float(b[index])
-                worst = (
-                    float(beyond[index]),
-                    self._at(point, given, title, place, *values),
-                )
-        return None if worst is None else worst[1]
-
-    def _at(
-        self,
-        point: Sequence[Any],
-        given: Sequence[Argument],
-        title: str,
-        index: tuple[int, ...],
-        first: Any,
-        second: Any,
-    ) -> Witness:
-        arrays = {a.name: x for a, x in zip(given, point, strict=True)}
-        return Witness(arrays, title, index, first, second)
+    def _but(self, answer: Equivalence) -> Equivalence:
+        """Look at the given arrays themselves, which may be an exception."""
+        if not answer.ok:
+            return answer
+        witness = Search(self.f, self.g, self.given, self.seed).exception()
+        if witness is None:
+            return answer
+        return replace(answer, verdict="different", witness=witness)
 
     # --- exact ------------------------------------------------------------------
 
-    def _proof(self, given: list[Argument]) -> Equivalence:
+    def _proof(self, given: list[Argument], search: Search) -> Equivalence:
         if points.count(given) > _MOST_NUMBERS:
             why = (
                 f"{points.count(given)} numbers are too many to compute with exactly. "
                 "The functions do not run at smaller sizes: take sizes from the arrays"
             )
-            return self._said("cannot say", given, stopped_by=why)
+            return _said("cannot say", search, stopped_by=why)
         known = _Known()
         agreed, degree = 0, 0
+        rng = np.random.default_rng([self.seed, len(points.DRAWS)])
+        point = [x.drawn(rng, search.draw) for x in given]
         for run in range(_TRIES):
             exact = known.field(self._seed(run))
+            values = [x.exact(exact, old) for x, old in zip(given, point, strict=True)]
             try:
-                reason, found = self._agree(given, exact, run)
+                reason, found = self._agree(Trial(point, exact, values), search.pairs)
             except Resample:
-                continue
+                continue  # what was recorded serves the next try
             except TooDeep:
                 known.height += 1
                 if known.height <= len(CHAIN):
                     continue
                 reason = f"exp: more than {len(CHAIN)} of them stand inside each other"
+            point = [x.drawn(rng, search.draw) for x in given]
             if known.corrected(exact):
                 agreed = 0
                 continue
             if reason is not None:
-                return self._said(
-                    "cannot say", given, stopped_by=reason, constants=known.recovered
+                return _said(
+                    "cannot say", search, stopped_by=reason, constants=known.recovered
                 )
             degree = max(degree, found)
             agreed += 1
@@ -345,13 +282,13 @@ class _Comparison:
                 break
         else:
             reason = "sqrt: no point was found at which every root exists"
-            return self._said("cannot say", given, stopped_by=reason)
+            return _said("cannot say", search, stopped_by=reason)
         probability = float(Fraction(degree, min(exact.primes)))
         if known.signs:
             probability += 2.0**-agreed
-        return self._said(
+        return _said(
             "proved",
-            given,
+            search,
             points=agreed,
             signs=known.signs,
             constants=known.recovered,
@@ -362,15 +299,12 @@ class _Comparison:
         return int(np.random.SeedSequence([self.seed, run]).generate_state(1)[0])
 
     def _agree(
-        self, given: list[Argument], exact: Field, run: int
+        self, trial: Trial, pairs: Sequence[tuple[str, str, str]]
     ) -> tuple[str | None, int]:
         """Return why they do not agree at a point, or None; and the degree in sum."""
-        rng = np.random.default_rng([self.seed, run])
-        point = [x.drawn(rng, self.draw) for x in given]
-        values = [x.exact(exact, drawn) for x, drawn in zip(given, point, strict=True)]
         reason: str | None = None
-        seconds = _Remembered(self.g.readings(given, point, exact, values))
-        for first in self.f.readings(given, point, exact, values):
+        seconds = _Remembered(self.g.readings(trial))
+        for first in self.f.readings(trial):
             if isinstance(first, Stopped):
                 reason = reason or str(first)
                 continue
@@ -378,50 +312,54 @@ class _Comparison:
                 if isinstance(second, Stopped):
                     reason = reason or str(second)
                     continue
-                differs, degree = self._same(first, second, exact)
+                differs, degree = _same(first, second, pairs, trial.field)
                 if differs is None:
                     return None, degree
                 reason = differs
         return reason, 0
 
-    def _same(
-        self, first: Outputs, second: Outputs, exact: Field
-    ) -> tuple[str | None, int]:
-        degree = 0
-        for title, one, other in self.pairs:
-            a, b = first[one], second[other]
-            if a.shape != b.shape:
-                return f"{title}: its shape depends on values", 0
-            for place in np.ndindex(a.shape):
-                x, y = _element(exact, a[place]), _element(exact, b[place])
-                name = f"{title}{list(place) if place else ''}"
-                if not x.levels or not y.levels:
-                    return f"{name} is infinite or undefined", 0
-                if x.levels[0] != y.levels[0]:
-                    met = ", ".join(sorted(exact.used))
-                    law = f"; a law of {met} may be missing" if met else ""
-                    return f"{name}: its exact values differ, its floats do not{law}", 0
-                degree += x.degree + y.degree
-        return None, degree
 
-    def _said(
-        self,
-        verdict: str,
-        given: Sequence[Argument],
-        *,
-        constants: Mapping[float, str] | None = None,
-        **facts: Any,
-    ) -> Equivalence:
-        return Equivalence(
-            verdict,
-            outputs=tuple(title for title, _, _ in self.pairs),
-            sizes={x.name: x.shape for x in given if x.kind != "held"},
-            kept=tuple(told for x in given if (told := _kept(x))),
-            constants=tuple(
-                f"{x!r} is {told}" for x, told in (constants or {}).items()
-            ),
-            **facts,
-        )
+def _same(
+    first: Outputs,
+    second: Outputs,
+    pairs: Sequence[tuple[str, str, str]],
+    exact: Field,
+) -> tuple[str | None, int]:
+    """Return what differs, or None; and the degree in sum."""
+    degree = 0
+    for title, one, other in pairs:
+        a, b = first[one], second[other]
+        if a.shape != b.shape:
+            return f"{title}: its shape depends on values", 0
+        for place in np.ndindex(a.shape):
+            x, y = _element(exact, a[place]), _element(exact, b[place])
+            name = f"{title}{list(place) if place else ''}"
+            if not x.levels or not y.levels:
+                return f"{name} is infinite or undefined", 0
+            if x.levels[0] != y.levels[0]:
+                met = ", ".join(sorted(exact.used))
+                law = f"; a law of {met} may be missing" if met else ""
+                return f"{name}: its exact values differ, its floats do not{law}", 0
+            degree += x.degree + y.degree
+    return None, degree
+
+
+def _said(
+    verdict: str,
+    search: Search,
+    *,
+    constants: Mapping[float, str] | None = None,
+    **facts: Any,
+) -> Equivalence:
+    given = search.given
+    return Equivalence(
+        verdict,
+        outputs=tuple(title for title, _, _ in search.pairs),
+        sizes={x.name: x.shape for x in given if x.kind != "held"},
+        kept=tuple(told for x in given if (told := _kept(x))),
+        constants=tuple(f"{x!r} is {told}" for x, told in (constants or {}).items()),
+        **facts,
+    )
 
 
 class _Known:
@@ -433,7 +371,7 @@ class _Known:
         self.recovered: dict[float, str] = {}
         self._top = 0
         self._search = False
-        self._constants: Mapping[int, int] | None = None
+        self._constants: Constants | None = None
         self._seen: set[int] = set()
 
     def field(self, seed: int) -> Field:
@@ -451,12 +389,11 @@ class _Known:
         if self.signs and exact.irregular and self._top < len(TOPS):
             self._top, self._constants, self._seen = self._top + 1, None, set()
             return True
-        constants = exact.found if self._constants is None else self._constants
         # What comes again at another point is a constant, though unknown as one.
-        wrong = bool(self._seen & exact.signs.keys() - constants.keys())
+        wrong = bool(self._seen & exact.signs.keys() - exact.constants.signs.keys())
         self._seen |= exact.signs.keys()
         self._search = self._search or wrong
-        self._constants = None if self._search else constants
+        self._constants = None if self._search else exact.constants
         return wrong
 
 
@@ -481,10 +418,6 @@ def _element(exact: Field, x: Any) -> Number:
     if isinstance(x, np.generic):
         x = x.item()
     return exact.number(x) if isinstance(x, float) else exact.constant(int(x))
-
-
-def _moves(argument: Argument, drawn: Any) -> bool:
-    return argument.kind == "free" and isinstance(drawn, np.ndarray)
 
 
 def _kept(x: Argument) -> str:

@@ -46,13 +46,22 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["CHAIN", "TOPS", "Field", "Number", "Resample", "TooDeep", "recovered"]
+__all__ = [
+    "CHAIN",
+    "TOPS",
+    "Constants",
+    "Field",
+    "Number",
+    "Resample",
+    "TooDeep",
+    "recovered",
+]
 
 _FACTORS = (
     10258, 4442, 25322, 3722, 6362, 1922, 2042, 3482, 4682, 7082, 3842,
@@ -90,6 +99,17 @@ class TooDeep(ArithmeticError):  # noqa: N818 (a bound, not a mistake)
     """More exponentials inside each other than primes are in use."""
 
 
+class Constants(NamedTuple):
+    """What is the same at every point, though no constant in the expressions.
+
+    ``signs`` has the sign of each such value modulo the largest prime, and ``steps``
+    the differences of numbers whose signs were asked for.
+    """
+
+    signs: dict[int, int]
+    steps: set[Fraction]
+
+
 class Field:
     """One random point: the primes in use, and what is known about free variables.
 
@@ -104,8 +124,7 @@ class Field:
         it, and for some constants with a prime factor above 71 that is not their sign
         (then the field is `irregular`). From ``len(TOPS)`` on, signs are random bits.
     constants
-        Values that are the same at every point, with their signs, where these are
-        known; else they are looked for.
+        Where they are known from another point; else they are looked for.
     """
 
     def __init__(
@@ -114,18 +133,18 @@ class Field:
         height: int,
         *,
         top: int = 0,
-        constants: Mapping[int, int] | None = None,
+        constants: Constants | None = None,
     ) -> None:
         self.regular = top < len(TOPS)
         self.top = TOPS[top % len(TOPS)]
         self.primes = (self.top, *CHAIN[: -height - 1 : -1])
-        self.constants = constants
+        self.constants = Constants({}, set()) if constants is None else constants
+        self.searches = constants is None
         self.random = random.Random(seed)  # noqa: S311 (no secret)
         self.roots = [
             self._root(p, q) for p, q in zip(self.primes, self.primes[1:], strict=False)
         ]
         self.recovered: dict[float, str] = {}
-        self.found: dict[int, int] = {}
         self.irregular = False
         self.lost = False
         self.used: set[str] = set()
@@ -196,7 +215,7 @@ class Field:
         if value in self.signs:
             return self.signs[value]
         self.used.add("sign")
-        sign = self._constant_sign(value)
+        sign = self._constant_sign(value) or self._implied(value)
         if not sign and self.regular:
             sign = self.square(value)
         elif not sign:
@@ -206,14 +225,37 @@ class Field:
 
     def _constant_sign(self, value: int) -> int:
         """Return the sign of what is a constant, though not known as one; else 0."""
-        if self.constants is not None:
-            return self.constants.get(value, 0)
-        constant = _small(value, self.top)
-        if constant is None:
-            return 0
-        sign = 1 if constant > 0 else -1
-        self.found[value], self.found[self.top - value] = sign, -sign
-        return sign
+        signs = self.constants.signs
+        constant = _small(value, self.top) if self.searches else None
+        if constant is not None:
+            sign = 1 if constant > 0 else -1
+            signs[value], signs[self.top - value] = sign, -sign
+        return signs.get(value, 0)
+
+    def _implied(self, value: int) -> int:
+        """Return the sign that the order of the numbers implies, or 0.
+
+        x + 1 > 0 where x > 0, and x + y > 0 where x > 0 and y > 0: so the bits that
+        clip, or the sorting of three numbers, ask for do not contradict each other.
+        """
+        top, signs, steps = self.top, self.signs, self.constants.steps
+        if self.searches:
+            for known in list(signs)[-_LATEST:]:
+                step = _small((value - known) % top, top)
+                if step is not None:
+                    steps.add(abs(step))
+        for step in steps:
+            size = step.numerator * pow(step.denominator, -1, top)
+            if signs.get((value - size) % top) == 1:
+                return 1
+            if signs.get((value + size) % top) == -1:
+                return -1
+        for known, sign in signs.items():
+            if sign > 0 and signs.get((value - known) % top) == 1:
+                return 1
+            if sign < 0 and signs.get((value - known) % top) == -1:
+                return -1
+        return 0
 
     # --- free variables ---------------------------------------------------------
 
@@ -684,6 +726,8 @@ class Number:
     arctanh = _free("arctanh")
 
 
+_LATEST = 100
+
 _NONE: dict[int, Fraction] = {}
 """No logarithm is part of most numbers; never written to."""
 
@@ -705,7 +749,9 @@ def recovered(x: float) -> tuple[Fraction, bool]:
     digits = repr(abs(x)).partition("e")[0].replace(".", "").strip("0")
     if len(digits) > 12:
         simple.pop()
-    simple += [value.limit_denominator(10**6), Fraction(1, round(1 / x))]
+    simple.append(value.limit_denominator(10**6))
+    if abs(value) < 1:
+        simple.append(Fraction(1, round(1 / value)))
     for fraction in simple:
         if fraction.numerator / fraction.denominator == x:
             return fraction, False

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_nn import graph
 from tinygrad_nn.check.fields import Field, Resample, TooDeep
-from tinygrad_nn.check.points import Argument
 from tinygrad_nn.check.replay import numbers, replay
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["Outputs", "Side", "Stopped", "paired"]
+__all__ = ["Outputs", "Side", "Stopped", "Trial", "paired"]
+
+_MOST_NUMBERS = 200_000
 
 Outputs = dict[str, np.ndarray]
 """What a function returned, each part by its name."""
@@ -23,6 +25,14 @@ Outputs = dict[str, np.ndarray]
 
 class Stopped(Exception):  # noqa: N818 (an answer, not a mistake)
     """A function cannot be computed exactly: says what stopped it."""
+
+
+class Trial(NamedTuple):
+    """A point in floats, at which graphs are recorded, and one of exact numbers."""
+
+    point: Sequence[Any]
+    field: Field
+    exact: Sequence[Any]
 
 
 class Side:
@@ -39,8 +49,7 @@ class Side:
     def __init__(self, function: Callable[..., Any], title: str) -> None:
         self.function = function
         self.title = title
-        self.names: list[str] | None = None
-        self.keyed = False
+        self._recorded: tuple[Any, list[Any], dict[str, Any]] | None = None
 
     def floats(self, point: Sequence[Any]) -> Outputs:
         """Call it on arrays of floats; on Tensors, where that fails."""
@@ -54,42 +63,47 @@ class Side:
                     raise first from None
         return {name: np.asarray(data_of(x)) for name, x in found.items()}
 
-    def readings(
-        self,
-        given: Sequence[Argument],
-        point: Sequence[Any],
-        field: Field,
-        exact: Sequence[Any],
-    ) -> Iterator[Outputs | Stopped]:
+    def readings(self, trial: Trial) -> Iterator[Outputs | Stopped]:
         """Compute it on exact numbers, in every way that there is.
 
         The graph that it records is replayed; or, as hand-written NumPy, it runs on
         object arrays. Where both are possible, they differ in what they simplify.
         """
-        for reading in (self._replayed, self._run):
-            yield self._read(reading, given, point, field, exact)
+        if self._records(trial):
+            yield self._read(self._replayed, trial)
+        yield self._read(self._run, trial)
 
     def _read(
-        self, reading: Callable[..., Outputs], *arguments: Any
+        self, reading: Callable[[Trial], Outputs], trial: Trial
     ) -> Outputs | Stopped:
         try:
             with np.errstate(all="ignore"):
-                return reading(*arguments)
+                return reading(trial)
         except (Resample, TooDeep):
             raise
         except Exception as error:  # noqa: BLE001 (a user's function raises any)
             return Stopped(f"{self.title}: {_told(error)}")
 
-    def _replayed(
-        self,
-        given: Sequence[Argument],
-        point: Sequence[Any],
-        field: Field,
-        exact: Sequence[Any],
-    ) -> Outputs:
-        tensors = _tensors(point)
-        parts = self._parts(self.function(*tensors))
+    def _records(self, trial: Trial) -> bool:
+        """Call it on Tensors at a new point; return whether it runs on them."""
+        if self._recorded is None or self._recorded[0] is not trial.point:
+            tensors = _tensors(trial.point)
+            try:
+                with np.errstate(all="ignore"):
+                    parts = self._parts(self.function(*tensors))
+            except Exception:  # noqa: BLE001 (it may be NumPy that no Tensor records)
+                return False
+            self._recorded = trial.point, tensors, parts
+        return True
+
+    def _replayed(self, trial: Trial) -> Outputs:
+        if self._recorded is None:
+            raise OpError("expected a recorded graph; got none")
+        _, tensors, parts = self._recorded
         outputs = [x for x in parts.values() if isinstance(x, Tensor)]
+        size = sum(np.size(data_of(x)) for x in graph.ancestors(outputs))
+        if size > _MOST_NUMBERS:
+            raise OpError(f"{size} numbers are too many to compute with exactly")
         if not outputs:
             raise OpError(
                 "expected a Tensor; got arrays of floats. Return tg.gradients(…), not "
@@ -97,38 +111,32 @@ class Side:
             )
         values = {
             x: np.asarray(array)
-            for x, array, argument in zip(tensors, exact, given, strict=True)
-            if isinstance(x, Tensor) and argument.kind == "free"
+            for x, array in zip(tensors, trial.exact, strict=True)
+            if isinstance(x, Tensor)
         }
-        found = iter(replay(outputs, values, field.number, exact=True))
+        found = iter(replay(outputs, values, trial.field.number, exact=True))
         return {
-            name: next(found) if isinstance(x, Tensor) else numbers(x, field.number)
+            name: next(found)
+            if isinstance(x, Tensor)
+            else numbers(x, trial.field.number)
             for name, x in parts.items()
         }
 
-    def _run(
-        self,
-        given: Sequence[Argument],  # noqa: ARG002 (as for the other reading)
-        point: Sequence[Any],  # noqa: ARG002 (likewise)
-        field: Field,
-        exact: Sequence[Any],
-    ) -> Outputs:
-        parts = self._parts(self.function(*_copies(exact)))
+    def _run(self, trial: Trial) -> Outputs:
+        parts = self._parts(self.function(*_copies(trial.exact)))
         if any(isinstance(x, Tensor) for x in parts.values()):
             raise OpError("expected arrays; got Tensors")
-        found = {}
-        for name, x in parts.items():
-            array = np.asarray(x)
-            if array.dtype.kind not in "Ob":
-                array = numbers(array, field.number)
-            found[name] = array
-        return found
+        return {
+            name: array
+            if (array := np.asarray(x)).dtype.kind in "Ob"
+            else numbers(array, trial.field.number)
+            for name, x in parts.items()
+        }
 
     def _parts(self, value: Any) -> dict[str, Any]:
         """Take what was returned apart."""
         if isinstance(value, Mapping):
             parts = {str(name): x for name, x in value.items()}
-            self.keyed = True
         elif isinstance(value, (tuple, list)):
             parts = {f"[{i}]": x for i, x in enumerate(value)}
         else:
