@@ -215,3 +215,81 @@ def test_an_exported_step_that_saved_is_exported_again(tmp_path) -> None:
     tg.export_numpy(tmp_path / "training.py", step)
     runpy.run_path(str(tmp_path / "training.py"))["save"]()
     tg.export_numpy(tmp_path / "training.py", step)
+
+
+# --- what would be frozen ---
+
+
+def frozen_steps():
+    """Return steps that do something else in every call, and what the error names."""
+    W = tg.Parameter(np.ones(3), name="W")
+    rng = np.random.default_rng(0)
+    average = {"loss": 0.0}
+    count = [0]
+
+    class Running(tg.nn.Module):
+        def __init__(self):
+            self.m = np.zeros(3)
+
+        def forward(self, X):
+            self.m = 0.9 * self.m + 0.1 * X
+            return (X * W - self.m).sum()
+
+    def noisy(X):
+        return (X * W + rng.normal(size=3)).sum()
+
+    def averaged(X):
+        loss = (X * W).sum()
+        average["loss"] = 0.9 * average["loss"] + 0.1 * loss
+        return average["loss"]
+
+    def counting(X):
+        count[0] += 1
+        return (X * W).sum() / count[0]
+
+    def counted(X):
+        count[0] += 1
+        return (X * W).sum(), count[0]
+
+    return {
+        "noise": (noisy, r"other numbers in an array \(3,\)"),
+        "average": (averaged, "instead of"),
+        "count": (counting, r"value 2(\.0)? instead of the value 1"),
+        "result": (counted, "value 2 instead of the value 1 as result 1"),
+        "module": (Running(), "instead of"),
+    }
+
+
+@pytest.mark.parametrize("name", ["noise", "average", "count", "result", "module"])
+def test_what_would_be_frozen_is_an_error(name: str) -> None:
+    """A step that does something else when it is traced again is refused, with why."""
+    step, what = frozen_steps()[name]
+    with pytest.raises(tg.errors.CompileError, match=what):
+        tg.compile(step)(np.ones(3))
+
+
+def test_a_cache_that_is_filled_by_the_first_call_is_fine() -> None:
+    """What a step makes once, and finds again, is the same both times."""
+    cache = {}
+
+    @tg.compile
+    def step(X):
+        if "mask" not in cache:
+            cache["mask"] = np.tril(np.ones((3, 3)))
+        return (X @ cache["mask"]).sum()
+
+    assert step(np.ones((2, 3))).item() == 12.0
+
+
+def test_later_signatures_are_traced_once() -> None:
+    """Only the first signature is traced twice: a step is its code, not its shapes."""
+    calls = []
+
+    @tg.compile
+    def step(X):
+        calls.append(len(X))
+        return X.sum()
+
+    for n in (2, 3, 2, 4):
+        step(np.ones(n))
+    assert calls == [2, 2, 3, 4]

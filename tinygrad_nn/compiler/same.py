@@ -18,20 +18,45 @@ __all__ = ["refuse_difference"]
 def refuse_difference(first: Program, second: Program) -> None:
     """Raise where two traces of one function differ: it depends on something else.
 
-    Random numbers drawn with ``np.random`` inside of a step, or a counter of its own,
-    would otherwise be frozen as they were when the step was traced.
+    Random numbers drawn with ``np.random`` inside of a step, a counter of its own, or a
+    value kept from call to call, would otherwise be frozen as they were when the step
+    was traced.
+
+    Raises
+    ------
+    CompileError
+        Names the first line that did something else, and what.
     """
     names: dict[Node, Node] = {}
-    if len(first.nodes) != len(second.nodes):
-        raise _differs(first.nodes[-1] if first.nodes else None)
-    for a, b in zip(first.nodes, second.nodes, strict=True):
+    for a, b in zip(first.nodes, second.nodes, strict=False):
         names[a] = b
-        same = a._op is b._op and len(inputs_of(a)) == len(inputs_of(b))
-        if not same or not _equal_settings(settings_of(a), settings_of(b)):
-            raise _differs(a)
-        for x, y in zip(inputs_of(a), inputs_of(b), strict=True):
-            if not _equal(x, y, names, first, second):
-                raise _differs(a)
+        what = _difference(a, b, names, first, second)
+        if what is not None:
+            raise _differs(a, what)
+    many, more = len(first.nodes), len(second.nodes)
+    if many != more:
+        longer = first if many > more else second
+        raise _differs(longer.nodes[min(many, more)], f"{more} ops instead of {many}")
+    for i, (x, y) in enumerate(zip(first.results, second.results, strict=False)):
+        if not _equal(x, y, names, first, second):
+            raise _differs(None, f"{_instead(x, y)} as result {i}")
+    counts = [(len(p.results), len(p.writes)) for p in (first, second)]
+    if counts[0] != counts[1]:
+        raise _differs(None, "other results or effects")
+
+
+def _difference(
+    a: Any, b: Any, names: dict[Node, Node], first: Program, second: Program
+) -> str | None:
+    """Return how an op is another one in the second program, or None."""
+    if a._op is not b._op or len(inputs_of(a)) != len(inputs_of(b)):
+        return f"{_title(b)} instead of {_title(a)}"
+    if not _equal_settings(settings_of(a), settings_of(b)):
+        return f"other settings of {_title(a)}"
+    for x, y in zip(inputs_of(a), inputs_of(b), strict=True):
+        if not _equal(x, y, names, first, second):
+            return _instead(x, y)
+    return None
 
 
 def _equal(
@@ -39,7 +64,9 @@ def _equal(
 ) -> bool:
     if isinstance(x, Node) and isinstance(y, Node):
         if x in names or x in first.places:
-            return names.get(x) is y or first.places.get(x) == second.places.get(y)
+            return names.get(x) is y or _same_place(
+                first.places.get(x), second.places.get(y)
+            )
         return _equal_values(x._value, y._value)
     if isinstance(x, Scalar) and isinstance(y, Scalar):
         return x.text == y.text
@@ -66,10 +93,39 @@ def _equal_setting(x: Any, y: Any) -> bool:
     return _equal_values(x, y)
 
 
-def _differs(node: Any) -> CompileError:
-    what = "" if node is None else f" at {graph.line(node)}"
+def _title(node: Any) -> str:
+    name: str = node._op.name
+    return name
+
+
+def _same_place(x: Any, y: Any) -> bool:
+    """Whether two leaves are read from one place; == of Tensors goes by elements."""
+    return type(x) is type(y) is not type(None) and all(
+        a is b or (isinstance(a, int) and a == b) for a, b in zip(x, y, strict=True)
+    )
+
+
+def _instead(x: Any, y: Any) -> str:
+    was, now = _shown(x), _shown(y)
+    return f"other numbers in {now}" if was == now else f"{now} instead of {was}"
+
+
+def _shown(x: Any) -> str:
+    """Return what an operand is, in a few words."""
+    if isinstance(x, Node) and x._op is not None:
+        return f"the result of {_title(x)} at {graph.line(x)}"
+    value = x._value if isinstance(x, Node) else x
+    if np.ndim(value) == 0:
+        return f"the value {str(value)[:40]}"
+    return f"an array {np.shape(value)}"
+
+
+def _differs(node: Any, what: str) -> CompileError:
+    where = "" if node is None else f"at {graph.line(node)} "
     return CompileError(
-        f"compile: a step does the same each time; got another program{what} when it "
-        "was traced again. Draw random numbers with tg.nn.Dropout or outside of the "
-        "step, and pass what changes as an argument"
+        "compile: a step does the same each time, and is traced twice to see it; got "
+        f"{where}{what} the second time, and it would stay so for ever. Draw "
+        "random numbers with tg.nn.Dropout or outside of the step, keep what goes on "
+        "from call to call in a Tensor (t.data = …), and pass what changes as an "
+        "argument"
     )

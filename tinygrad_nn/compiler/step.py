@@ -399,7 +399,7 @@ class CompiledStep:
         if late and not careful and not getattr(self._backend, "traps", False):
             # An update comes before a backward: what was updated would be seen twice.
             return self._traced(args, keywords, careful=True)
-        if self._twice:
+        if self._twice or not self._known:
             _, again, _ = self._recorded(args, keywords, careful=careful)
             refuse_difference(program, again)
         fuses = getattr(self._backend, "fuses", False)
