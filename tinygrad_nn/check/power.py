@@ -215,7 +215,8 @@ def _scaled(
     picked: Callable[..., Point], g: np.ndarray, every: Any, own: np.ndarray
 ) -> Point:
     """Gradients for a multiple of the check's own cotangent."""
-    factor = float(g.ravel() @ own) / float(own @ own)
+    size = float(own @ own)
+    factor = float(g.ravel() @ own) / size if size else 0.0  # of no element: zeros
     return [factor * x for x in picked(*every)]
 
 
@@ -273,6 +274,8 @@ def _slips(subject: Subject, cotangent: np.ndarray, point: Sequence[Any]) -> Sli
 
 def _lines(subject: Subject, cotangent: np.ndarray) -> list[tuple[int, str]]:
     """Mistakes in lines of f, one of a kind for each line: (number, words)."""
+    if not cotangent.size:
+        return []  # no element, nothing to be mistaken about
     found: dict[tuple[str, str], tuple[int, str]] = {}
     slips = _slips(subject, cotangent, subject.point)
     for number, slip in enumerate(slips):
