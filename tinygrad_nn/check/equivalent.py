@@ -224,7 +224,7 @@ class _Comparison:
                 continue
             if witness is None:
                 # A size that a function knows by heart may break the small ones only.
-                return self._but(self._proof(given, search))
+                return self._but(self._proof(given, search), search)
             refuted = refuted or (search, witness)
         if refuted is None:
             raise OpError(
@@ -234,14 +234,19 @@ class _Comparison:
         search, witness = refuted
         return _said("different", search, witness=witness)
 
-    def _but(self, answer: Equivalence) -> Equivalence:
-        """Look at the given arrays themselves, which may be an exception."""
-        if not answer.ok:
-            return answer
-        witness = Search(self.f, self.g, self.given, self.seed).exception()
+    def _but(self, answer: Equivalence, search: Search) -> Equivalence:
+        """Look for a witness again, knowing what to expect.
+
+        After a proof the given arrays may be an exception. Where exact values differ,
+        a witness may be rare.
+        """
+        if answer.ok:
+            witness = Search(self.f, self.g, self.given, self.seed).exception()
+        else:
+            witness = search.further()
         if witness is None:
             return answer
-        return replace(answer, verdict="different", witness=witness)
+        return replace(answer, verdict="different", witness=witness, stopped_by=None)
 
     # --- exact ------------------------------------------------------------------
 

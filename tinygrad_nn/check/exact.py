@@ -33,7 +33,10 @@ class ExactArray(np.ndarray):
         compute: Callable[..., Any] = getattr(ufunc, method)
         if method == "__call__" and ufunc.__name__ in _SPELLED_OUT:
             compute = _SPELLED_OUT[ufunc.__name__]
-        found = compute(*plain, **options)
+        try:
+            found = compute(*plain, **options)
+        except TypeError as error:
+            raise TypeError(f"{ufunc.__name__}: {error}") from None
         if isinstance(found, tuple):
             return tuple(_exact(x) for x in found)
         return _exact(found)

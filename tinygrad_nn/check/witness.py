@@ -15,6 +15,7 @@ from tinygrad_nn.errors import OpError
 __all__ = ["Search", "Witness"]
 
 _TRIES = 3
+_FURTHER = 60
 _RELATIVE = 1e-9
 
 
@@ -88,6 +89,18 @@ class Search:
             return next((found for found in tries if found is not None), None)
         raise error
 
+    def further(self) -> Witness | None:
+        """Look at many more points, near and far, for what shows in few of them."""
+        rng = np.random.default_rng([self.seed, len(DRAWS) + 1])
+        for _ in range(_FURTHER):
+            try:
+                found = self._random(rng, 10 ** rng.uniform(-1, 1.5))
+            except Exception:  # noqa: BLE001, S112 (not defined there)
+                continue
+            if found is not None:
+                return found
+        return None
+
     def exception(self) -> Witness | None:
         """Return the given arrays, if the functions differ just there; or None.
 
@@ -112,17 +125,25 @@ class Search:
             if argument.kind != "free":
                 return x
             size = np.sqrt(np.mean(np.square(x))) if np.size(x) else 0.0
-            return x + 1e-3 * (size or 1.0) * rng.standard_normal(np.shape(x))
+            step = 1e-3 * (size or 1.0) * rng.standard_normal(np.shape(x))
+            return np.asarray(x + step)
 
         return [
             [moved(a, x) for a, x in zip(self.given, values, strict=True)]
             for _ in range(_TRIES)
         ]
 
-    def _random(self, rng: np.random.Generator) -> Witness | None:
-        point = [x.drawn(rng, self.draw) for x in self.given]
+    def _random(self, rng: np.random.Generator, scale: float = 1.0) -> Witness | None:
+        point = [
+            np.asarray(x.drawn(rng, self.draw) * scale)
+            if x.kind == "free" and self.draw == 0
+            else x.drawn(rng, self.draw)
+            for x in self.given
+        ]
         near = [
-            x * (1 + 1e-13 * rng.standard_normal(x.shape)) if a.kind == "free" else x
+            np.asarray(x * (1 + 1e-13 * rng.standard_normal(x.shape)))
+            if a.kind == "free"
+            else x
             for a, x in zip(self.given, point, strict=True)
         ]
         return self._compared(point, near)
