@@ -293,3 +293,74 @@ def test_later_signatures_are_traced_once() -> None:
     for n in (2, 3, 2, 4):
         step(np.ones(n))
     assert calls == [2, 2, 3, 4]
+
+
+# --- what has no gradient ---
+
+FLAT = {
+    "argmax": lambda A: np.argmax(A, 1),
+    "argmax of all": lambda A: A.argmax(),
+    "argmin": lambda A: np.argmin(A, axis=-2),
+    "any": lambda A: np.any(A > 1, 1),
+    "any of all": lambda A: (A > 5).any(),
+    "all": lambda A: np.all(A, axis=0),
+    "all of all": lambda A: (A > -9).all(),
+    "of truths": lambda A: np.argmax(A > 1, 1),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_functions_are_computed_anew(backend: str, name: str) -> None:
+    """Places and truths are computed in each call, ties and nan as in NumPy."""
+    needs(backend)
+    rng = np.random.default_rng(1)
+    step = tg.compile(FLAT[name], backend=backend)
+    for i in range(4):
+        A = rng.integers(-2, 3, (4, 6)).astype(float)
+        if i == 3:
+            A[1, 2] = A[1, 4] = np.nan
+        found = step(A)
+        expected = FLAT[name](A)
+        assert np.array_equal(found.numpy(), expected)
+        assert found.dtype == np.asarray(expected).dtype
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_accuracy_is_computed_in_the_step(backend: str) -> None:
+    """A step may return how many examples were right, beside its loss."""
+    needs(backend)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
+    W = tg.Parameter(rng.normal(size=(3, 4)))
+    optimizer = SGD([W], lr=0.5)
+
+    @tg.compile(backend=backend)
+    def step(X, y):
+        logits = X @ W
+        loss = tg.losses.cross_entropy(logits, y)
+        optimizer.minimize(loss)
+        return loss, np.mean(np.argmax(logits, 1) == y)
+
+    for _ in range(5):
+        right = np.mean(np.argmax(X @ W.data, 1) == y)
+        assert step(X, y)[1].item() == pytest.approx(right, rel=1e-12)
+
+
+def test_a_classifier_is_exported(tmp_path) -> None:
+    """A prediction may end in a class."""
+    W = tg.Parameter(np.random.default_rng(0).normal(size=(3, 4)))
+    X = np.random.default_rng(1).normal(size=(9, 3))
+    path = tmp_path / "classes.py"
+    tg.export_numpy(path, lambda X: np.argmax(X @ W, axis=1), X[:4])
+    predict = runpy.run_path(str(path))["predict"]
+    assert np.array_equal(predict(X), np.argmax(X @ W.data, 1))
+
+
+def test_what_python_reduces_lies_in_memory() -> None:
+    """Backend c calls Python for the largest of integers, which were cheap to make."""
+    needs_c()
+    step = tg.compile(
+        lambda X: np.max((X > 0).astype(int) * 2 + 1, axis=1), backend="c"
+    )
+    assert step(np.array([[-1.0, 2.0], [-3.0, -4.0]])).numpy().tolist() == [3, 1]

@@ -6,6 +6,7 @@ operand is one.
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,10 @@ from tinygrad_nn.ops import getitem, matmul, mean, reshape, sum, transpose
 from tinygrad_nn.shapes import Axes
 
 __all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
     "clip",
     "concatenate",
     "dot",
@@ -194,7 +199,7 @@ def squeeze(x: Array, axis: Axes = None) -> Array:
     if axis is None:
         return reshape(x, tuple(n for n in size if n != 1))
     gone = shapes.reduced_axes(len(size), axis)
-    if any(size[i] != 1 for i in gone):
+    if builtins.any(size[i] != 1 for i in gone):
         raise ShapeError(f"squeeze: expected size 1 at axis {axis}; got x{size}")
     return reshape(x, tuple(n for i, n in enumerate(size) if i not in gone))
 
@@ -292,3 +297,62 @@ def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -
     if isinstance(ord, str) or ord == 0:
         raise OpError(f"norm: no such order; got ord={ord!r}")
     return sum(ops.abs(x) ** ord, axis, keepdims) ** (1 / ord)
+
+
+# --- what has no gradient: for steps that are compiled, which compute it anew ---
+
+
+def argmax(x: Array, axis: int | None = None) -> Array:
+    """Place of the largest element along an axis, the first of them; nan is largest.
+
+    >>> argmax(np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]), axis=1)
+    array([1, 0])
+    """
+    return _place(x, axis, ops.max)
+
+
+def argmin(x: Array, axis: int | None = None) -> Array:
+    """Place of the smallest element along an axis, the first of them; nan is smallest.
+
+    >>> argmin(np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]), axis=1)
+    array([0, 1])
+    """
+    return _place(x, axis, ops.min)
+
+
+def _place(x: Array, axis: int | None, extreme: Any) -> Array:
+    """Return the first place where an extreme is met."""
+    x = _array(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    (axis,) = shapes.normalize_axes(len(x.shape), axis)
+    if x.dtype == np.bool_:
+        x = ops.astype(x, np.dtype(np.int64))
+    found = ops.equal(x, extreme(x, axis, True))
+    if x.dtype.kind == "f":  # nothing equals a nan
+        found = ops.logical_or(found, ops.isnan(x))
+    n = x.shape[axis]
+    places = np.arange(n).reshape(-1, *[1] * (len(x.shape) - 1 - axis))
+    return ops.min(ops.where(found, places, n), axis)
+
+
+def any(x: Array, axis: Axes = None) -> Array:
+    """Whether an element along ``axis`` is true.
+
+    >>> any(np.array([[0.0, 2.0], [0.0, 0.0]]), axis=1)
+    array([ True, False])
+    """
+    return sum(_counted(ops.not_equal(x, 0)), axis) > 0
+
+
+def all(x: Array, axis: Axes = None) -> Array:
+    """Whether all elements along ``axis`` are true.
+
+    >>> all(np.array([[1.0, 2.0], [0.0, 3.0]]), axis=1)
+    array([ True, False])
+    """
+    return ops.equal(sum(_counted(ops.equal(x, 0)), axis), 0)
+
+
+def _counted(found: Array) -> Array:
+    return ops.astype(found, np.dtype(np.int64))

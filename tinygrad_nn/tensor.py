@@ -654,23 +654,39 @@ class Tensor(Node):
         return ops.astype(self, np.dtype(dtype))  # type: ignore[no-any-return]
 
     def argmax(self, axis: int | None = None) -> Any:
-        """Place of the largest element: a plain array, for it has no gradient."""
-        self._refuse_reading(".argmax()")
+        """Place of the largest element: a plain array, for it has no gradient.
+
+        In a step that is compiled it is a Tensor, computed anew in each call.
+        """
+        if _current().trace is not None:
+            return functional.argmax(self, axis)
         return self._value.argmax(axis)
 
     def argmin(self, axis: int | None = None) -> Any:
-        """Place of the smallest element: a plain array, for it has no gradient."""
-        self._refuse_reading(".argmin()")
+        """Place of the smallest element: a plain array, for it has no gradient.
+
+        In a step that is compiled it is a Tensor, computed anew in each call.
+        """
+        if _current().trace is not None:
+            return functional.argmin(self, axis)
         return self._value.argmin(axis)
 
     def any(self, axis: Axes = None) -> Any:
-        """Whether any element is true: plain, for it has no gradient."""
-        self._refuse_reading(".any()")
+        """Whether any element is true: plain, for it has no gradient.
+
+        In a step that is compiled it is a Tensor, computed anew in each call.
+        """
+        if _current().trace is not None:
+            return functional.any(self, axis)
         return np.any(self._value, axis)  # type: ignore[arg-type]
 
     def all(self, axis: Axes = None) -> Any:
-        """Whether all elements are true: plain, for it has no gradient."""
-        self._refuse_reading(".all()")
+        """Whether all elements are true: plain, for it has no gradient.
+
+        In a step that is compiled it is a Tensor, computed anew in each call.
+        """
+        if _current().trace is not None:
+            return functional.all(self, axis)
         return np.all(self._value, axis)  # type: ignore[arg-type]
 
     # --- NumPy's functions ---

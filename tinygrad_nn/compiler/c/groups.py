@@ -164,7 +164,9 @@ class _Planner:
         firm = set(self.program.outputs()) | set(self.program.sources)
         firm |= {root_of(x) for x in firm}
         for node in self.program.nodes:
-            inside = is_expressible(node) or _name(node) in REDUCTIONS
+            inside = is_expressible(node) or (
+                _name(node) in REDUCTIONS and _has_c_form(node)
+            )
             if not inside or is_view(node):
                 firm |= {root_of(x) for x in operands(node)}
         return firm
