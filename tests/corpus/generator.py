@@ -24,7 +24,7 @@ from autograd.extend import defvjp, primitive
 
 from corpus.case import Case, Problem, random_size
 
-__all__ = ["case", "found", "keep", "true_gradients"]
+__all__ = ["case", "cast", "found", "keep", "true_gradients"]
 
 WIDEST = 1e4
 
@@ -455,6 +455,13 @@ def draw(rng):
     return Draw(forward, arrays, single, on_kinks=point in {"rounded", "zero"})
 
 
+def cast(drawn, arrays):
+    """Round to single precision where the draw says so."""
+    if not drawn.single:
+        return tuple(arrays)
+    return tuple(x.astype(np.float32).astype(float) for x in arrays)
+
+
 def value_of(drawn, *arrays):
     """Evaluate with NumPy, in single precision where the draw says so."""
     if drawn.single:
@@ -469,8 +476,7 @@ def true_gradients(drawn, arrays, g, tap=keep):
     then: a weight that was rounded changes the gradients of the others, in a deep
     network by more than the resolution.
     """
-    if drawn.single:
-        arrays = [x.astype(np.float32).astype(float) for x in arrays]
+    arrays = cast(drawn, arrays)
     with np.errstate(all="ignore"):
         pull, value = make_vjp(lambda xs: drawn.forward(recorded, tap, *xs))(
             tuple(arrays)
