@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from corpus import BUGS, RIGHT
 from numbers_reference import Number as FiftyDigits
 from numbers_reference import precise, rounded
 from reference import explicit
@@ -193,6 +194,27 @@ def test_the_same_seed_gives_the_same_report():
     cost, _, arrays = network(np.random.default_rng(3))
     assert adjoint_test(cost, *arrays, seed=5) == adjoint_test(cost, *arrays, seed=5)
     assert complex_step(cost, *arrays) == complex_step(cost, *arrays)
+
+
+def test_another_subgradient_at_a_kink_is_no_mistake():
+    """At 0 any slope of relu between 0 and 1 will do; beside it only the right one."""
+
+    def half(g, x):
+        return g * np.where(np.abs(x) < 1e-9, 0.5, 1.0 * (x > 0))
+
+    report = adjoint_test(tg.relu, np.array([1.0, 0.0, -1.0]), vjp=half)
+    assert report.verdict == "kink"
+    assert report.ok
+    assert adjoint_test(tg.relu, np.array([1.0, 1e-10, -1.0]), vjp=half).verdict == "wrong"  # fmt: skip
+
+
+def test_infinities_that_have_no_weight_do_no_harm():
+    """Masked by -inf, a softmax has its adjoint, and the bound is a number."""
+    mask = np.where(np.eye(4) > 0, -np.inf, 0.0)
+    x = np.random.default_rng(11).standard_normal((4, 4))
+    report = adjoint_test(lambda x: tg.exp(x + mask), x)
+    assert report.verdict == "ok"
+    assert adjoint_test(lambda x: tg.softmax(x + mask), x)
 
 
 # --- the complex step ----------------------------------------------------------------
@@ -548,12 +570,64 @@ def test_numbers_refuse_to_become_floats():
 
     with pytest.raises(UnsupportedError, match="made a float"):
         multiprecision(lambda x: np.sum(casts(x) ** 2), x, formula=lambda x: 2 * x)
-    with pytest.raises(UnsupportedError, match="logaddexp"):
+    with pytest.raises(UnsupportedError, match="svd"):
         multiprecision(
-            lambda x: np.sum(np.logaddexp(0.0, np.array(x.tolist()))),
-            x,
-            formula=lambda x: x,
+            lambda x: np.sum(np.linalg.svd(x[None])[1]), x, formula=lambda x: x
         )
+
+
+def test_a_formula_that_ends_its_digits_is_judged_as_floats():
+    """A formula that casts cannot have thirty digits; it can be wrong all the same."""
+    x = np.linspace(0.1, 1, 3)
+    for factor, verdict in ((3, "weak"), (3.001, "wrong")):
+        report = multiprecision(
+            lambda x: np.sum(x**3),
+            x,
+            formula=lambda x: factor * np.array([float(v) for v in x]) ** 2,  # noqa: B023
+        )
+        assert report.verdict == verdict
+        assert "judged as floats" in report.notes[0]
+        assert not report
+
+
+PLAIN = {
+    "logaddexp": (
+        lambda x: np.sum(np.logaddexp(0.0, x)),
+        lambda x: 1 / (1 + np.exp(-x)),
+    ),
+    "select with a float": (
+        lambda x: np.sum(np.exp(np.where(x > 0, x, -1e9))),
+        lambda x: np.where(x > 0, np.exp(x), 0.0),
+    ),
+    "cast to float64": (
+        lambda x: np.sum(np.sinh(x.astype(np.float64))),
+        lambda x: np.cosh(x) * np.isfinite(x),
+    ),
+    "hypot": (
+        lambda x: np.sum(np.hypot(x, 2.0)),
+        lambda x: x / np.hypot(x, 2.0),
+    ),
+    "buffers": (
+        lambda x: np.sum(np.cumsum(np.sinh(x), out=np.zeros_like(x))),
+        lambda x: np.cosh(x) * np.arange(len(x), 0, -1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_code_keeps_its_digits(name):
+    """What only NumPy runs has thirty digits too, through selects and casts."""
+    f, formula = PLAIN[name]
+    report = multiprecision(f, np.array([0.5, -1.0, 2.0]), formula=formula)
+    assert report.verdict == "ok"
+    assert report.digits >= 30
+
+
+def test_a_gradient_that_is_zero_is_confirmed():
+    """A softmax's sum does not move: what is left of it is rounding, and no kink."""
+    x = np.random.default_rng(12).standard_normal((3, 4))
+    report = multiprecision(lambda x: tg.sum(tg.softmax(x)), x)
+    assert report.verdict == "ok"
 
 
 def test_a_border_of_the_domain_is_refused():
@@ -567,6 +641,52 @@ def test_without_mpmath_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpmath", None)
     with pytest.raises(MissingExtraError, match=r"tinygrad_nn\[check\]"):
         multiprecision(np.sum, np.ones(2))
+
+
+# --- the corpus ----------------------------------------------------------------------
+
+LARGE = {"network of 22,210 weights", "sum of 200,000", "alternating sum"}
+UNSEEN = {"no decay at zero"}  # the gradient is right at the point itself
+
+
+def certified(certificate, case):
+    """Judge a case's gradient: its verdict, or the kind of error that refused it."""
+    problem = case.at(0)
+    by_hand = {"formula": problem.formula} if problem.formula else {"vjp": problem.vjp}
+    if certificate is adjoint_test and problem.formula:
+        by_hand = {"vjp": lambda g, *x: tuple(g * s for s in problem.formula(*x))}
+    try:
+        with np.errstate(all="ignore"):
+            return certificate(problem.f, *problem.arrays, **by_hand).verdict
+    except (UnsupportedError, ShapeError, GradientError) as refused:
+        return type(refused).__name__
+
+
+@pytest.mark.parametrize("certificate", [adjoint_test, complex_step])
+def test_no_awkward_gradient_is_called_wrong(certificate):
+    """Of the corpus's right gradients none is wrong, and most are confirmed."""
+    verdicts = [certified(certificate, case) for case in RIGHT.values()]
+    assert "wrong" not in verdicts
+    assert verdicts.count("ok") > len(verdicts) / 3
+
+
+@pytest.mark.parametrize("certificate", [adjoint_test, complex_step])
+def test_no_planted_bug_is_called_right(certificate):
+    """Of the corpus's wrong gradients each is refuted, or its function refused."""
+    for name, case in BUGS.items():
+        verdict = certified(certificate, case)
+        assert name in UNSEEN or verdict not in ("ok", "weak"), name
+
+
+@pytest.mark.slow
+def test_thirty_digits_tell_the_corpus_apart():
+    """No right gradient is wrong to thirty digits, and no wrong one confirmed."""
+    for name, case in RIGHT.items():
+        if name not in LARGE:
+            assert certified(multiprecision, case) != "wrong", name
+    for name, case in BUGS.items():
+        if name not in UNSEEN and "22,210" not in name:
+            assert certified(multiprecision, case) != "ok", name
 
 
 # --- the five tutorials --------------------------------------------------------------

@@ -26,10 +26,12 @@ __all__ = ["PreciseParameter", "PrecisionReport", "multiprecision"]
 
 _ALL = 99  # digits where two numbers are equal
 _FLOAT = 13  # digits that a constant rounded to float64 leaves, but for cancellation
+_BLUNT = 6  # digits that a gradient in floats has, if it is right
 _FLOAT64 = 17  # what a float can have
 _MANY = 64
 _FEW = 16  # elements at kinks, which cost more
 _BESIDE = 6
+_ENOUGH = 4  # wrong elements
 _ORDER = ("ok", "kink", "weak", "wrong")
 
 
@@ -214,19 +216,28 @@ def multiprecision(
     seeded = None if formula is not None else cotangent.reshape(subject.shape)
     by = formula or vjp
     claim = autograd(subject, cotangent) if by is None else by_hand(subject, by, seeded)
+    rough = claim(subject.point)
     judges = []
+    notes = []
+    floor = _FLOAT
     for fractions in (False, True):
         course = _Course(
             subject, cotangent, Precision(3 * digits + 20, fractions=fractions)
         )
-        sharp = course.recorded() if by is None else course.by_hand(by, seeded)
-        judges.append(_Judge(course, sharp, rng, digits))
+        try:
+            sharp = course.recorded() if by is None else course.by_hand(by, seeded)
+        except UnsupportedError as refused:
+            if by is None:
+                raise
+            sharp, floor = [numbers(g, course.number.exact) for g in rough], _BLUNT
+            notes = [f"the gradient was judged as floats, for {refused}"]
+        judges.append(_Judge(course, sharp, rng, digits, floor))
         if judges[-1].agree or not judges[-1].agree_as_floats:
             break
     if not judges[-1].agree:
         judges = judges[:1]  # the fractions were not it
-    found = judges[-1].parameters(claim(subject.point))
-    notes = _notes(judges, found)
+    found = judges[-1].parameters(rough)
+    notes = notes or _notes(judges, found)
     return PrecisionReport(
         parameters={p.name: p for p in found},
         wanted=digits,
@@ -354,12 +365,18 @@ class _Judge:
     """The claimed gradient against slopes, from all arrays at once to the element."""
 
     def __init__(
-        self, course: _Course, claim: Point, rng: np.random.Generator, wanted: int
+        self,
+        course: _Course,
+        claim: Point,
+        rng: np.random.Generator,
+        wanted: int,
+        floor: int,
     ) -> None:
         self.course = course
         self._claim = claim
         self._rng = rng
         self._wanted = wanted
+        self._floor = floor
         self._step = course.number(10) ** -wanted
         self._sizes = [sizes_of(x) for x in course.subject.point]
         self._centre = course.value(course.point)
@@ -374,12 +391,15 @@ class _Judge:
         # What is nothing beside the value itself is zero, but for rounding.
         self._least = abs(self._centre) * self._step or self._step
         self._shares = [max(share, self._least) for share in shares]
+        # Fewer digits than a rounded constant leaves: of itself, and of the largest.
+        self._mistake = max(self._shares, default=self._least)
+        self._mistake = self._mistake * course.number(10) ** -floor
         slope = self._slope(self._direction)
         off = abs(self._claimed(self._direction) - slope.value) + slope.error
         self._digits = [_digits(off, share) for share in self._shares]
         lowest = min(self._digits, default=_ALL)
         self.agree = not slope.kinked and lowest >= wanted
-        self.agree_as_floats = not slope.kinked and lowest >= _FLOAT
+        self.agree_as_floats = not slope.kinked and lowest >= floor
 
     def parameters(self, rough: Point) -> list[PreciseParameter]:
         """Judge every parameter; ``rough`` is its gradient in float64."""
@@ -409,10 +429,12 @@ class _Judge:
         whole = self._outcome(self._only(k, self._direction[k]), self._shares[k])
         if not whole.kinked and whole.verdict != "wrong":
             return PreciseParameter(name, shape, whole.verdict, whole.digits, right)
-        elements = {}
+        elements: dict[int, _Outcome] = {}
+        wrong = 0
         for place in self._suspects(k, kinked=whole.kinked).tolist():
             elements[place] = self._outcome(self._only(k, self._single(k, place)))
-            if elements[place].kinked and len(elements) >= _FEW:
+            wrong += elements[place].verdict == "wrong"
+            if wrong >= _ENOUGH or (elements[place].kinked and len(elements) >= _FEW):
                 break
         smooth = [e.digits for e in elements.values() if not e.kinked]
         digits = min(smooth, default=0)
@@ -468,8 +490,8 @@ class _Judge:
         elif digits >= self._wanted:
             verdict = "ok"
         else:
-            sure = difference > 10 * slope.error and digits < _FLOAT
-            verdict = "wrong" if sure else "weak"
+            sure = difference > max(10 * slope.error, self._mistake)
+            verdict = "wrong" if sure and digits < self._floor else "weak"
         return _Outcome(verdict, digits, slope.value, slope.kinked)
 
     def _at_kink(self, claim: Any, slope: _Slope, direction: Point) -> str:
@@ -480,7 +502,7 @@ class _Judge:
         """
         low, high = min(slope.left, slope.right), max(slope.left, slope.right)
         # A slope may be written as a float, 0.1 say, that was multiplied before.
-        off = slope.error + (high - low) * self.course.number(10) ** -_FLOAT
+        off = slope.error + (high - low) * self.course.number(10) ** -self._floor
         if low - off <= claim <= high + off:
             return "kink"
         near = self.course.number(10) ** -(self._wanted // 3)
