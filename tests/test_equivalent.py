@@ -23,7 +23,15 @@ from reference import explicit
 import tinygrad_nn as tg
 from tinygrad_nn.check import equivalent, fields, replay
 from tinygrad_nn.check.equivalent import _POINTS_WITH_SIGNS
-from tinygrad_nn.check.fields import CHAIN, TOPS, Field, Resample, TooDeep, recovered
+from tinygrad_nn.check.fields import (
+    CHAIN,
+    TOPS,
+    Constants,
+    Field,
+    Resample,
+    TooDeep,
+    recovered,
+)
 from tinygrad_nn.check.points import arguments, small
 from tinygrad_nn.check.replay import numbers
 from tinygrad_nn.errors import OpError, UnsupportedError
@@ -279,16 +287,13 @@ def test_signs_are_consistent_and_take_both_values():
 def test_signs_follow_the_order_of_the_numbers():
     """No x is below -1 and above 1, and three numbers have an order."""
     met = set()
-    first = Field(0, 1)
     for seed in range(60):
-        # The first point looks for differences that are constant, the others know.
-        field = Field(seed, 1, constants=first.constants) if seed else first
+        field = Field(seed, 1, constants=Constants({}, {2}))
         x, y, z = some(field, 3)
         inside = (x > -1, x > 1)
         assert inside != (False, True)
         met.add(inside)
         assert len({x > y, y > z, z > x}) == 2
-    assert first.constants.steps == {2}
     assert met == {(False, False), (True, False), (True, True)}
 
 
@@ -299,10 +304,21 @@ def test_constants_have_their_own_sign_even_in_disguise():
         for number in (73, 79, 83, 89, 97):
             field = Field(top, 1, top=top)
             wrong += field.square(number) < 0
+            known = Constants({}, set())
+            known.learn({number, field.top - number}, set(), field.top)
+            field = Field(top, 1, top=top, constants=known)
             x = field.variable()
             assert (x + number) - x > 0
             assert x - (x + number) < 0
     assert wrong
+
+    def disguised(x, c):
+        return np.where((x + c) - x > 0, x, 0.0)
+
+    for c in (73.0, 79.0, 83.0, 89.0, 97.0, 53.7):
+        different(lambda x, c=c: disguised(x, c), lambda x: 0 * x, (2,))
+        proved(lambda x, c=c: disguised(x, c), lambda x: x, (2,))
+        different(lambda x, c=c: disguised(-x, -c), lambda x: -x, (2,))
 
 
 def test_an_irregular_constant_is_noticed():
@@ -312,6 +328,9 @@ def test_an_irregular_constant_is_noticed():
             field = Field(0, 1, top=top)
             field.constant(number)
             assert field.irregular == (pow(number, field.top // 2, field.top) != 1)
+            other = Field(0, 1, top=field.regular_top())
+            other.constant(number)
+            assert not other.irregular
 
 
 def test_what_cannot_be_computed_says_so():

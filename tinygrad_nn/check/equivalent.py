@@ -20,7 +20,6 @@ import numpy as np
 from tinygrad_nn.check import points
 from tinygrad_nn.check.fields import (
     CHAIN,
-    TOPS,
     Constants,
     Field,
     Number,
@@ -368,18 +367,23 @@ def _said(
 
 
 class _Known:
-    """What the points so far have taught about the next ones."""
+    """What the points so far have taught about the next ones.
+
+    Where signs are asked for, the first two points are scouts: numbers that have one
+    value at both are constants, and their signs no random bits.
+    """
 
     def __init__(self) -> None:
         self.height = 1
         self.signs = False
         self.recovered: dict[float, str] = {}
         self._top = 0
-        self._search = False
+        self._scout: tuple[set[int], set[int]] | None = None
         self._constants: Constants | None = None
         self._seen: set[int] = set()
 
     def field(self, seed: int) -> Field:
+        """Return a new point."""
         return Field(seed, self.height, top=self._top, constants=self._constants)
 
     @property
@@ -391,15 +395,25 @@ class _Known:
         """Learn from a point; return whether the signs at it may have been wrong."""
         self.recovered |= exact.recovered
         self.signs = self.signs or "sign" in exact.used
-        if self.signs and exact.irregular and self._top < len(TOPS):
-            self._top, self._constants, self._seen = self._top + 1, None, set()
+        if not self.signs:
+            return False
+        if exact.irregular and exact.regular:
+            self._top = exact.regular_top()
+            self._scout, self._constants, self._seen = None, None, set()
             return True
-        # What comes again at another point is a constant, though unknown as one.
-        wrong = bool(self._seen & exact.signs.keys() - exact.constants.signs.keys())
-        self._seen |= exact.signs.keys()
-        self._search = self._search or wrong
-        self._constants = None if self._search else exact.constants
-        return wrong
+        met = set(exact.signs)
+        if self._constants is None:
+            now = met, exact.differences()
+            if self._scout is not None:
+                self._constants = Constants({}, set())
+                again = [a & b for a, b in zip(self._scout, now, strict=True)]
+                self._constants.learn(again[0], again[1], exact.top)
+            self._scout = now
+            return True
+        again_met = self._seen & met - self._constants.signs.keys()
+        self._constants.learn(again_met, set(), exact.top)
+        self._seen |= met
+        return bool(again_met)
 
 
 class _Remembered:

@@ -44,6 +44,7 @@ in different runs, see `tinygrad_nn.check.equivalent`.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -61,6 +62,7 @@ __all__ = [
     "Resample",
     "TooDeep",
     "recovered",
+    "small_fraction",
 ]
 
 _FACTORS = (
@@ -100,14 +102,25 @@ class TooDeep(ArithmeticError):  # noqa: N818 (a bound, not a mistake)
 
 
 class Constants(NamedTuple):
-    """What is the same at every point, though no constant in the expressions.
+    """What is the same at every point, though it is no constant in the expressions.
 
-    ``signs`` has the sign of each such value modulo the largest prime, and ``steps``
-    the differences of numbers whose signs were asked for.
+    Modulo the largest prime: ``signs`` has the sign of each number whose sign was
+    asked for (0 where it is not known), and ``steps`` the positive distances of two.
     """
 
     signs: dict[int, int]
-    steps: set[Fraction]
+    steps: set[int]
+
+    def learn(self, values: set[int], distances: set[int], top: int) -> None:
+        """Take in what was met at two points."""
+        for value in values:
+            constant = small_fraction(value, top)
+            known = 0 if constant is None else 1 if constant > 0 else -1
+            self.signs[value], self.signs[top - value] = known, -known
+        for distance in distances:
+            step = small_fraction(distance, top)
+            if step is not None:
+                self.steps.add(distance if step > 0 else top - distance)
 
 
 class Field:
@@ -124,7 +137,7 @@ class Field:
         it, and for some constants with a prime factor above 71 that is not their sign
         (then the field is `irregular`). From ``len(TOPS)`` on, signs are random bits.
     constants
-        Where they are known from another point; else they are looked for.
+        What other points have shown to be the same at every point.
     """
 
     def __init__(
@@ -139,7 +152,6 @@ class Field:
         self.top = TOPS[top % len(TOPS)]
         self.primes = (self.top, *CHAIN[: -height - 1 : -1])
         self.constants = Constants({}, set()) if constants is None else constants
-        self.searches = constants is None
         self.random = random.Random(seed)  # noqa: S311 (no secret)
         self.roots = [
             self._root(p, q) for p, q in zip(self.primes, self.primes[1:], strict=False)
@@ -191,16 +203,16 @@ class Field:
             return Number(self, (), value)
         known = self._constants.get(value)
         if known is None:
-            n, d = value.numerator, value.denominator
-            levels = tuple(n * pow(d, -1, p) % p for p in self.primes)
-            known = self._constants[value] = Number(self, levels, Fraction(value))
-            if n and (self.square(levels[0]) > 0) != (n > 0):
+            value = Fraction(value)
+            levels = tuple(_modulo(value, p) for p in self.primes)
+            known = self._constants[value] = Number(self, levels, value)
+            if value and _square(levels[0], self.top) != (value > 0):
                 self.irregular = True
         return known
 
     def square(self, x: int) -> int:
         """Legendre's symbol modulo the largest prime: 1 for a square, else -1."""
-        return 1 if pow(x, self.top >> 1, self.top) == 1 else -1
+        return 1 if _square(x, self.top) else -1
 
     def sign(self, x: Number) -> int:
         """Return -1, 0 or 1; consistently, but at random, where x is not constant."""
@@ -215,22 +227,13 @@ class Field:
         if value in self.signs:
             return self.signs[value]
         self.used.add("sign")
-        sign = self._constant_sign(value) or self._implied(value)
-        if not sign and self.regular:
+        sign = self.constants.signs.get(value) or self._implied(value)
+        if not sign and self.regular and value not in self.constants.signs:
             sign = self.square(value)
         elif not sign:
             sign = self.random.choice((-1, 1))
         self.signs[value], self.signs[minus] = sign, -sign
         return sign
-
-    def _constant_sign(self, value: int) -> int:
-        """Return the sign of what is a constant, though not known as one; else 0."""
-        signs = self.constants.signs
-        constant = _small(value, self.top) if self.searches else None
-        if constant is not None:
-            sign = 1 if constant > 0 else -1
-            signs[value], signs[self.top - value] = sign, -sign
-        return signs.get(value, 0)
 
     def _implied(self, value: int) -> int:
         """Return the sign that the order of the numbers implies, or 0.
@@ -238,24 +241,33 @@ class Field:
         x + 1 > 0 where x > 0, and x + y > 0 where x > 0 and y > 0: so the bits that
         clip, or the sorting of three numbers, ask for do not contradict each other.
         """
-        top, signs, steps = self.top, self.signs, self.constants.steps
-        if self.searches:
-            for known in list(signs)[-_LATEST:]:
-                step = _small((value - known) % top, top)
-                if step is not None:
-                    steps.add(abs(step))
-        for step in steps:
-            size = step.numerator * pow(step.denominator, -1, top)
-            if signs.get((value - size) % top) == 1:
+        top, signs = self.top, self.signs
+        for step in self.constants.steps:
+            if signs.get((value - step) % top) == 1:
                 return 1
-            if signs.get((value + size) % top) == -1:
+            if signs.get((value + step) % top) == -1:
                 return -1
         for known, sign in signs.items():
-            if sign > 0 and signs.get((value - known) % top) == 1:
-                return 1
-            if sign < 0 and signs.get((value - known) % top) == -1:
-                return -1
+            if signs.get((value - known) % top) == sign:
+                return sign
         return 0
+
+    def differences(self) -> set[int]:
+        """Return how far apart the numbers are whose signs were asked for."""
+        values = list(self.signs)[-_LATEST:]
+        found = ((x - y) % self.top for x in values for y in values)
+        return {min(x, self.top - x) for x in found if x}
+
+    def regular_top(self) -> int:
+        """Return which of `TOPS` gives the constants of this field their own signs.
+
+        The number of tops, if none of them does.
+        """
+        known = [x.fraction for x in self._constants.values() if x.fraction]
+        for i, top in enumerate(TOPS):
+            if all(_square(_modulo(x, top), top) == (x > 0) for x in known):
+                return i
+        return len(TOPS)
 
     # --- free variables ---------------------------------------------------------
 
@@ -301,6 +313,15 @@ class Field:
 
 
 _Operator = Callable[["Number", Any], "Number"]
+
+
+def _square(x: int, p: int) -> bool:
+    return pow(x, p >> 1, p) == 1
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _modulo(x: Fraction, p: int) -> int:
+    return x.numerator * pow(x.denominator, -1, p) % p
 
 
 def _binary(
@@ -506,6 +527,7 @@ def _free(name: str) -> Callable[[Number], Number]:
     def apply(self: Number) -> Number:
         return self.field.function(name, self) if self.levels else self
 
+    apply.__doc__ = f"Free variable for the {name} of each number."
     return apply
 
 
@@ -726,12 +748,13 @@ class Number:
     arctanh = _free("arctanh")
 
 
-_LATEST = 100
+_LATEST = 400
 
 _NONE: dict[int, Fraction] = {}
 """No logarithm is part of most numbers; never written to."""
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def recovered(x: float) -> tuple[Fraction, bool]:
     """Return the rational that a float was written for, and whether its root was meant.
 
@@ -763,7 +786,7 @@ def recovered(x: float) -> tuple[Fraction, bool]:
     return value, False
 
 
-def _small(x: int, p: int) -> Fraction | None:
+def small_fraction(x: int, p: int) -> Fraction | None:
     """Return the fraction of 100-bit numbers that ``x`` is modulo p, if there is one.
 
     Wang's reconstruction. A value that does not come from such a constant has one
