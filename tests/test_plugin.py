@@ -171,12 +171,17 @@ def test_the_text_of_a_graph_tells_what_was_recorded():
 
 
 def test_the_text_has_no_values_and_no_times():
-    """Another day, another seed, another line: the same text."""
-    texts = [
-        graph_text((tg.Tensor(np.full(3, k), requires_grad=True) * k).sum())
-        for k in (2.0, 2.0)
-    ]
+    """Other numbers, indices, generators, another line: the same text."""
+
+    def drawn(k):
+        x = tg.Tensor(np.full(3, k), requires_grad=True)
+        picked = x[np.array([k, 0]).astype(int),] * np.full(2, k)
+        return tg.nn.Dropout(0.5, rng=int(k))(picked).sum()
+
+    texts = [graph_text(drawn(1.0)), graph_text(drawn(2.0))]
     assert texts[0] == texts[1]
+    assert "index=(array(2,),)" in texts[0]
+    assert "rng=PCG64" in texts[0]
 
 
 def test_a_graph_that_differs_is_shown(tmp_path):

@@ -80,7 +80,16 @@ def _operand(x: Any, numbers: dict[Node, int]) -> str:
 
 
 def _setting(value: Any) -> str:
-    return f"array{value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    """Write a setting without the numbers of an array or the place of an object."""
+    if isinstance(value, np.ndarray):
+        return f"array{value.shape}"
+    if isinstance(value, np.random.Generator):
+        return type(value.bit_generator).__name__
+    if value.__class__ in (tuple, list):
+        inside = ", ".join(map(_setting, value))
+        comma = "," if value.__class__ is tuple and len(value) == 1 else ""
+        return f"({inside}{comma})" if value.__class__ is tuple else f"[{inside}]"
+    return repr(value)
 
 
 def _same(x: Any, y: Any) -> bool:
