@@ -1,4 +1,4 @@
-"""The command line: ``tinygrad-nn train`` and ``tinygrad-nn predict``."""
+"""The command line: ``tinygrad-nn train``, ``predict``, ``check`` and ``doctor``."""
 
 from tinygrad_nn.cli.command import main
 

@@ -58,6 +58,23 @@ examples:
   tinygrad-nn doctor --json > machine.json"""
 
 
+CHECK = """\
+Grades the gradients that FILE writes by hand: finds functions and their gradients, by
+name (forward and backward, cost and gradients, f and f_grad, df, f_backward, f_vjp) or
+as declared (f.gradient = …, CHECK = [(f, gradient, arrays…)]), and classes with forward
+and backward; compares them with numbers and with autograd; and prints a verdict on
+each, with the mistake in words. A function is called with the variables of the file
+that have the names of its parameters, or with those in example = {"X": …}. FILE is run
+for that: what trains or plots belongs below if __name__ == "__main__". The exit code is
+0 where all is right, 1 where something is wrong, 2 where something cannot be judged."""
+
+CHECK_EXAMPLES = """\
+examples:
+  tinygrad-nn check backprop.py
+  tinygrad-nn check handed-in/*.py --data assignment.py
+  tinygrad-nn check layers.py --function Dense --mode full --json grades.json"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line, like everything else here."""
 
@@ -77,7 +94,8 @@ def parser() -> argparse.ArgumentParser:
 
     whole = _Parser(
         prog="tinygrad-nn",
-        description="Train networks on your data and predict with them.",
+        description="Train networks on your data, predict with them, and check "
+        "gradients.",
         epilog="tinygrad-nn COMMAND --help says more of each.",
         allow_abbrev=False,
     )
@@ -101,6 +119,16 @@ def parser() -> argparse.ArgumentParser:
             help="predict the rows of a CSV file with a trained network",
             description="Writes one row of predictions for each row of FILE.",
             epilog=PREDICT_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_check(
+        commands.add_parser(
+            "check",
+            help="grade the gradients that a file of Python writes by hand",
+            description=CHECK,
+            epilog=CHECK_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -218,6 +246,40 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.set_defaults(command=_predict)
 
 
+def _add_check(check: argparse.ArgumentParser) -> None:
+    add = check.add_argument
+    add("files", metavar="FILE", nargs="+", help="a file of Python; it is run")
+    add(
+        "--data",
+        metavar="FILE",
+        help="a file of Python with what the others lack: values (these go first), and "
+        "functions, a forward pass and a cost for instance",
+    )
+    add(
+        "--function",
+        metavar="NAME",
+        help="judge this one alone: a function, its gradient, or a class",
+    )
+    add(
+        "--seed",
+        metavar="N",
+        type=_number(int, least=0),
+        default=0,
+        help="of the random directions (0)",
+    )
+    add(
+        "--mode",
+        metavar="NAME",
+        type=_one_of("mode", ("auto", "full")),
+        default="auto",
+        help="auto: random directions first, single elements where these disagree; "
+        "full: every element (auto)",
+    )
+    add("--strict", action="store_true", help="a weak verdict counts as wrong")
+    add("--json", metavar="PATH", help="write the grades there too, for programs")
+    check.set_defaults(command=_check)
+
+
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     add = doctor.add_argument
     add("--quick", action="store_true", help="measure nothing")
@@ -238,6 +300,20 @@ def _predict(options: argparse.Namespace) -> None:
     from tinygrad_nn.cli.predict import predict  # noqa: PLC0415
 
     predict(options.run, options.file, options.output)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tinygrad_nn.cli.check import check  # noqa: PLC0415
+
+    return check(
+        options.files,
+        data=options.data,
+        function=options.function,
+        seed=options.seed,
+        mode=options.mode,
+        strict=options.strict,
+        json_file=options.json,
+    )
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -274,9 +350,9 @@ def _one_of(kind: str, names: tuple[str, ...]) -> Callable[[str], str]:
         if text in names:
             return text
         close = get_close_matches(text.lower(), names, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = f"did you mean {close[0]!r}? It is" if close else "it is"
         raise argparse.ArgumentTypeError(
-            f"unknown {kind} {text!r}; {hint}It is one of {', '.join(names)}"
+            f"unknown {kind} {text!r}; {hint} one of {', '.join(names)}"
         )
 
     return convert

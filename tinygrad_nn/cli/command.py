@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0; 1 when training diverged or nobody read the output; 2 for
-        bad input; 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0; 1 when training diverged, a checked gradient is wrong, or
+        nobody read the output; 2 for bad input; 130 after Ctrl-C, 143 after SIGTERM.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def _any_letter() -> Iterator[None]:
 def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
-        options.command(options)
+        code: int = options.command(options) or 0
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         _say(str(stop) or "interrupted")
@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         place = "" if error.filename is None else f"{error.filename}: "
         _say(f"error: {place}{error.strerror or error}")
         return 2
-    return 0
+    return code
 
 
 def _say(text: str) -> None:

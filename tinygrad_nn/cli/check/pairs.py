@@ -1,0 +1,265 @@
+"""What in a file is a gradient, and of which function: by declaration, or by name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tinygrad_nn.cli.check.loading import Home
+
+__all__ = ["CONVENTIONS", "Pair", "found", "parameters", "returned"]
+
+CONVENTIONS = (
+    "forward/backward, cost/gradients, f/f_grad, f/grad_f, f/df, f/f_backward, f/f_vjp "
+    "or f/f_prime, a class with forward and backward, a function that returns "
+    "(cost, grads), f.gradient = …, or CHECK = [(f, gradient, arrays…)]"
+)
+
+_SUFFIXES = (
+    "_grad|_grads|_gradient|_gradients|_backward|_backprop|_bwd|_vjp|_prime|"
+    "_derivative|_deriv|_der"
+)
+_PREFIXES = (
+    "grad_|grads_|gradient_of_|gradients_of_|gradient_|gradients_|derivative_of_|"
+    "derivative_|backward_|backprop_|vjp_|d_|d"
+)
+_GRADIENTS = (
+    "grad",
+    "grads",
+    "gradient",
+    "gradients",
+    "compute_grad",
+    "compute_grads",
+    "compute_gradient",
+    "compute_gradients",
+    "get_gradients",
+    "backward",
+    "backward_pass",
+    "backprop",
+    "backpropagation",
+    "back_propagation",
+    "backward_propagation",
+    "vjp",
+    "derivative",
+)
+_COSTS = (
+    "cost",
+    "loss",
+    "compute_cost",
+    "compute_loss",
+    "cost_function",
+    "loss_function",
+    "objective",
+    "J",
+    "f",
+)
+_FORWARDS = (
+    "forward",
+    "forward_pass",
+    "forward_propagation",
+    "forward_prop",
+    "forwardprop",
+    "feedforward",
+    "model",
+    "f",
+)
+_OTHERS = re.compile(
+    r"check|numer|descent|clip|update|test|norm|finite|approx|apply|plot|print|zero"
+)
+_VALUE = re.compile(r"(?i)(cost|loss|value|obj\w*|J|L|E|energy|total)")
+_GRADIENT = re.compile(r"(grads?|gradients?|g|d[A-Za-z]\w{0,4}|grad_\w+|\w+_grad)")
+
+
+class Pair(NamedTuple):
+    """A gradient, and what it may be the gradient of.
+
+    ``firsts`` are functions by name, the likeliest first; ``gradient`` is None where
+    autograd's is meant. ``kind`` is ``"function"``, ``"layer"`` (``firsts`` holds a
+    class), ``"both"`` (one function returns value and gradients, the gradients at
+    ``place``) or ``"declared"`` (at ``arrays``).
+    """
+
+    title: str
+    kind: str
+    firsts: tuple[tuple[str, Any], ...]
+    gradient: Callable[..., Any] | None = None
+    arrays: tuple[Any, ...] = ()
+    place: int = 0
+    name: str = ""
+
+    def says(self, name: str) -> bool:
+        """Whether somebody who writes a name means this pair."""
+        return name in {self.name, self.title, *(first for first, _ in self.firsts)}
+
+
+def found(home: Home, beside: Mapping[str, Any]) -> tuple[list[Pair], list[str]]:
+    """Find the gradients of a file.
+
+    Parameters
+    ----------
+    home
+        The file.
+    beside
+        Functions of another file, for those that this one lacks.
+
+    Returns
+    -------
+    tuple
+        The pairs, and the names of functions that are called like gradients of what
+        is not there.
+    """
+    functions = {**beside, **home.defined}
+    pairs = list(_declared(home))
+    mentioned = {id(pair.gradient) for pair in pairs}
+    lonely = []
+    for name, thing in home.defined.items():
+        if inspect.isclass(thing):
+            pairs += _layer(name, thing)
+            continue
+        if id(thing) in mentioned or _OTHERS.search(name):
+            continue
+        firsts = [
+            (other, functions[other])
+            for other in dict.fromkeys(_meant(name))
+            if other in functions
+            and other != name
+            and not inspect.isclass(functions[other])
+        ]
+        if firsts:
+            title = f"{firsts[0][0]} / {name}"
+            pairs.append(Pair(title, "function", tuple(firsts), thing, name=name))
+        elif (place := _both(thing)) is not None:
+            pairs.append(Pair(name, "both", ((name, thing),), place=place, name=name))
+        elif _called_a_gradient(name):
+            lonely.append(name)
+    return pairs, lonely
+
+
+def parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Return what a function takes, without ``*`` and ``**``; None if nobody knows.
+
+    >>> [p.name for p in parameters(lambda W, b, *rest: 0)]
+    ['W', 'b']
+    """
+    try:
+        every = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p for p in every if p.kind not in several]
+
+
+def returned(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names in a function's last return statement: ``return dW, db``.
+
+    Empty where there are other things than names.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        tree = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return ()
+    values = [node.value for node in _statements(tree) if isinstance(node, ast.Return)]
+    if not values or values[-1] is None:
+        return ()
+    last = values[-1]
+    parts = last.elts if isinstance(last, (ast.Tuple, ast.List)) else [last]
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    return tuple(names) if len(names) == len(parts) else ()
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Go through a function's own statements, not those of functions within."""
+    waiting = list(ast.iter_child_nodes(node))[::-1]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            continue
+        yield here
+        waiting += list(ast.iter_child_nodes(here))[::-1]
+
+
+def _declared(home: Home) -> Iterator[Pair]:
+    given = home.names.get("CHECK", ())
+    if isinstance(given, tuple) and given and callable(given[0]):
+        given = [given]
+    for number, row in enumerate(given):
+        if not isinstance(row, Sequence) or len(row) < 2 or not callable(row[0]):
+            title = f"CHECK[{number}]"
+            yield Pair(title, "malformed", (), name=title)
+            continue
+        f, gradient, *arrays = row
+        names = [getattr(f, "__name__", "f")]
+        if gradient is not None:
+            names.append(getattr(gradient, "__name__", "gradient"))
+        title = " / ".join(names)
+        first = ((names[0], f),)
+        yield Pair(title, "declared", first, gradient, tuple(arrays), name=names[-1])
+    for name, f in home.defined.items():
+        for attribute in ("gradient", "vjp"):
+            gradient = getattr(f, attribute, None)
+            if callable(gradient) and not inspect.isclass(f):
+                title = f"{name} / {name}.{attribute}"
+                own = f"{name}.{attribute}"
+                yield Pair(title, "function", ((name, f),), gradient, name=own)
+
+
+def _layer(name: str, kind: Any) -> list[Pair]:
+    forward = next(
+        (m for m in ("forward", "__call__") if m in vars(kind)),
+        "forward" if hasattr(kind, "forward") else None,
+    )
+    if forward is None or not hasattr(kind, "backward"):
+        return []
+    if getattr(kind.backward, "__isabstractmethod__", False):
+        return []
+    return [Pair(name, "layer", ((name, kind),), name=name)]
+
+
+def _meant(name: str) -> Iterator[str]:
+    """Names of the function that a gradient of this name may belong to."""
+    # backward_propagation_with_dropout is the gradient of either forward pass.
+    for short in (name, re.sub(r"_with_\w+$", "", name)):
+        for old, new in (
+            ("backward", "forward"),
+            ("backprop", "forward"),
+            ("backprop", "forwardprop"),
+            ("backprop", "forward_prop"),
+            ("backprop", "forward_propagation"),
+            ("back_prop", "forward_prop"),
+            ("bwd", "fwd"),
+        ):
+            if old in short:
+                yield short.replace(old, new, 1)
+        for pattern in (rf"^(\w+?)(?:{_SUFFIXES})$", rf"^(?:{_PREFIXES})(\w+)$"):
+            match = re.match(pattern, short)
+            if match:
+                core = match[1]
+                yield from (core, f"{core}_forward", f"forward_{core}", f"{core}_fwd")
+        if short in _GRADIENTS:
+            back = short.startswith("back")
+            yield from (_FORWARDS + _COSTS) if back else (_COSTS + _FORWARDS)
+
+
+def _called_a_gradient(name: str) -> bool:
+    long = re.fullmatch(rf"\w+(?:{_SUFFIXES})|(?:{_PREFIXES})(?<!^d)(?<!^d_)\w+", name)
+    return name in _GRADIENTS or long is not None
+
+
+def _both(function: Callable[..., Any]) -> int | None:
+    """Tell which of the two results is the gradients; None if neither is."""
+    names = returned(function)
+    if len(names) != 2:
+        return None
+    own = {p.name for p in parameters(function) or ()}
+    if own & set(names):
+        return None
+    for place in (0, 1):
+        value, gradient = names[1 - place], names[place]
+        if _VALUE.fullmatch(value) and _GRADIENT.fullmatch(gradient):
+            return place
+    return None
