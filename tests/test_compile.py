@@ -455,9 +455,9 @@ READINGS = {
     "numpy": lambda x: x.numpy(),
     "data": lambda x: x.data,
     "asarray": lambda x: np.asarray(x),  # noqa: PLW0108 (the line is looked for)
-    "argmax": lambda x: x.argmax(),
-    "all": lambda x: (x > 0).all(),
-    "any": lambda x: np.any(x > 0),
+    "argmax": lambda x: int(x.argmax()),
+    "all": lambda x: 1 if (x > 0).all() else 2,
+    "any": lambda x: 1 if np.any(x > 0) else 2,
     "in": lambda x: 1.0 in x,
     "array_equal": lambda x: np.array_equal(x, x),
     "max of Python": lambda x: max(x),  # noqa: PLW0108 (the line is looked for)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn.cli import main
 from tinygrad_nn.optim import SGD
 
 
@@ -364,3 +365,88 @@ def test_what_python_reduces_lies_in_memory() -> None:
         lambda X: np.max((X > 0).astype(int) * 2 + 1, axis=1), backend="c"
     )
     assert step(np.array([[-1.0, 2.0], [-3.0, -4.0]])).numpy().tolist() == [3, 1]
+
+
+# --- what errors say ---
+
+
+def said(step, *args) -> str:
+    """Return what the error says that a compiled step raises."""
+    with pytest.raises(tg.errors.TinygradError) as caught:
+        tg.compile(step)(*args)
+    return str(caught.value)
+
+
+def test_indexing_an_array_with_an_argument_is_advised() -> None:
+    """An argument is a Tensor: what it indexes is a Tensor of the array."""
+    rows, i = np.ones((5, 3)), np.array([0, 2])
+    assert "tg.Tensor(array)[index]" in said(lambda i: rows[i], i)
+    assert "np.arange(k)" in said(lambda i: np.eye(3)[i], i)
+    held = tg.Tensor(rows)
+    assert tg.compile(lambda i: held[i])(i).shape == (2, 3)
+    hot = tg.compile(lambda i: (i[:, None] == np.arange(3)) * 1.0)
+    assert np.array_equal(hot(i).numpy(), np.eye(3)[i])
+
+
+def test_operators_without_a_rule_are_refused_by_name() -> None:
+    """What a Tensor does not record is an error of ours, with what to do instead."""
+    y = np.array([3, 4])
+    for function in (lambda y: y % 2, lambda y: y // 2, lambda y: 2 % y, np.round):
+        assert "outside of the compiled step" in said(function, y)
+        with pytest.raises(tg.errors.UnsupportedError, match=r"\.numpy\(\)"):
+            function(tg.Tensor(y))
+
+
+def test_an_update_of_data_is_advised() -> None:
+    """Where ``.data`` is read in order to be written, the way to write is named."""
+    W = tg.Parameter(np.ones(3))
+
+    def step(X):
+        (W * X).sum().backward()
+        W.data -= 0.1 * W.grad
+
+    assert "with tg.no_grad(): W -=" in said(step, np.ones(3))
+
+
+def test_a_live_rate_is_printed_and_refused_by_name() -> None:
+    """A learning rate may be printed in a step; NumPy's functions do not take it."""
+    optimizer = SGD([tg.Parameter(np.ones(2))], lr=0.125)
+    texts = []
+
+    def step(X):
+        texts.append(f"{optimizer.lr:.3f}")
+        return X.sum()
+
+    tg.compile(step)(np.ones(2))
+    assert set(texts) == {"0.125"}
+    assert "np.exp of the live number lr" in said(
+        lambda X: X * np.exp(optimizer.lr), np.ones(2)
+    )
+    scaled = tg.compile(lambda X: np.multiply(X, optimizer.lr))
+    assert scaled(np.ones(2)).numpy().tolist() == [0.125, 0.125]
+
+
+def test_an_array_of_objects_is_refused() -> None:
+    """Arguments hold real numbers."""
+    with pytest.raises(tg.errors.DtypeError, match="dtype object as 'X'"):
+        tg.compile(lambda X: X.sum())(np.array([1, 2.5], object))
+
+
+def test_a_step_says_what_it_is() -> None:
+    """Its name, its backend, its programs; and what comes first in ``repeat``."""
+
+    @tg.compile
+    def step(X):
+        return X.sum()
+
+    step(np.ones(3))
+    assert repr(step) == "<compiled step 'step', numpy, 1 program>"
+    with pytest.raises(tg.errors.CompileError, match=r"comes first.*got ndarray\."):
+        step.repeat(np.ones(1000), 3)
+
+
+def test_an_unknown_backend_of_the_command_line_is_one_sentence(capsys) -> None:
+    """Without a close name the list of names follows in the same sentence."""
+    with pytest.raises(SystemExit):
+        main(["train", "moons", "--backend", "torch"])
+    assert "unknown backend 'torch'; it is one of numpy, c" in capsys.readouterr().err

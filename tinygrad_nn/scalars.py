@@ -79,8 +79,6 @@ class Scalar:
 
     __slots__ = ("text", "value")
 
-    __array_ufunc__ = None  # NumPy leaves operators to this class
-
     def __init__(self, value: float, text: str) -> None:
         self.value = float(value)
         self.text = text
@@ -88,6 +86,20 @@ class Scalar:
     def __repr__(self) -> str:
         """Show how it is computed."""
         return f"Scalar({self.text})"
+
+    def __format__(self, spec: str) -> str:
+        """Format the number as it is while the step is traced, to be printed then."""
+        return format(self.value, spec) if spec else repr(self)
+
+    def __array_ufunc__(
+        self, ufunc: Any, _method: str, *inputs: Any, **_options: Any
+    ) -> Any:
+        """Leave Tensors to themselves; refuse arrays, and NumPy's functions."""
+        if any(hasattr(x, "requires_grad") for x in inputs):
+            return NotImplemented
+        for x in inputs:
+            _number(x)
+        return _refused(f"np.{ufunc.__name__}")(self)
 
     __add__, __radd__ = _binary("+", operator.add)
     __sub__, __rsub__ = _binary("-", operator.sub)

@@ -93,6 +93,17 @@ def _of_truths(logical: Callable[..., Any], sign: str) -> Callable[..., Any]:
     return apply
 
 
+def _unrecorded(sign: str) -> Callable[..., Any]:
+    """Make an operator that is refused by name, as the function of NumPy is."""
+
+    def operator(_self: Tensor, _other: Any) -> Any:
+        raise UnsupportedError(
+            f"{sign}: not recorded on a Tensor. Compute it on arrays: {_way_out()}"
+        )
+
+    return operator
+
+
 class Tensor(Node):
     """An array whose operations are recorded, so that it can be differentiated.
 
@@ -473,6 +484,8 @@ class Tensor(Node):
     __and__ = __rand__ = _of_truths(ops.logical_and, "&")
     __or__ = __ror__ = _of_truths(ops.logical_or, "|")
     __invert__ = _of_truths(ops.logical_not, "~")
+    __mod__ = __rmod__ = _unrecorded("%")
+    __floordiv__ = __rfloordiv__ = _unrecorded("//")
 
     def __pos__(self) -> Tensor:
         """Return the Tensor itself."""
@@ -712,8 +725,8 @@ class Tensor(Node):
         if handler is None:
             raise UnsupportedError(
                 f"{_numpys_name(function)}: no gradient rule for it on a Tensor. Write "
-                "it with ops that have one, declare it with tg.primitive, or leave the "
-                "graph with .numpy()"
+                "it with ops that have one, declare it with tg.primitive, or "
+                f"{_way_out()}"
             )
         try:
             return handler(*args, **options)
@@ -805,7 +818,16 @@ def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
         )
     return UnsupportedError(
         f"{title}: no gradient rule for it on a Tensor. Write it with ops that have "
-        "one, declare it with tg.elementwise, or leave the graph with .numpy()"
+        f"one, declare it with tg.elementwise, or {_way_out()}"
+    )
+
+
+def _way_out() -> str:
+    """Say how to do without a gradient; while a step is traced there is no value."""
+    if _current().trace is None:
+        return "leave the graph with .numpy()"
+    return (
+        "do it outside of the compiled step, whose array arguments are Tensors inside"
     )
 
 

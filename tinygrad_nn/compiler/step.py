@@ -199,6 +199,12 @@ class CompiledStep:
             )
         return bound
 
+    def __repr__(self) -> str:
+        """Name the function, the backend and how many programs there are."""
+        count = self.traces
+        programs = f"{count} program" + ("" if count == 1 else "s")
+        return f"<compiled step {self.__name__!r}, {self._named_backend}, {programs}>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the function and the settings; programs are made anew."""
         return _again, (
@@ -276,7 +282,11 @@ class CompiledStep:
         Backends do it in one call: a loop in C, a ``lax.scan``.
         """
         if not isinstance(n, int) or n < 1:
-            raise CompileError(f"repeat: n is a number of steps, at least 1; got {n!r}")
+            got = repr(n) if isinstance(n, (int, float, str)) else type(n).__name__
+            raise CompileError(
+                "repeat: n, a number of steps, comes first and is at least 1; got "
+                f"{got}. Write step.repeat(100, X, Y)"
+            )
         if recording.current().trace is not None:
             for _ in range(n):  # a part of another step
                 results = self._function(*args, **keywords)

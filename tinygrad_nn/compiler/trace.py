@@ -27,7 +27,7 @@ from tinygrad_nn.compiler.program import (
     operands,
     reordered,
 )
-from tinygrad_nn.errors import CompileError
+from tinygrad_nn.errors import CompileError, DtypeError
 from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
@@ -36,6 +36,18 @@ __all__ = ["Rate", "StateNumber", "Trace"]
 
 
 _SETTINGS = (float, np.random.Generator)
+
+
+_AS_INDEX = (
+    "To index an array with it, index a Tensor of the array: tg.Tensor(array)[index]; "
+    "for one-hot rows write index[:, None] == np.arange(k). "
+)
+_INSTEAD = {
+    "np.asarray": _AS_INDEX,
+    "index": _AS_INDEX,
+    ".data": "To change it, write `with tg.no_grad(): W -= lr * W.grad`. ",
+}
+"""What is most often meant, by how a value is read."""
 
 
 class Rate(NamedTuple):
@@ -147,6 +159,11 @@ class Trace:
 
     def argument(self, value: np.ndarray, index: int, name: str | None) -> Tensor:
         """Make the leaf that stands for an argument."""
+        if value.dtype.kind not in "fiub":
+            raise DtypeError(
+                f"compile: an argument holds real numbers; got dtype {value.dtype} as "
+                f"{name!r}. Convert it first: np.asarray(x, float)"
+            )
         leaf = constant_leaf(value, name)
         self.places[leaf] = Argument(index)
         return leaf
@@ -393,9 +410,9 @@ class Trace:
         what = f"the Tensor {name!r}" if name else "a Tensor"
         raise CompileError(
             f"compile: {how} of {what} at {line} needs a number while the step is "
-            "traced, and would be the same in every later step. Choose with tg.where, "
-            "do it outside of the step, or pass a plain Python number, which becomes a "
-            "part of the signature"
+            "traced, and would be the same in every later step. "
+            f"{_INSTEAD.get(how, '')}Choose with tg.where, do it outside of the step, or pass a plain Python "
+            "number, which becomes a part of the signature"
         )
 
     # --- the program ---
