@@ -670,7 +670,10 @@ def test_no_awkward_gradient_is_called_wrong(certificate):
     assert verdicts.count("ok") > len(verdicts) / 3
 
 
-@pytest.mark.parametrize("certificate", [adjoint_test, complex_step])
+@pytest.mark.parametrize(
+    "certificate",
+    [pytest.param(adjoint_test, marks=pytest.mark.slow), complex_step],
+)
 def test_no_planted_bug_is_called_right(certificate):
     """Of the corpus's wrong gradients each is refuted, or its function refused."""
     for name, case in BUGS.items():
