@@ -47,7 +47,7 @@ class Problem(NamedTuple):
 
     ``formula(*arrays)`` is given where ``f`` returns one number, else
     ``vjp(g, *arrays)``. ``beside`` is how far, relative to an element and at least
-    1e-300, a reference must step aside to leave a kink at the point; 0 where there is
+    1e-150, a reference must step aside to leave a kink at the point; 0 where there is
     none. ``visible`` is where a mistake can be seen if not at the point itself.
     """
 
