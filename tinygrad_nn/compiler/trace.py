@@ -411,8 +411,8 @@ class Trace:
         raise CompileError(
             f"compile: {how} of {what} at {line} needs a number while the step is "
             "traced, and would be the same in every later step. "
-            f"{_INSTEAD.get(how, '')}Choose with tg.where, do it outside of the step, or pass a plain Python "
-            "number, which becomes a part of the signature"
+            f"{_INSTEAD.get(how, '')}Choose with tg.where, do it outside of the step, "
+            "or pass a plain Python number, which becomes a part of the signature"
         )
 
     # --- the program ---
