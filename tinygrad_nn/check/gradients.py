@@ -150,6 +150,8 @@ def check_gradients(
         results[who], sites[who], bound = _parameters(
             subject, claim, cotangent, seed, sizes, way
         )
+        if cotangent.size > 1 and _kinked(results[who]):
+            results[who] |= _exceeding(subject, who, vjp, cotangent, seed, sizes, way)
     if len(results) == 2 and not _wrong(results["formula"] | results["autograd"]):
         # Autograd is the sharper witness: it tells every element, not only a sum.
         results["formula"] |= _refuted_by(sites, bound, subject.names, sizes)
@@ -432,6 +434,37 @@ def _sizes(subject: Subject) -> tuple[int, ...]:
     except Exception:  # noqa: BLE001, S110 (only a help for words)
         pass
     return tuple(sorted(found))
+
+
+def _exceeding(
+    subject: Subject,
+    who: str,
+    vjp: Callable[..., Any] | None,
+    cotangent: np.ndarray,
+    seed: int,
+    sizes: tuple[int, ...],
+    way: _Way,
+) -> dict[str, ParameterReport]:
+    """Judge once more with positive weights; return what is wrong then.
+
+    Weighed by both signs, kinks of both kinds meet, and nearly everything lies between
+    the slopes. Where every weight is positive the kinks of a maximum are of one kind.
+    """
+    weights = np.abs(cotangent)
+    again = (
+        autograd(subject, weights)
+        if who == "autograd"
+        else _by_hand(subject, None, vjp, weights)
+    )
+    if again is None or way.skip:
+        return {}
+    once = way._replace(points=1)
+    found, _, _ = _parameters(subject, again, weights, seed, sizes, once)
+    return {name: p for name, p in found.items() if p.verdict == "wrong"}
+
+
+def _kinked(parameters: dict[str, ParameterReport]) -> bool:
+    return any(p.kinks or p.verdict == "kink" for p in parameters.values())
 
 
 def _wrong(parameters: dict[str, ParameterReport]) -> bool:

@@ -171,6 +171,18 @@ class Line:
         left, right = (self._side(table) for table in self._sides)
         return left, right
 
+    def holds(self, claim: float, slack: float, jump: float) -> bool:
+        """Whether a claim lies between the one-sided slopes at some one step.
+
+        Steps whose noise is not small beside the ``jump`` of the slopes say nothing.
+        """
+        for left, right, error in zip(*self._sides, self.errors, strict=True):
+            low, high = sorted((left[0], right[0]))
+            off = slack + 1e-3 * abs(jump) + 2 * error
+            if off <= slack + 0.05 * abs(jump) and low - off <= claim <= high + off:
+                return True
+        return False
+
     def _side(self, table: Sequence[Sequence[float]]) -> Estimate:
         found = [
             Estimate(

@@ -200,7 +200,7 @@ class GradientReport:
         if self.blame:
             lines.append(f"  who: {_ACCUSED[self.blame]}")
         if self.cause is not None and self.cause not in {p.cause for p in bad}:
-            lines.append(f"  one mistake explains it all: {self.cause}")
+            lines.append(f"  one cause: {self.cause}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 

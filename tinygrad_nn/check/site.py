@@ -26,6 +26,8 @@ _MANY = 600
 _BUDGET = 3000
 _SAMPLE = 48
 _NEAR = 2.0**-20
+_LOOKS = 8
+_WHOLE = 5e-4
 _BENT = 2.0**-9  # of the slopes' spread over a large step: as much within `_NEAR`
 _ENOUGH = 3  # wrong elements of a parameter, after which the others need no second look
 _WEAK = 1e-3
@@ -229,7 +231,12 @@ class Site:
             surely = abs(claim - outcome.value) - outcome.bound - float(np.sqrt(slack))
             outcome = outcome._replace(beyond=surely > NOT_A_MISTAKE * terms)
         if outcome.kind == "outside" and (
-            self._skip or not self._same_signed(direction)
+            self._skip
+            or not self._same_signed(
+                direction,
+                outcome.jump,
+                abs(claim - outcome.value) - 0.5 * abs(outcome.jump),
+            )
         ):
             return outcome._replace(kind="kink")
         return outcome
@@ -260,30 +267,35 @@ class Site:
             for x, step in zip(self.point, steps, strict=True)
         ]
 
-    def _same_signed(self, direction: Direction) -> bool:
+    def _same_signed(self, direction: Direction, jump: float, excess: float) -> bool:
         """Whether all kinks met here along a direction bend the same way.
 
         Only then must a gradient lie between the one-sided slopes: the kinks of a sum
         of relus of both signs can hide each other. From a place beside the point the
-        kinks are met one after the other, so each bend is seen.
+        kinks are met one after the other, so each bend is seen; and all of them were
+        met only where they add up to the whole ``jump`` of the slopes. What bends the
+        other way must be nothing beside the ``excess`` of the claim.
         """
-        signs: set[float] = set()
         steps = _NEAR * 2.0 ** np.arange(-5, 7, 0.5)
         grid = np.concatenate([-steps[::-1], steps])
         widths = np.diff(grid)
         off = 8 * self._floor * (1 / widths[1:] + 1 / widths[:-1])
-        for attempt in range(8):
+        complete = 0
+        for attempt in range(_LOOKS):
             along = self._along(direction, self._neighbour(attempt % 2))
             values = [v for t in grid if (v := along(float(t))) is not None]
             if len(values) < len(grid):
                 return False
             heights = np.array([float(self._cotangent @ v) for v in values])
-            bends = np.diff(np.diff(heights) / widths)
-            allowed = off + 0.005 * float(np.abs(bends).max())
-            signs.update(np.sign(bends[np.abs(bends) > allowed]).tolist())
-            if len(signs) > 1:
+            slopes = np.diff(heights) / widths
+            bends = np.diff(slopes)
+            against = bends * np.sign(jump) < -off
+            if float(np.abs(bends[against]).sum()) > 0.5 * excess:
                 return False
-        return len(signs) == 1
+            met = float(slopes[-1] - slopes[0])
+            noise = off[0] + off[-1]
+            complete += abs(met - jump) <= _WHOLE * abs(jump) + noise
+        return complete >= 2
 
     # --- judging, from the whole to the element ---
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn import autodiff, graph, recording
+from tinygrad_nn import algebra, autodiff, graph, recording
 from tinygrad_nn.op import REGISTRY, Node, Op, constant, data_of
 
 __all__ = ["Slip", "Slips", "recomputed"]
@@ -60,7 +60,7 @@ class Slip(NamedTuple):
 
 def described(node: Node) -> str:
     """Op, name, layer, and line of a node, as far as they are known."""
-    op = graph.written(node)[0]
+    op = as_formed(node)[0]
     text = "" if op is None else op.name
     name, scope, line = graph.name(node), graph.scope(node), graph.line(node)
     if name:
@@ -99,12 +99,16 @@ class Slips:
         self.output = output
         self.wanted = list(wanted)
         self._seed = seed
-        self._order = graph.ancestors([output], graph.written)
-        self._reach = _reach(self._order, self.wanted)
+        self.source: graph.Source = as_formed
+        self._order = graph.ancestors([output], as_formed)
+        if not set(self.wanted) <= set(self._order):
+            self.source = graph.written  # something inside of a form is asked for
+            self._order = graph.ancestors([output], self.source)
+        self._reach = _reach(self._order, self.wanted, self.source)
         self._lengths = sorted(
             {n for node in self._order for n in np.shape(data_of(node)) if n > 1}
         )
-        self.right = self._gradients(graph.written)
+        self.right = self._gradients(self.source)
 
     def _pulled(self, wanted: Sequence[Node], how: graph.Source) -> dict[Node, Any]:
         with recording.no_grad(), np.errstate(all="ignore"):
@@ -124,7 +128,7 @@ class Slips:
     def cotangents(self) -> dict[Node, np.ndarray]:
         """Gradients of all nodes that lead to a wanted one, in their shapes."""
         inner = [x for x in self._order if any(self._reach[x].values())]
-        found = self._pulled(inner, graph.written)
+        found = self._pulled(inner, self.source)
         return {
             x: np.broadcast_to(data_of(g), np.shape(data_of(x)))
             for x, g in found.items()
@@ -136,7 +140,7 @@ class Slips:
         slipped = set(slip.nodes)
 
         def how(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
-            op, inputs, settings = graph.written(node)
+            op, inputs, settings = self.source(node)
             if node not in slipped or op is None:
                 return op, inputs, settings
             twin = twins.get(op)
@@ -204,7 +208,7 @@ class Slips:
         lines = self._lines()
         for kind in (_left_out, _of_another, _lost, _reduced, _turned, _scaled):
             for nodes in lines:
-                op = graph.written(nodes[0])[0]
+                op = self.source(nodes[0])[0]
                 if op is None or not isinstance(op.rules, tuple):
                     continue
                 for operand in range(len(op.rules)):
@@ -215,7 +219,7 @@ class Slips:
         """Whether a slip changes nothing by nature: the rule needs no such array."""
         rng = np.random.default_rng(0)
         for node in slip.nodes:
-            op, inputs, settings = graph.written(node)
+            op, inputs, settings = self.source(node)
             if op is None:
                 continue
             rule, out = op.rules[slip.operand], data_of(node)
@@ -239,7 +243,7 @@ class Slips:
         """
         found: dict[Any, list[Node]] = {}
         for node in reversed(self._order):
-            op = graph.written(node)[0]
+            op = self.source(node)[0]
             if op is not None and op.differentiable:
                 key = (graph.place(node), op.name)
                 found.setdefault(key, []).append(node)
@@ -270,7 +274,7 @@ class Slips:
         """Numbers that the user wrote into the expression."""
         found: dict[float, None] = {}
         for node in self._order:
-            for x in graph.written(node)[1]:
+            for x in self.source(node)[1]:
                 value = data_of(x)
                 if (
                     np.ndim(value) == 0
@@ -311,7 +315,7 @@ class _Screen:
                     node: data_of(node) + sign * _STEP * step
                     for node, step in zip(wanted, steps, strict=True)
                 },
-                graph.written,
+                slips.source,
             )
             for sign in (-1.0, 1.0)
         )
@@ -320,6 +324,7 @@ class _Screen:
             for x in before
             if np.asarray(before[x]).dtype.kind == "f"
         }
+        self._source = slips.source
         self._cotangents = slips.cotangents()
         self._shares: dict[tuple[Node, int], np.ndarray] = {}
 
@@ -328,7 +333,7 @@ class _Screen:
         if len(slip.nodes) > 1:
             return True
         (node,) = slip.nodes
-        op, inputs, settings = graph.written(node)
+        op, inputs, settings = self._source(node)
         g = self._cotangents.get(node)
         tangent = self._tangents.get(inputs[slip.operand])
         if op is None or g is None or tangent is None:
@@ -398,8 +403,24 @@ def _close(x: np.ndarray, y: np.ndarray, within: float) -> bool:
     return bool(np.all(np.abs(x - y) <= within * size))
 
 
+def as_formed(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
+    """Op, operands and settings as a person thinks of them.
+
+    ``1 / (1 + np.exp(-Z))`` is a sigmoid, whose derivative is known by heart.
+    """
+    op, inputs, settings = graph.written(node)
+    if op is None or op.name not in ("divide", "multiply", "subtract"):
+        return op, inputs, settings
+    form = algebra.form_of(node)
+    kind = "" if form is None else form.kind.removesuffix("(x)")
+    if form is None or kind not in ("sigmoid", "tanh", "softmax"):
+        return op, inputs, settings
+    formed = REGISTRY[kind]
+    return formed, (form.operand,), {**formed.defaults, **(form.settings or {})}
+
+
 def _reach(
-    order: Sequence[Node], wanted: Sequence[Node]
+    order: Sequence[Node], wanted: Sequence[Node], source: graph.Source
 ) -> Mapping[Node, dict[int, set[int]]]:
     """For each node and operand: which of the wanted nodes it leads to."""
     below: dict[Node, set[int]] = {}
@@ -408,7 +429,7 @@ def _reach(
     for node in order:
         mine = set(numbers.get(node, ()))
         reach[node] = {}
-        for i, x in enumerate(graph.written(node)[1]):
+        for i, x in enumerate(source(node)[1]):
             if isinstance(x, Node) and below.get(x):
                 reach[node][i] = below[x]
                 mine |= below[x]
@@ -420,18 +441,18 @@ def _reach(
 
 
 def _left_out(
-    _: Slips, nodes: tuple[Node, ...], op: Op, operand: int
+    slips: Slips, nodes: tuple[Node, ...], op: Op, operand: int
 ) -> Iterator[Slip]:
     """Nothing is multiplied by where the chain rule has a factor."""
     if op.pointwise and op.name not in ("add", "subtract", "negative"):
         what = f"the derivative of {op.name} is missing"
         if op.name in ("multiply", "divide"):
-            what = _factor_left_out(nodes[0], op, operand)
+            what = _factor_left_out(slips, nodes[0], op, operand)
         yield Slip(what, nodes, operand, lambda _rule: _pass)
 
 
-def _factor_left_out(node: Node, op: Op, operand: int) -> str:
-    inputs = graph.written(node)[1]
+def _factor_left_out(slips: Slips, node: Node, op: Op, operand: int) -> str:
+    inputs = slips.source(node)[1]
     other: Any = data_of(inputs[1 - operand]) if len(inputs) == 2 else np.zeros(1)
     if np.ndim(other):
         return "the other operand is left out as a factor"
@@ -449,6 +470,10 @@ def _of_another(
     """The derivative is right, but taken of the wrong array; or is another op's."""
     name = f"the derivative of {op.name} is taken of"
     unary = op.pointwise and len(op.rules) == 1
+    if op.name in ("maximum", "minimum", "relu"):
+        yield Slip(
+            f"the mask of {op.name} is upside down", nodes, operand, _upside_down
+        )
     if op.name in ("maximum", "minimum"):
         yield Slip(
             f"{name} the gradient that arrives",
@@ -482,18 +507,23 @@ def _of_another(
     if len(nodes) > 1 or not (unary or len(op.rules) == 2):
         return
     node = nodes[0]
-    inputs = graph.written(node)[1]
-    replaced = operand if unary else 1 - operand
+    inputs = slips.source(node)[1]
+    own_mask = op.name in ("maximum", "minimum")
+    replaced = operand if unary or own_mask else 1 - operand
     own = {node, *(x for x in inputs if isinstance(x, Node))}
     for array in slips.arrays(np.shape(data_of(inputs[replaced]))):
         if array not in own:
-            what = name if unary else f"the factor in {op.name} is"
+            what = name if unary or own_mask else f"the factor in {op.name} is"
             yield Slip(
                 f"{what} another array, {_title(array)}",
                 nodes,
                 operand,
                 _taken_of(data_of(array), replaced),
             )
+
+
+def _upside_down(rule: Rule) -> Rule:
+    return lambda g, *values, **settings: g - rule(g, *values, **settings)
 
 
 def _slope(slope: Callable[[Any], Any]) -> Callable[[Rule], Rule]:
@@ -558,10 +588,12 @@ def _nothing(*_values: Any, **_settings: Any) -> None:
     return None
 
 
-def _reduced(_: Slips, nodes: tuple[Node, ...], op: Op, operand: int) -> Iterator[Slip]:
+def _reduced(
+    slips: Slips, nodes: tuple[Node, ...], op: Op, operand: int
+) -> Iterator[Slip]:
     """A broadcast operand's gradient is no sum over what it was repeated along."""
     node = nodes[0]
-    inputs = graph.written(node)[1]
+    inputs = slips.source(node)[1]
     value = inputs[operand]
     have, wanted = np.shape(data_of(node)), np.shape(data_of(value))
     if op.name in ("multiply", "divide") and _is_mask(inputs[1 - operand]):
@@ -621,12 +653,14 @@ def _only(
     return changed
 
 
-def _turned(_: Slips, nodes: tuple[Node, ...], op: Op, operand: int) -> Iterator[Slip]:
+def _turned(
+    slips: Slips, nodes: tuple[Node, ...], op: Op, operand: int
+) -> Iterator[Slip]:
     """A product with a matrix where its transpose belongs."""
     if op.name not in ("matmul", "dot"):
         return
     node = nodes[0]
-    inputs = graph.written(node)[1]
+    inputs = slips.source(node)[1]
     shapes = [np.shape(data_of(x)) for x in inputs]
     if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
         return
