@@ -61,6 +61,14 @@ def test_a_check_without_power_is_told_so(f, arrays, warning):
     assert "NOT SEEN" in str(report)
 
 
+def test_a_sum_is_blamed_for_what_it_hides_alone():
+    """What no cotangent could show, a branch that nobody takes, is no fault of a mean."""
+    report = power(lambda z: tg.losses.huber(z, np.zeros((4, 3)), delta=9.0), X)
+    assert report.unseen
+    assert report, str(report)
+    assert not report.warnings
+
+
 def test_at_an_optimum_the_second_point_has_the_power():
     """Where the gradient is zero the point beside sees what this one cannot."""
     report = power(lambda x: (x * x).sum(), np.zeros(3))

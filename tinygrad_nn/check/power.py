@@ -18,6 +18,7 @@ from tinygrad_nn.check.site import Site
 from tinygrad_nn.check.slips import Slip, Slips
 from tinygrad_nn.check.subject import Claim, Point, Subject, autograd
 from tinygrad_nn.errors import GradientError
+from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Mutant", "PowerReport", "power"]
@@ -164,6 +165,7 @@ def power(f: Callable[..., Any], *arrays: Any, seed: int = 0) -> PowerReport:
             return m(claim(point), point)
 
         tried.append(_tried(test, wrong, what))
+    unseen = []
     for number, what in _lines(subject, cotangent):
 
         def slipped(point: Point, n: int = number) -> Point:
@@ -171,9 +173,10 @@ def power(f: Callable[..., Any], *arrays: Any, seed: int = 0) -> PowerReport:
             return slips.gradients(slips.numbered(n))
 
         tried.append(_tried(test, slipped, what))
+        if tried[-1] is not None and not tried[-1].seen:
+            unseen.append(number)
     mutants = [mutant for mutant in tried if mutant is not None]
-    blind = not all(mutant.seen for mutant in mutants)
-    warnings = tuple(_warnings(subject, value, right, blind=blind))
+    warnings = tuple(_warnings(subject, value, right, unseen))
     return PowerReport(tuple(mutants), warnings)
 
 
@@ -298,7 +301,7 @@ def _idle(slips: Slips, slip: Slip) -> bool:
 
 
 def _warnings(
-    subject: Subject, value: np.ndarray, right: Point, *, blind: bool
+    subject: Subject, value: np.ndarray, right: Point, unseen: Sequence[int]
 ) -> Iterator[str]:
     """Say why a check may be blind."""
     size = float(np.abs(value).max(initial=0.0))
@@ -314,10 +317,23 @@ def _warnings(
     for name, g in zip(subject.names, right, strict=True):
         if not g.any() and any(map(np.any, right)):
             yield f"the gradient of {name} is zero here: choose another point"
-    output = _slips(subject, np.ones(value.size), subject.point).output
-    op = graph.source(output)[0]
-    if blind and op is not None and op.name in ("sum", "mean"):
+    slips = _slips(subject, np.ones(value.size), subject.point)
+    op = graph.source(slips.output)[0]
+    if op is not None and op.name in ("sum", "mean") and _hidden(slips, unseen):
         yield (
             f"f ends in a {op.name}, where every element counts alike: what leaves it "
             "as it is cannot be seen. Return the array: it gets a random cotangent"
         )
+
+
+def _hidden(slips: Slips, unseen: Sequence[int]) -> bool:
+    """Whether a mistake that is not seen would be, were the array itself returned."""
+    last = slips.output
+    (array,) = graph.source(last)[1]
+    cotangent = np.random.default_rng(0).standard_normal(np.shape(data_of(array)))
+    inner = Slips(array, cotangent, slips.wanted)
+    for slip in map(slips.numbered, unseen):
+        inside = all(node is not last for node in slip.nodes)
+        if inside and inner.wrong(inner.gradients(slip)):
+            return True
+    return False
