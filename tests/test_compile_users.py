@@ -450,3 +450,67 @@ def test_an_unknown_backend_of_the_command_line_is_one_sentence(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["train", "moons", "--backend", "torch"])
     assert "unknown backend 'torch'; it is one of numpy, c" in capsys.readouterr().err
+
+
+# --- numbers that are not finite ---
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_not_finite_on_the_way_may_pass(backend: str) -> None:
+    """With check_finite a step whose results, slopes and updates are finite is right."""
+    needs(backend)
+    W = tg.Parameter(np.ones(2), name="W")
+    optimizer = SGD([W], lr=0.5)
+
+    def step(X):
+        chosen = np.where(X > 0, np.log(X), 0.0).sum()
+        loss = chosen + (W / (1 + np.exp(-X))).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    X = np.array([-1000.0, 1.0])
+    checked = tg.compile(step, backend=backend, check_finite=True)
+    with np.errstate(all="ignore"):
+        expected = [step(X).item(), W.data.copy()]
+        W.data = np.ones(2)
+        assert checked(X).item() == pytest.approx(expected[0], rel=1e-12)
+        np.testing.assert_allclose(W.data, expected[1], rtol=1e-12)
+        checked.repeat(3, X)
+        assert optimizer.steps == 5
+        for _ in range(4):  # the quick way, from which the slow one is taken
+            checked(np.ones(2))
+        start = W.data.copy()
+        for _ in range(3):
+            checked(np.ones(2))
+        checked(X)
+        found = W.data.copy()
+        W.data = start
+        for given in (np.ones(2),) * 3 + (X,):
+            step(given)
+        np.testing.assert_allclose(found, W.data, rtol=1e-12)
+        optimizer.steps = 5
+        before = W.data.copy()
+        with pytest.raises(tg.errors.DivergedError, match="begin with: 'X'") as caught:
+            checked(np.array([np.nan, 1.0]))
+    assert type(caught.value) is tg.errors.DivergedError
+    assert np.array_equal(W.data, before)
+    assert optimizer.steps == 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_update_that_is_not_finite_is_refused(backend: str) -> None:
+    """A finite loss whose gradient overflows changes nothing, and names the op."""
+    needs(backend)
+    W = tg.Parameter(np.full(2, 1e-200), name="W")
+    optimizer = SGD([W], lr=0.5)
+
+    @tg.compile(backend=backend, check_finite=True)
+    def step(X):
+        loss = (X / W).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    with np.errstate(all="ignore"), pytest.raises(tg.errors.DivergedError):
+        step(np.ones(2))
+    assert np.array_equal(W.data, np.full(2, 1e-200))
+    assert optimizer.steps == 0

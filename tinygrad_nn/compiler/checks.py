@@ -11,7 +11,7 @@ from tinygrad_nn import graph
 from tinygrad_nn.errors import DataError, DivergedError
 from tinygrad_nn.op import Node
 
-__all__ = ["Blamed", "Finite", "refuse_nan"]
+__all__ = ["Blamed", "Finite", "NotFiniteError", "refuse_nan", "refuse_not_finite"]
 
 
 def refuse_nan(value: Any) -> None:
@@ -62,7 +62,22 @@ class Finite:
         assert node._op is not None  # noqa: S101 (leaves are not computed)
         scope = graph.scope(node)
         place = f" in {scope}" if scope else ""
-        raise DivergedError(
+        raise NotFiniteError(
             f"{node._op.name}{place}: expected finite numbers; got nan or inf at "
             f"{graph.line(node)}. Look at its operands, or lower the learning rate"
         )
+
+
+class NotFiniteError(DivergedError):
+    """A value on the way is not finite; what the step gives may be, all the same."""
+
+
+def refuse_not_finite(value: Any) -> None:
+    """Refuse what a step gives where it is not finite.
+
+    Raises
+    ------
+    DivergedError
+    """
+    if not np.isfinite(value).all():
+        raise DivergedError("compile: expected finite results; got nan or inf")

@@ -16,14 +16,15 @@ import numpy as np
 from tinygrad_nn import graph, recording
 from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.blame import explained
+from tinygrad_nn.compiler.checks import NotFiniteError, refuse_not_finite
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
 from tinygrad_nn.compiler.same import refuse_difference
 from tinygrad_nn.compiler.sharing import read_late, refuse_shared
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
-from tinygrad_nn.errors import CompileError, TinygradError
-from tinygrad_nn.op import Node, constant
+from tinygrad_nn.errors import CompileError, DivergedError, TinygradError
+from tinygrad_nn.op import Node, constant, data_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Lent, Tensor
 
@@ -77,6 +78,7 @@ class _Specialised:
             place.tensor for place, _ in program.writes if isinstance(place, Value)
         ]
         self.careful: _Specialised | None = None
+        self.lenient: _Specialised | None = None  # looks only at what it gives
         self.runner: Any = None
         self.resident: Any = None  # where parameters are, if they may be elsewhere
         self._run: Any = None  # while the resident is here
@@ -299,7 +301,7 @@ class CompiledStep:
             frame = sys._getframe(1)
             refuse_shared(arrays, step.late, step.written)
             repeat = getattr(step.runner, "repeat", None)
-            if repeat is not None:
+            if repeat is not None and not self._check_finite:
                 try:
                     values = repeat(n, *arrays)
                 except FloatingPointError as error:
@@ -403,8 +405,12 @@ class CompiledStep:
         self._known.setdefault(key, []).append(step)
         return step
 
-    def _traced(self, args: Any, keywords: Any, *, careful: bool) -> _Specialised:
-        trace, program, results = self._recorded(args, keywords, careful=careful)
+    def _traced(
+        self, args: Any, keywords: Any, *, careful: bool, lenient: bool = False
+    ) -> _Specialised:
+        trace, program, results = self._recorded(
+            args, keywords, careful=careful, lenient=lenient
+        )
         late = trace.selects and program.first_update is None
         if late and not careful and not getattr(self._backend, "traps", False):
             # An update comes before a backward: what was updated would be seen twice.
@@ -416,14 +422,19 @@ class CompiledStep:
         program = optimised(program, exact=self._exact, fuses=fuses)
         step = _Specialised(trace, program, results)
         step.runner = self._backend(
-            program, trace, self.__name__, check_finite=self._check_finite
+            program,
+            trace,
+            self.__name__,
+            check_finite=self._check_finite and not lenient,
         )
         trace.let_go()
         let_go(program.nodes)
         let_go(x for x, place in program.places.items() if not isinstance(place, Value))
         return step
 
-    def _recorded(self, args: Any, keywords: Any, *, careful: bool) -> Any:
+    def _recorded(
+        self, args: Any, keywords: Any, *, careful: bool, lenient: bool = False
+    ) -> Any:
         """Run the function once; return what it did."""
         trace = Trace(careful=careful)
         names = iter(_names(self._function, args, keywords))
@@ -441,6 +452,8 @@ class CompiledStep:
         try:
             with recording.traced(trace):
                 results = self._function(*given, **named)
+            if lenient:
+                trace.check_given(flattened(results), refuse_not_finite)
             program = trace.program(_checked_results(flattened(results)))
         finally:
             trace.restore()
@@ -491,6 +504,8 @@ class CompiledStep:
         states: Any,
         error: BaseException,
     ) -> Any:
+        if isinstance(error, NotFiniteError):
+            return self._second_look(step, arrays, args, keys, states, error)
         if isinstance(error, TinygradError) or not isinstance(error, Exception):
             raise error
         if not isinstance(error, FloatingPointError):
@@ -501,7 +516,45 @@ class CompiledStep:
         _put_back(step.draws, states)
         if step.careful is None:
             step.careful = self._traced(args, keys, careful=True)
-        return step.careful.runner(*arrays), step.careful.runner
+        try:
+            return step.careful.runner(*arrays), step.careful.runner
+        except NotFiniteError as found:
+            return self._second_look(step, arrays, args, keys, states, found)
+
+    def _second_look(
+        self,
+        step: _Specialised,
+        arrays: Any,
+        args: Any,
+        keys: Any,
+        states: Any,
+        error: Exception,
+    ) -> Any:
+        """Let a value on the way be what it is, if all that the step gives is finite.
+
+        A logarithm of 0 that `where` does not choose is none of our business.
+        """
+        _put_back(step.draws, states)
+        if step.lenient is None:
+            with np.errstate(all="ignore"):  # NumPy has warned, when it was traced
+                step.lenient = self._traced(args, keys, careful=True, lenient=True)
+        try:
+            return step.lenient.runner(*arrays), step.lenient.runner
+        except DivergedError:
+            raise self._with_arguments(error, args, keys) from None
+
+    def _with_arguments(self, error: Exception, args: Any, keys: Any) -> Exception:
+        """Say which arguments were not finite to begin with."""
+        leaves = [*flattened(args), *flattened(dict(sorted(keys.items())))]
+        names = _names(self._function, args, keys)
+        wrong = [
+            repr(name)
+            for name, x in zip(names, leaves, strict=True)
+            if _is_data(x) and not np.isfinite(data_of(x)).all()
+        ]
+        if not wrong:
+            return DivergedError(str(error))
+        return DivergedError(f"{error}. Not finite to begin with: {', '.join(wrong)}")
 
     def _come_home(self) -> None:
         """Bring home what programs of this step keep, before others are asked.

@@ -236,6 +236,15 @@ class Trace:
         """Make a check of a value in each run, before anything is updated."""
         self.checks.append((self._now(node), check))
 
+    def check_given(self, results: list[Any], check: Callable[[Any], None]) -> None:
+        """Make a check of all that the step gives: results, gradients, new values."""
+        given = [*results, *self._gradients.values()]
+        given += [events[-1].value for events in self._assigned.values()]
+        given += [part for state in self.new_states.values() for part in state]
+        for x in given:
+            if isinstance(x, Node) and x._value.dtype.kind == "f":
+                self.check(x, check)
+
     def chosen_from(self, operands: Sequence[Any]) -> None:
         """Note that the backward goes through an op that chooses among elements."""
         self.selects = True
