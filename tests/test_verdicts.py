@@ -219,7 +219,11 @@ def test_every_rule_of_the_optimisers_is_a_member():
 
 def numbers_agree(member: Judged, check: Callable[..., Any] = check_gradients) -> None:
     """Numbers, under a random cotangent and at two points, refute no gradient."""
-    report = check(member.f, *member.arrays, names=member.names)
+    f = member.f
+    if np.size(f(*map(tg.Tensor, member.arrays))) == 1:
+        # One number has the cotangent 1, which is its own square: weigh it.
+        f = lambda *arrays: member.f(*arrays) * 1.7
+    report = check(f, *member.arrays, names=member.names)
     assert report.verdict in ("ok", "kink"), str(report)
 
 
@@ -373,9 +377,10 @@ def test_broken_rules_are_refuted_at_every_sample(op, monkeypatch, record_proper
     """Where a broken rule changes a gradient at all it is refuted, and located."""
     seen, silent = set(), set()
     for sample in op.samples:
-        found, survivors = broken_rules_are_refuted(
-            op, of_member(laws.of_op(op, sample)), monkeypatch
-        )
+        member = of_member(laws.of_op(op, sample))
+        if not all(np.size(x) for x in (*member.arrays, member.f(*member.arrays))):
+            continue  # where nothing is there is nothing to break
+        found, survivors = broken_rules_are_refuted(op, member, monkeypatch)
         assert survivors == [], str(sample)
         seen |= found["killed"]
         silent |= found["equivalent"]
