@@ -31,6 +31,8 @@ class Witness:
         Which of the results, and where in it, they differ most.
     first, second
         What f and g give there; their shapes, where those differ.
+    share
+        How large the difference is, relative to the largest of all the results.
     """
 
     arrays: Mapping[str, Any]
@@ -38,6 +40,7 @@ class Witness:
     index: tuple[int, ...]
     first: Any
     second: Any
+    share: float
 
 
 class Search:
@@ -154,23 +157,26 @@ class Search:
         names = [x.name for x in self.given]
         self.pairs = paired(list(first), list(second), names)
         moved = self.f.floats(near), self.g.floats(near)
+        parts = [*first.values(), *second.values()]
+        largest = max(np.abs(x).max(initial=0.0).item() for x in parts)
         worst, most = None, 0.0
         for title, one, other in self.pairs:
             a, b = first[one], second[other]
             if a.shape != b.shape:
                 index: tuple[int, ...] = ()
                 values: tuple[Any, Any] = a.shape, b.shape
-                beyond = np.inf
+                beyond = share = np.inf
             elif a.size:
                 noise = _change(a, moved[0][one]) + _change(b, moved[1][other])
                 index, beyond = _furthest(a, b, noise)
                 values = a[index].item(), b[index].item()
+                share = abs(float(values[0]) - float(values[1])) / (largest or 1.0)
             else:
                 continue
             if beyond > most:
                 most = beyond
                 arrays = dict(zip(names, point, strict=True))
-                worst = Witness(arrays, title, index, *values)
+                worst = Witness(arrays, title, index, *values, share)
         return worst
 
 
