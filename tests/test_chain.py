@@ -274,6 +274,22 @@ def test_one_mistake_that_explains_all_is_named(slip):
     assert re.search(WHOLE[slip], report.cause or ""), str(report)
 
 
+def test_what_a_path_cut_off_explains_is_called_so():
+    """A spread taken for constant is that, not a derivative that cancels in the end."""
+    rng = np.random.default_rng(0)
+
+    def normal(x):
+        mean = x.mean(axis=0)
+        return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=0) + 1e-5)
+
+    def by_hand(g, x):
+        return ((g - g.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5),)
+
+    report = check_gradients(normal, rng.normal(size=(6, 4)), vjp=by_hand)
+    assert report.verdict == "wrong"
+    assert "nothing is propagated through operand 2 of divide" in str(report)
+
+
 def test_what_no_slip_explains_is_not_explained():
     """A gradient that no single mistake makes has no cause by re-enactment."""
     by_hand = Backprop(np.random.default_rng(3))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import linecache
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import sqrt
 from typing import Any, NamedTuple
@@ -180,8 +180,24 @@ class Slips:
         if not wrong or any(not np.isfinite(claimed[i]).all() for i in wrong):  # type: ignore[arg-type]
             return None
         screen = _Screen(self, claimed, wrong)
+        found = self._first(self, screen, claimed, wrong, within)
+        if found is None:
+            return None
+        # A path that is cut off says less, and as much: what is wrong in it is zero.
+        cuts = self._all((_lost,))
+        return self._first(cuts, screen, claimed, wrong, within) or found
+
+    def _first(
+        self,
+        slips: Iterable[Slip],
+        screen: _Screen,
+        claimed: Sequence[np.ndarray | None],
+        wrong: Sequence[int],
+        within: float,
+    ) -> Slip | None:
+        """Return the first of some slips that yields what is claimed, or None."""
         visits = 0
-        for slip in self:
+        for slip in slips:
             reached: set[int] = set()
             for node in slip.nodes:
                 reached |= self._reach[node].get(slip.operand, set())
@@ -205,8 +221,12 @@ class Slips:
 
     def __iter__(self) -> Iterator[Slip]:
         """All slips, the likeliest first."""
+        return self._all((_left_out, _of_another, _lost, _reduced, _turned, _scaled))
+
+    def _all(self, kinds: Sequence[Callable[..., Iterator[Slip]]]) -> Iterator[Slip]:
+        """All slips of some kinds: a kind after the other, the newest line first."""
         lines = self._lines()
-        for kind in (_left_out, _of_another, _lost, _reduced, _turned, _scaled):
+        for kind in kinds:
             for nodes in lines:
                 op = self.source(nodes[0])[0]
                 if op is None or not isinstance(op.rules, tuple):
