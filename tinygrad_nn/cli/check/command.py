@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinygrad_nn.cli.check.grading import FileGrades, Grade, Row, Way, graded
+from tinygrad_nn.cli.check.grading import (
+    NOT_JUDGED,
+    FileGrades,
+    Grade,
+    Row,
+    Way,
+    graded,
+    in_their_passes,
+)
 from tinygrad_nn.cli.check.loading import Home, loaded
 from tinygrad_nn.cli.check.page import as_json, table
 from tinygrad_nn.cli.check.pairs import CONVENTIONS, found
@@ -73,9 +81,10 @@ def _graded(
                     trouble = _unknown(path, function, home, pairs, lonely)
                     return FileGrades(path, (), trouble)
                 pairs, lonely = chosen, []
-            grades = tuple(graded(pair, home, beside, way) for pair in pairs)
             if not pairs and not lonely:
                 return FileGrades(path, (), _nothing(path, home))
+            each = [graded(pair, home, beside, way) for pair in pairs]
+            grades = in_their_passes(each, pairs, home)
             return FileGrades(path, grades + tuple(map(_alone, lonely)), None)
     except DataError as error:
         return FileGrades(path, (), str(error))
@@ -83,8 +92,8 @@ def _graded(
 
 def _alone(name: str) -> Grade:
     reason = "called like a gradient, but no function is found that it belongs to"
-    row = Row((), "not judged", reason)
-    return Grade(name, "not judged", None, (row,))
+    row = Row((), NOT_JUDGED, reason)
+    return Grade(name, NOT_JUDGED, None, (row,))
 
 
 def _nothing(path: Path, home: Home) -> str:

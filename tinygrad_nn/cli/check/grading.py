@@ -6,7 +6,7 @@ import ast
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,9 +24,20 @@ from tinygrad_nn.errors import GradientError, MutationError, ShapeError, Tinygra
 from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["FileGrades", "Grade", "Row", "Way", "graded"]
+__all__ = [
+    "NOT_JUDGED",
+    "WHERE",
+    "FileGrades",
+    "Grade",
+    "Row",
+    "Way",
+    "graded",
+    "in_their_passes",
+]
 
 NOT_JUDGED = "not judged"
+WHERE = "; at "
+"""Between a mistake and the line of the forward pass that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class Grade:
         The user's line that is wrong first, where it was found: ``(number, text)``.
     report
         The numbers; None where there are none.
+    divided
+        The number of examples, where it is right but for a division by that.
     """
 
     title: str
@@ -68,6 +81,7 @@ class Grade:
     line: tuple[int, str] | None = None
     report: GradientReport | None = None
     notes: tuple[str, ...] = field(default=())
+    divided: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,8 @@ def graded(pair: Pair, home: Home, beside: Home | None, way: Way) -> Grade:
             grade = _judged(pair, tasks[0], home, way)
             if grade.ok is False and len(tasks) > 1:
                 return _other_reading(grade, pair, tasks[1], home, way)
+            if grade.ok is False and pair.kind == "function" and tasks[0].vjp:
+                return _of_a_mean(grade, tasks[0], way)
             return grade
     except UnclearError as reason:
         return _unjudged(pair, str(reason))
@@ -118,6 +134,115 @@ def _other_reading(grade: Grade, pair: Pair, task: Task, home: Home, way: Way) -
     (row, *rest) = grade.rows
     cause = "it is right of the result, not of the operand that it is called to take"
     return replace(grade, rows=(replace(row, cause=cause), *rest))
+
+
+def _of_a_mean(grade: Grade, task: Task, way: Way) -> Grade:
+    """Leave open what is divided by the number of examples, and else right.
+
+    Courses write dZ for m times the gradient of a mean, and divide where a parameter's
+    gradient is made: ``dW = dZ @ A.T / m``. Of a line alone nobody can know.
+    """
+    report, vjp = grade.report, task.vjp
+    if report is None or vjp is None:
+        return grade
+    wrong = {name for name, p in report.parameters.items() if p.verdict == "wrong"}
+    for m, shared in _shared(task):
+        if wrong != shared:
+            continue
+
+        def whole(g: Any, *arrays: Any, m: int = m) -> tuple[Any, ...]:
+            given = vjp(g, *arrays)
+            return tuple(
+                np.asarray(x) * m if name in wrong else x
+                for name, x in zip(task.names, given, strict=True)
+            )
+
+        other = check_gradients(
+            task.f, *task.arrays, vjp=whole, names=list(task.names), seed=way.seed
+        )
+        if "formula" not in other.blame:
+            cause = (
+                f"divided by {m}: right where what arrives is {m} times the gradient "
+                "of a mean, as dZ = A - Y is; judge the whole backward pass"
+            )
+            rows = [Row(tuple(sorted(wrong)), NOT_JUDGED, cause)]
+            rows += [row for row in grade.rows if row.verdict != "wrong"]
+            return replace(
+                grade,
+                verdict=NOT_JUDGED,
+                ok=None,
+                rows=tuple(rows),
+                line=None,
+                notes=grade.notes[grade.line is not None :],
+                divided=m,
+            )
+    return grade
+
+
+def _shared(task: Task) -> Iterator[tuple[int, set[str]]]:
+    """For each axis of the result that may be the examples': which arrays all share.
+
+    What belongs to an example alone, as A does to its columns of W @ A, moves nothing
+    in the results of the others; all of them depend on W and b, whatever the lengths.
+    """
+    start = np.asarray(data_of(task.f(*task.arrays)))
+    for there, m in enumerate(start.shape):
+        if m < 2:
+            continue
+        shared = set()
+        for i, (name, x) in enumerate(zip(task.names, task.arrays, strict=True)):
+            own = False
+            for here in (axis for axis, n in enumerate(np.shape(x)) if n == m):
+                moved = np.array(x)
+                first = (slice(None),) * here + (0,)
+                moved[first] += 0.01 * (1 + np.abs(moved[first]))
+                arrays = [*task.arrays[:i], moved, *task.arrays[i + 1 :]]
+                now = np.asarray(data_of(task.f(*arrays)))
+                other = np.moveaxis(now != start, there, 0)
+                own |= bool(other[0].any() and not other[1:].any())
+            if not own:
+                shared.add(name)
+        yield m, shared
+
+
+def in_their_passes(
+    grades: Sequence[Grade], pairs: Sequence[Pair], home: Home
+) -> tuple[Grade, ...]:
+    """Accept a division by the number of examples where a right pass calls for it."""
+    right = {
+        name
+        for grade, pair in zip(grades, pairs, strict=True)
+        if grade.ok and not grade.divided
+        for name in _called_by(pair.gradient, home)
+    }
+    settled = []
+    for grade in grades:
+        if grade.divided and grade.title in right:
+            note = f"divided by {grade.divided}, as the whole pass that is right needs"
+            names = tuple(name for row in grade.rows for name in row.parameters)
+            grade = replace(  # noqa: PLW2901 (the same grade, settled)
+                grade,
+                verdict="ok",
+                ok=True,
+                rows=(Row(names, "ok"),),
+                notes=(note, *grade.notes),
+            )
+        settled.append(grade)
+    return tuple(settled)
+
+
+def _called_by(function: Any, home: Home) -> set[str]:
+    """Names of the file's functions that a function calls, and that those call."""
+    found: set[str] = set()
+    waiting = [function]
+    while waiting:
+        code = getattr(waiting.pop(), "__code__", None)
+        if code is None:
+            continue
+        new = (set(code.co_names) & set(home.defined)) - found
+        found |= new
+        waiting += [home.defined[name] for name in new]
+    return found
 
 
 def _unjudged(pair: Pair, reason: str) -> Grade:
@@ -147,7 +272,7 @@ def _judged(pair: Pair, task: Task, home: Home, way: Way) -> Grade:
         return Grade(pair.name, "wrong", ok=False, rows=(row,), called=task.called)
     by_hand = task.formula is not None or task.vjp is not None
     wrong = "formula" in report.blame if by_hand else bool(report.blame)
-    notes = list(report.notes)
+    notes = [note.partition(". ")[0] for note in report.notes]
     if by_hand and report.blame and not wrong:
         notes.append("autograd's gradient of it is refuted; the one by hand is right")
     line, cause = _first_wrong(task) if wrong else (None, None)
@@ -173,6 +298,11 @@ def _rows(report: GradientReport, cause: str | None, home: Home) -> Iterator[Row
     folder = f"{home.path.resolve().parent}{os.sep}"
     good: dict[str, list[str]] = {}
     wrong: dict[str | None, list[str]] = {}
+    own = {p.cause for p in report.parameters.values() if p.verdict == "wrong"}
+    if len(own) == 1 and None not in own and cause is not None:
+        # A cause of the numbers says more than a factor does, and a slip says where.
+        where = cause.partition(WHERE)[2]
+        cause = f"{own.pop()}{WHERE}{where}" if where else own.pop()
     for name, p in report.parameters.items():
         if p.verdict == "wrong":
             why = cause or p.cause

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tinygrad_nn.cli.check.pairs import parameters, returned
+from tinygrad_nn.cli.check.pairs import forward_of, parameters, returned
 from tinygrad_nn.cli.check.results import bare
 from tinygrad_nn.cli.check.values import (
     DRAWN,
@@ -37,7 +37,7 @@ class LayerPair:
     def __init__(self, name: str, kind: Any, values: dict[str, Any], seed: int) -> None:
         self.name, self.values = name, values
         self.instance = self._instance(kind)
-        self.forward = "forward" if hasattr(kind, "forward") else "__call__"
+        self.forward = forward_of(kind) or "forward"
         self.takes = parameters(getattr(self.instance, self.forward)) or []
         self.gives = parameters(self.instance.backward) or []
         self.notes: list[str] = []

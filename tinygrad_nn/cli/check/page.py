@@ -6,17 +6,15 @@ import dataclasses
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from tinygrad_nn.cli.check.grading import FileGrades, Grade
+from tinygrad_nn.cli.check.grading import WHERE, FileGrades, Grade
 
 __all__ = ["as_json", "table"]
 
 _HEAD = ("function", "verdict", "parameter", "cause")
-_WIDEST = (32, 10, 16)
-_WHERE = (
-    "; at "  # between a mistake and the line of the forward pass that it belongs to
-)
+_WIDEST = (24, 10, 16)
 
 
 def table(files: Sequence[FileGrades]) -> str:
@@ -30,7 +28,7 @@ def table(files: Sequence[FileGrades]) -> str:
     lines: list[str] = []
     for one in files:
         if len(files) > 1 or one.trouble is None:
-            lines.append(f"{one.path}")
+            lines.append(_near(one.path))
         if one.trouble is not None:
             lines += _wrapped(f"error: {one.trouble}", "  ", width)
         if one.grades:
@@ -44,15 +42,24 @@ def table(files: Sequence[FileGrades]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _near(path: Path) -> str:
+    """Write a path from the working directory, where it is below that."""
+    full, here = path.resolve(), Path.cwd().resolve()
+    return str(full.relative_to(here) if here in full.parents else path)
+
+
 def _rows(grade: Grade) -> Iterator[tuple[str, str, str, str]]:
     for number, row in enumerate(grade.rows):
         title = grade.title if not number else ""
-        cause, _, _ = (row.cause or "").partition(_WHERE)
+        cause, _, _ = (row.cause or "").partition(WHERE)
         yield title, row.verdict, ", ".join(row.parameters), cause
 
 
 def _line(row: Sequence[str], columns: Sequence[int], width: int) -> list[str]:
-    """Write a row; a cell that is too long goes on below itself."""
+    """Write a row: a long cell goes on below itself, a long name stands above."""
+    above: list[str] = []
+    if len(row[0]) > columns[0]:
+        above, row = [f"  {row[0]}"], ("", *row[1:])
     rest = max(28, width - sum(columns) - 2 * len(columns) - 2)
     widths = [*columns, rest]
     cells = [
@@ -60,7 +67,7 @@ def _line(row: Sequence[str], columns: Sequence[int], width: int) -> list[str]:
         for cell, w in zip(row, widths, strict=True)
     ]
     height = max(map(len, cells))
-    return [
+    return above + [
         "  "
         + "  ".join(
             (cell[k] if k < len(cell) else "").ljust(w)
@@ -73,8 +80,9 @@ def _line(row: Sequence[str], columns: Sequence[int], width: int) -> list[str]:
 def _told(grade: Grade, width: int) -> list[str]:
     """Write what stands below a row: where the mistake is, and what was judged."""
     told = list(grade.notes)
-    places = (row.cause.partition(_WHERE)[2] for row in grade.rows if row.cause)
-    told[:0] = dict.fromkeys(f"it belongs to {place}" for place in places if place)
+    places = (row.cause.partition(WHERE)[2] for row in grade.rows if row.cause)
+    first = grade.line is not None
+    told[first:first] = dict.fromkeys(f"forward: {place}" for place in places if place)
     if grade.called:
         told.append(f"judged: {grade.called}")
     return [line for text in told for line in _wrapped(text, "    ", width)]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tinygrad_nn.cli.check.loading import Home
 
-__all__ = ["CONVENTIONS", "Pair", "found", "parameters", "returned"]
+__all__ = ["CONVENTIONS", "Pair", "forward_of", "found", "parameters", "returned"]
 
 CONVENTIONS = (
     "forward/backward, cost/gradients, f/f_grad, f/grad_f, f/df, f/f_backward, f/f_vjp "
@@ -209,15 +209,27 @@ def _declared(home: Home) -> Iterator[Pair]:
 
 
 def _layer(name: str, kind: Any) -> list[Pair]:
-    forward = next(
-        (m for m in ("forward", "__call__") if m in vars(kind)),
-        "forward" if hasattr(kind, "forward") else None,
-    )
-    if forward is None or not hasattr(kind, "backward"):
+    if forward_of(kind) is None or not hasattr(kind, "backward"):
         return []
     if getattr(kind.backward, "__isabstractmethod__", False):
         return []
     return [Pair(name, "layer", ((name, kind),), name=name)]
+
+
+def forward_of(kind: type) -> str | None:
+    """Name a class's forward pass: its method ``forward``, or else ``__call__``.
+
+    Every class can be called itself, so that ``hasattr`` says nothing of the second.
+
+    >>> class Layer:
+    ...     def __call__(self, x): ...
+    >>> forward_of(Layer), forward_of(dict)
+    ('__call__', None)
+    """
+    if hasattr(kind, "forward"):
+        return "forward"
+    known = any("__call__" in vars(one) for one in kind.__mro__)
+    return "__call__" if known else None
 
 
 def _meant(name: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn.cli.check.loading import Home
-from tinygrad_nn.cli.check.pairs import parameters
+from tinygrad_nn.cli.check.pairs import forward_of, parameters
 from tinygrad_nn.op import data_of
 
 __all__ = [
@@ -75,8 +75,8 @@ def values_for(first: Any, home: Home, beside: Home | None) -> dict[str, Any]:
         values.setdefault(name, value)
     known = [p.name for p in parameters(first) or ()]
     if inspect.isclass(first):
-        forward = getattr(first, "forward", first)
-        known = [p.name for p in parameters(forward) or () if p.name != "self"]
+        forward = getattr(first, forward_of(first) or "forward")
+        known = [p.name for p in parameters(forward) or ()][1:]  # but for self
     holders = [home.names.get("example")]
     if beside is not None:
         holders.append(beside.names.get("example"))
