@@ -509,3 +509,14 @@ def test_mixed_partials_commute():
         matrices[first] = tg.jacobian(tg.grad(f, first), second)(x0, y0)
     close(matrices[0], matrices[1].T)
     assert np.abs(matrices[0]).max() > 0.1
+
+
+def test_what_asks_for_no_gradient_gets_none_from_a_transform_inside_of_a_loss() -> (
+    None
+):
+    """A transform differentiates by a Tensor of its own; a backward stops there."""
+    W, R = tg.Parameter(np.array(0.5)), tg.Tensor(np.ones(3))
+    slope = tg.grad(lambda y, z: (W * y * tg.tanh(z)).sum(), argnums=(0, 1))(R, R)[0]
+    (slope * slope).sum().backward()
+    assert W.grad is not None
+    assert R.grad is None

@@ -177,6 +177,8 @@ def _pull_arrays(
             g = np.broadcast_to(g, out.shape)
         arity = op.arity
         if arity == 1:
+            if not node._leads:
+                continue  # made a variable later on: its operand asked for nothing
             x = node._x
             a = x._value
             if op.defaults:
