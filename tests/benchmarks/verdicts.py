@@ -299,7 +299,7 @@ def run(name, contender, case, seed, problem=None):
     """Let one contender judge one case at one seed."""
     problem = problem or case.at(seed)
     f = Counted(problem.f)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -307,7 +307,7 @@ def run(name, contender, case, seed, problem=None):
     except Exception as error:  # noqa: BLE001 (a refusal, in the contender's own way)
         text = str(error).strip().splitlines() or [""]
         verdict = Verdict(FAILED, f"{type(error).__name__}: {text[0][:200]}")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     first, text = None, ""
     if name == "ours" and case.first:
         with contextlib.suppress(AttributeError):
@@ -512,7 +512,7 @@ Every checker is given the same NumPy function, point and claim, and runs with i
 defaults: torch by a `torch.autograd.Function`, JAX by a `custom_vjp`, autograd by a
 `primitive`. **caught**: bugs that are refused. **false alarms**: right gradients that are
 refused. **weak**: right gradients that pass with the remark that the numbers are not
-sharp there. Evaluations and milliseconds are those of a right gradient.
+sharp there. Evaluations and milliseconds of processor time are those of a right gradient.
 
 {table}
 
