@@ -64,9 +64,19 @@ class Location:
     wrong: tuple[WrongRule, ...]
     judged: int
 
-    def __bool__(self) -> bool:
+    @property
+    def ok(self) -> bool:
         """Whether every rule is right."""
         return not self.wrong
+
+    @property
+    def verdict(self) -> str:
+        """``"ok"`` or ``"wrong"``."""
+        return "ok" if self.ok else "wrong"
+
+    def __bool__(self) -> bool:
+        """Whether every rule is right."""
+        return self.ok
 
     def __str__(self) -> str:
         """Name what is wrong."""
@@ -102,7 +112,7 @@ def locate(output: Tensor, *, seed: int = 0) -> Location:
     ... )
     >>> x = tg.Tensor([0.5, 2.0], requires_grad=True)
     >>> location = locate(np.tanh(cube(x)).sum())
-    >>> bool(location), [rule.op for rule in location.wrong]
+    >>> location.ok, [rule.op for rule in location.wrong]
     (False, ['<lambda>'])
     """
     if not isinstance(output, Tensor):
