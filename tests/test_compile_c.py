@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import linecache
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -963,3 +966,43 @@ def test_what_blocks_read_stays_for_all_of_them():
     X, Y = labelled(1500, 4)
     step = hold(make, lambda: (X, Y), 3)
     assert "j0 += 256" in step.source
+
+
+# --- what is left ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+@pytest.mark.parametrize("kind", ["plain", "called back", "chosen", "many"])
+def test_a_step_that_goes_out_of_use_is_freed_at_once(backend, kind):
+    """Nothing of a step waits for the garbage collector: it is in no cycle."""
+    W = tg.Parameter(np.ones((3, 2)))
+    optimizer = tg.optim.Adam([W], lr=0.1)
+
+    def step(X, rows):
+        found = X @ W
+        if kind == "called back":
+            found = found[rows]
+        if kind == "chosen":
+            found = tg.where(found > 0, found, 0.0)
+        loss = (found * found).mean()
+        optimizer.minimize(loss)
+        return loss
+
+    X, rows = np.linspace(-1.0, 1.0, 12).reshape(4, 3), np.array([0, 1, 3])
+    files = len(linecache.cache)
+    compiled = tg.compile(step, backend=backend)
+    gc.collect()
+    gc.disable()
+    try:
+        if kind == "many":
+            compiled.repeat(3, X, rows)
+        for _ in range(2):
+            compiled(X, rows)
+        (made,) = compiled._known[next(iter(compiled._known))]
+        inside = [compiled, made, made.runner, made.program, W, optimizer]
+        left = [(type(x).__name__, weakref.ref(x)) for x in inside]
+        del compiled, made, inside, step, W, optimizer
+        assert [name for name, x in left if x() is not None] == []
+    finally:
+        gc.enable()
+    assert len(linecache.cache) == files, "the text of a step that is gone is kept"

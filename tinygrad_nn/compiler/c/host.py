@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
+from tinygrad_nn.compiler.c.pointers import address_of
 from tinygrad_nn.compiler.c.tables import Lowered
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.program import Argument, Gradient, Program, Slot, Value
@@ -28,34 +29,32 @@ class HostSource:
         self.trace = trace
         self.c = lowered
         self.runner = runner
-        self.namespace: dict[str, Any] = {"runner": runner}
+        self.namespace: dict[str, Any] = {}
         self.held: dict[int, str] = {}
-        self.taken: set[str] = {"np", "call", "after", "runner", "status", "bound"}
+        self.taken: set[str] = {"np", "call", "after", "status", "bound"}
         self.taken |= set(trace.scalars)
         self.lines: list[str] = []
         self.numbers: dict[int, int] = {}
 
     def source(self) -> str:
         """Return the module's text."""
-        runner = self.runner
+        runner, pointers = self.runner, self.runner.pointers
         self.namespace |= {
-            "bound": runner._bound,
-            "bind": runner.bind,
-            "copies": runner._copies,
-            "copy_in": runner.copy_in,
-            "copy_out": runner.copy_out,
-            "failed": runner.failed,
-            "scalars": runner._scalars,
-            "table": runner._table,
-            "reference": runner._reference,
-            "compute": runner._library.compute,
-            "update": runner._library.update,
-            "run": runner._library.step,
+            "address_of": address_of,
+            "bind": pointers.bind,
+            "bound": pointers.bound,
+            "compute": runner.library.compute,
+            "copies": pointers.copies,
+            "copy_in": pointers.copy_in,
+            "copy_out": pointers.copy_out,
             "empty": np.empty,
+            "failed": runner.faults.failed,
+            "reference": pointers.reference,
+            "run": runner.library.step,
+            "scalars": pointers.scalars,
+            "table": pointers.table,
+            "update": runner.library.update,
         }
-        from tinygrad_nn.compiler.c.runner import address_of  # noqa: PLC0415
-
-        self.namespace["address_of"] = address_of
         self.taken |= set(self.namespace)
         self._call()
         self._latest()
@@ -89,7 +88,7 @@ class HostSource:
         early, late = self._checks()
         body += ["if copies:", "    copy_in()", *early]
         if self.trace.draws and self.c.trapped:
-            body.append(f"{self.name(self.runner.remember_draws, 'remember_draws')}()")
+            body.append(f"{self.name(self.runner.draws.remember, 'remember_draws')}()")
         for function in ("compute", "update") if late else ("run",):
             body += [f"status = {function}(reference)"]
             body += ["if status:", "    failed(status)"]
@@ -106,7 +105,7 @@ class HostSource:
         late: list[str] = []
         for node, check in self.program.checks:
             held = self.name(check, "check")
-            value = self.name(self.runner.value(node), "value")
+            value = self.name(self.runner.pointers.value(node), "value")
             inside = node._op is not None and node not in self.program.places
             (late if inside else early).append(f"{held}({value}())")
         return early, late
@@ -182,7 +181,7 @@ class HostSource:
         if not isinstance(x, Node):
             return self.name(x, "result")
         if i not in self.c.fresh:  # one number, which C leaves in its own memory
-            return f"{self.name(self.runner.view(x), f'result_{i}')}[()]"
+            return f"{self.name(self.runner.pointers.view(x), f'result_{i}')}[()]"
         entry = self.c.fresh[i]
         number = next(j for j, e in enumerate(self.c.outside) if e is entry)
         self.numbers[i] = number
@@ -237,7 +236,7 @@ class HostSource:
         copy = self.name(np.array, "copy")
         return [
             f"{self._tensor(leaf)}._grad = "
-            f"{copy}({self.name(self.runner.view(node), 'gradient')})"
+            f"{copy}({self.name(self.runner.pointers.view(node), 'gradient')})"
             for leaf, node in self.program.gradients
             if leaf not in lent
         ]
@@ -270,7 +269,9 @@ class HostSource:
             t = self._tensor(leaf)
             write(f"    {t}._spent = {spent}")
             if leaf in lent:
-                buffer = self.name(Lent(self.runner.view(nodes[leaf])), f"{t}_lent")
+                buffer = self.name(
+                    Lent(self.runner.pointers.view(nodes[leaf])), f"{t}_lent"
+                )
                 write(f"    {t}._grad = {buffer}")
             elif spent and self.trace._gradients.get(leaf) is None:
                 write(f"    {t}._grad = None")

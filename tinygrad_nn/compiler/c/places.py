@@ -6,7 +6,6 @@ Memory is given out group by group, and again when the last reader has passed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tinygrad_nn.compiler.c.names import Names
 from tinygrad_nn.compiler.c.reads import ENDLESS, Reads
 from tinygrad_nn.compiler.c.regions import BLOCK
 from tinygrad_nn.compiler.c.tables import Outside, Slot
+from tinygrad_nn.compiler.c.text import Part
 from tinygrad_nn.compiler.program import Program
 from tinygrad_nn.op import Node, inputs_of
 
@@ -42,13 +42,13 @@ class Places:
         plan: Plan,
         names: Names,
         reads: Reads,
-        emit: Callable[[list[str]], None],
+        parts: list[Part],
     ) -> None:
         self.program = program
         self.plan = plan
         self.names = names
         self.reads = reads
-        self.emit = emit
+        self._parts = parts
         self.region = plan.region
         self.now = 0
         self.in_region = False
@@ -109,6 +109,9 @@ class Places:
             known = self.access[x] = _whole(entry.name, x._value)
         return known
 
+    def _emit(self, lines: list[str]) -> None:
+        self._parts[-1].lines += lines
+
     def _copied(self, x: Any, base: Access) -> Access:
         """Copy what no strides can show."""
         shape = inputs_of(x)[0]._value.shape
@@ -118,7 +121,7 @@ class Places:
         whole = whole._replace(
             shape=shape, strides=in_order(shape, tuple(range(len(shape))))
         )
-        self.emit(copied(base, whole))
+        self._emit(copied(base, whole))
         shown = seen(x, whole)
         assert shown is not None  # noqa: S101 (without gaps any shape fits)
         self._copies[x] = shown

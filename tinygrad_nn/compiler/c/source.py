@@ -53,12 +53,12 @@ class Source:
         self.plan = planned(program, again=not check_finite)
         self.names = Names()
         self.reads = found_reads(program, self.plan)
-        self.places = Places(program, self.plan, self.names, self.reads, self.emit)
+        self.parts: list[Part] = []
+        self.places = Places(program, self.plan, self.names, self.reads, self.parts)
         self.tails = tails(program)
         self.numbers = {node: i + 1 for i, node in enumerate(program.nodes)}
         self.scalars: list[str] = []
         self.calls: list[Call] = []
-        self.parts: list[Part] = []
         self._leaves = {place: leaf for leaf, place in program.places.items()}
         self._shown: dict[Node, tuple[Slot, Access]] = {}
         self._aside: list[str] = []

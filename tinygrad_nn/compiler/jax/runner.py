@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, final
+from weakref import finalize
 
 import numpy as np
 
@@ -107,6 +109,7 @@ class JaxRunner:
             call.bind(self._jax)
         self.source, self.lines = lowered.source, lowered.lines
         names, self.filename = run(lowered.source, lowered.namespace, title)
+        finalize(self, linecache.cache.pop, self.filename, None)
         self._step = names["step"]
         self._numbers_of, self._counts_of = names["numbers"], names["counts"]
         self._layout = Layout(lowered)
