@@ -464,8 +464,8 @@ def softmax_grad(x):
     ),
     "which of two": (
         "p, q = np.ones(3), np.ones(3)\n"
-        + "def f(p, q):\n    return np.sum(p * q)\n"
-        + "def f_grad(p, q):\n    return 1 * p\n",
+        "def f(p, q):\n    return np.sum(p * q)\n"
+         "def f_grad(p, q):\n    return 1 * p\n",
         "returns 1 gradient for 'p', 'q'",
     ),
     "left from before": (
@@ -478,8 +478,8 @@ def softmax_grad(x):
     "a table without arrays": ("CHECK = [(np.exp, np.exp)]\n", "CHECK holds no arrays"),
     "a class that needs more": (
         "class Layer:\n    def __init__(self, n):\n        pass\n"
-        + "    def forward(self, x):\n        return x\n"
-        + "    def backward(self, g):\n        return g\n",
+         "    def forward(self, x):\n        return x\n"
+         "    def backward(self, g):\n        return g\n",
         "no Layer to judge: it takes 'n'",
     ),
 }  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Any, final
 
 import numpy as np
 
-from tinygrad_nn.cli.check.pairs import Pair, parameters, returned
-from tinygrad_nn.cli.check.results import in_order, whose
+from tinygrad_nn.cli.check.pairs import Pair, parameters, result_names, returned
+from tinygrad_nn.cli.check.results import bare_for, in_order, whose
 from tinygrad_nn.cli.check.values import (
     DRAWN,
     Place,
@@ -23,10 +23,12 @@ from tinygrad_nn.cli.check.values import (
     code_of,
     elementwise,
     floating,
+    installed,
     listed,
     places_of,
     shown,
     taken,
+    variables_of,
     which_number,
 )
 from tinygrad_nn.op import data_of
@@ -39,6 +41,12 @@ _ARRIVING = re.compile(
 )
 _SAVED = ("cache", "caches", "ctx", "saved", "memory", "context")
 _CONSTANT = re.compile(r"(?i)x|y|t|data|inputs?|labels?|targets?|\w*_true")
+
+
+def _starts(name: str) -> tuple[str, ...]:
+    """Names that the value of a parameter goes by, where a search starts from it."""
+    ends = tuple(f"{name}{end}" for end in ("0", "_0", "_init", "_start"))
+    return (*ends, f"initial_{name}", f"init_{name}", f"test_{name}")
 
 
 @final
@@ -59,6 +67,8 @@ class FunctionPair:
         self.values = values
         self.takes = parameters(first) or []
         self.notes: list[str] = []
+        self.read = variables_of(first, values)
+        self.held: tuple[str, ...] = ()
         self._drawn(seed)
         self.results = self._result(values)
         self.shape = np.shape(self._main(self.results))
@@ -150,31 +160,50 @@ class FunctionPair:
             for p in self.takes
             if p.default is p.empty and p.name not in self.values
         ]
-        if not self.takes:
+        if not self.takes and not self.read:
             raise UnclearError(f"{self.name} takes no arrays by name")
+        for name in lacking[:]:
+            start = next((s for s in _starts(name) if s in self.values), None)
+            if start is not None:
+                self.values[name] = self.values[start]
+                self.notes.append(f"{name} = {start}")
+                lacking.remove(name)
         if not lacking:
             return
         needed = [p for p in self.takes if p.default is p.empty]
-        if len(needed) == 1:
-            x = np.random.default_rng([seed, 7]).standard_normal(DRAWN)
+        runs: list[tuple[bool, int, np.ndarray]] = []
+        for shape in (DRAWN, DRAWN[:1]) if len(needed) == 1 else ():
+            x = np.random.default_rng([seed, 7]).standard_normal(shape)
             # Where it does not run, the user is to say what it takes.
             with suppress(Exception):
-                self._result({**self.values, lacking[0]: x})
-                self.values[lacking[0]] = x
-                self.notes.append("at an array drawn here")
-                return
+                result = self._result({**self.values, lacking[0]: x})
+                plain = np.shape(data_of(self._main(result))) in ((), shape)
+                runs.append((not plain, len(runs), x))
+        if runs:
+            self.values[lacking[0]] = min(runs)[2]
+            self.notes.append("at an array drawn here")
+            return
         raise UnclearError(
             f"no value for {listed(lacking)} of {self.name}: set it in the file, "
             "X = …, or all of them, example = {'X': …, 'W': …}"
         )
 
     def _result(self, values: Mapping[str, Any]) -> Any:
-        return call(self.first, self.takes, values)
+        return self._called_with(self.first, values)
+
+    def _called_with(
+        self, function: Callable[..., Any], known: Mapping[str, Any]
+    ) -> Any:
+        """Call a function; the variables of the file that are judged are set, too."""
+        # Dictionaries hold what a function keeps as well, like a running mean.
+        given = {name: dict(x) if type(x) is dict else x for name, x in known.items()}
+        with installed(function, {name: given[name] for name in self.held}):
+            return call(function, parameters(function) or [], given)
 
     def _main(self, result: Any) -> Any:
         """Return the function's value: the first of its results, the rest is saved."""
         if self.pair.kind == "both":
-            return result[1 - self.pair.place]
+            return result[self.pair.place]
         if isinstance(result, (tuple, list)):
             result = result[0] if result else None
         if result is None or isinstance(result, Mapping):
@@ -207,17 +236,31 @@ class FunctionPair:
         if self.cost is None:
             return self._main(result)
         known = {**values, **self._named(values, result)}
-        return call(self.cost[1], parameters(self.cost[1]) or [], known)
+        return self._called_with(self.cost[1], known)
 
     def _gradients(self, values: Mapping[str, Any], g: Any) -> Any:
         result = self._result(values)
         if self.pair.kind == "both":
-            return result[self.pair.place]
+            return self._of_both(result)
         known = {**values, **self._named(values, result)}
         if self.arrives is not None:
             known[self.arrives] = np.ones(self.shape) if g is None else g
         assert self.gradient is not None  # noqa: S101 (for mypy: see task)
-        return call(self.gradient, parameters(self.gradient) or [], known)
+        return self._called_with(self.gradient, known)
+
+    def _of_both(self, result: Sequence[Any]) -> Any:
+        """Take the gradients out of the results, under their names where they tell."""
+        names = result_names(self.first)
+        known = [*(p.name for p in self.takes), *self.read]
+        which = self.pair.gradients
+        named = {str(names[i]): result[i] for i in which}
+        one = result[which[0]]
+        of_whom = [bare_for(name, known) for name in named]
+        if len(which) == 1 and (
+            isinstance(one, (Mapping, tuple, list)) or of_whom[0] not in known
+        ):
+            return one
+        return named
 
     def _picked(self, places: Sequence[Place], point: Point, g: Any) -> tuple[Any, ...]:
         given = self._gradients(at(self.values, places, point), g)
@@ -316,8 +359,33 @@ class FunctionPair:
         if self.cost is not None:
             names += [p.name for p in parameters(self.cost[1]) or ()]
         places = list(places_of(names, self.values))
-        gradient = self.gradient
-        return whose(given, places, self.values, gradient, self.pair.name)
+        read = dict.fromkeys(self.read)
+        if self.cost is not None:
+            read |= dict.fromkeys(variables_of(self.cost[1], self.values))
+        more = list(places_of([n for n in read if n not in names], self.values))
+        if isinstance(given, Mapping):
+            known = [place.name for place in (*places, *more)]
+            wanted = {bare_for(str(key), known) for key in given}
+            holders = {place.holder for place in more if place.name in wanted}
+            places += [place for place in more if place.holder in holders]
+        found = self._whose(given, places, more)
+        # Variables of the file whose gradients are given are set for every call.
+        self.held = tuple({p.holder for p in found[0]} & {p.holder for p in more})
+        return found
+
+    def _whose(
+        self, given: Any, places: list[Place], more: Sequence[Place]
+    ) -> tuple[list[Place], tuple[str, ...]]:
+        """Say whose gradients are given: of parameters, or of variables as well."""
+        gradient, name = self.gradient, self.pair.name
+        try:
+            return whose(given, places, self.values, gradient, name)
+        except UnclearError as reason:
+            every = [*places, *(place for place in more if place not in places)]
+            try:
+                return whose(given, every, self.values, gradient, name)
+            except UnclearError:
+                raise reason from None
 
     def _refuse_many(self, places: Sequence[Place], value: np.ndarray) -> None:
         """Refuse an array whose elements have no derivatives of their own."""

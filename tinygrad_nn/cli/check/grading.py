@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_nn.check import GradientReport, check_formula, check_gradients
 from tinygrad_nn.cli.check.loading import Home, hushed, trouble_of
-from tinygrad_nn.cli.check.pairs import Pair
+from tinygrad_nn.cli.check.pairs import Pair, is_general
 from tinygrad_nn.cli.check.preparing import prepared
 from tinygrad_nn.cli.check.values import Task, UnclearError
 from tinygrad_nn.errors import GradientError, MutationError, ShapeError, TinygradError
@@ -111,10 +111,14 @@ def graded(pair: Pair, home: Home, beside: Home | None, way: Way) -> Grade:
         with hushed():
             tasks = prepared(pair, home, beside, way.seed)
             grade = _judged(pair, tasks[0], home, way)
-            if grade.ok is False and len(tasks) > 1:
-                return _other_reading(grade, pair, tasks[1], home, way)
-            if grade.ok is False and pair.kind == "function" and tasks[0].vjp:
-                return _of_a_mean(grade, tasks[0], way)
+            if grade.ok is not False:
+                return grade
+            if is_general(pair.name) and len(pair.firsts) > 1:
+                return _of_another(grade, pair, home, beside, way)
+            if len(tasks) > 1:
+                grade = _other_reading(grade, pair, tasks[1], home, way)
+            elif pair.kind == "function" and tasks[0].vjp:
+                grade = _of_a_mean(grade, tasks[0], way)
             return grade
     except UnclearError as reason:
         return _unjudged(pair, str(reason))
@@ -122,6 +126,20 @@ def graded(pair: Pair, home: Home, beside: Home | None, way: Way) -> Grade:
         return _unjudged(pair, " ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 (the user's code may fail in any way)
         return _unjudged(pair, f"it raises {trouble_of(error, home.path)}")
+
+
+def _of_another(
+    grade: Grade, pair: Pair, home: Home, beside: Home | None, way: Way
+) -> Grade:
+    """Take it for the gradient of another function, if it is right as that."""
+    for number, first in enumerate(pair.firsts):
+        single = pair._replace(firsts=(first,))
+        other = graded(single, home, beside, way)
+        if other.ok or not number:
+            grade = other
+        if grade.ok:
+            break
+    return grade
 
 
 def _other_reading(grade: Grade, pair: Pair, task: Task, home: Home, way: Way) -> Grade:
@@ -269,16 +287,21 @@ def _judged(pair: Pair, task: Task, home: Home, way: Way) -> Grade:
         if mistake is None:
             raise
         row = Row(mistake[:1], "wrong", mistake[1])
-        return Grade(pair.name, "wrong", ok=False, rows=(row,), called=task.called)
+        code = task.codes[1]
+        line = None if code is None else _line(code, f"d{mistake[0]}")
+        notes = [] if line is None else [_said(line, home)]
+        return Grade(
+            pair.name, "wrong", False, (row,), task.called, line, None, tuple(notes)
+        )
     by_hand = task.formula is not None or task.vjp is not None
     wrong = "formula" in report.blame if by_hand else bool(report.blame)
-    notes = [note.partition(". ")[0] for note in report.notes]
+    notes = [_shortened(note) for note in report.notes]
     if by_hand and report.blame and not wrong:
         notes.append("autograd's gradient of it is refuted; the one by hand is right")
     line, cause = _first_wrong(task) if wrong else (None, None)
     cause = report.cause or cause
     if line is not None:
-        notes.insert(0, f"first wrong line: {home.path.name}:{line[0]}: {line[1]}")
+        notes.insert(0, _said(line, home))
     rows = tuple(_rows(report, cause, home)) if wrong else ()
     verdict = "wrong" if wrong else report.verdict
     if report.blame and not wrong:
@@ -291,6 +314,17 @@ def _judged(pair: Pair, task: Task, home: Home, way: Way) -> Grade:
         if ok:
             verdict, ok = NOT_JUDGED, None
     return Grade(pair.name, verdict, ok, rows, task.called, line, report, tuple(notes))
+
+
+def _said(line: tuple[int, str], home: Home) -> str:
+    return f"first wrong line: {home.path.name}:{line[0]}: {line[1]}"
+
+
+def _shortened(note: str) -> str:
+    """Leave out what a note advises those who call the check from Python."""
+    note = note.partition(". ")[0]
+    what, said, _ = note.partition("does not run on Tensors")
+    return what + said
 
 
 def _rows(report: GradientReport, cause: str | None, home: Home) -> Iterator[Row]:

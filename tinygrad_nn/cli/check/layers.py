@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, final
 
 import numpy as np
 
-from tinygrad_nn.cli.check.pairs import forward_of, parameters, returned
+from tinygrad_nn.cli.check.pairs import backward_of, forward_of, parameters, returned
 from tinygrad_nn.cli.check.results import bare
 from tinygrad_nn.cli.check.values import (
     DRAWN,
@@ -29,6 +30,10 @@ from tinygrad_nn.op import data_of
 
 __all__ = ["LayerPair"]
 
+_RATE = re.compile(r"lr|eta|learning_?rate|step_size")
+_LEFT = ("output", "outputs", "out", "value", "A", "a", "y", "Z", "z")
+"""Where a forward pass that returns nothing leaves its result."""
+
 
 @final
 class LayerPair:
@@ -39,7 +44,8 @@ class LayerPair:
         self.instance = self._instance(kind)
         self.forward = forward_of(kind) or "forward"
         self.takes = parameters(getattr(self.instance, self.forward)) or []
-        self.gives = parameters(self.instance.backward) or []
+        self.backward = backward_of(kind) or "backward"
+        self.gives = parameters(getattr(self.instance, self.backward)) or []
         self.notes: list[str] = []
         lacking = [
             p.name for p in self.takes if p.default is p.empty and p.name not in values
@@ -54,13 +60,15 @@ class LayerPair:
         if lacking:
             raise UnclearError(
                 f"no value for {listed(lacking)} of {name}.{self.forward}: set it in "
-                f"the file, x = …, or {name}.example = (x,)"
+                f"the file, {lacking[0]} = …, or {name}.example = ({lacking[0]},)"
             )
         self.arrives = next(
             (
                 p.name
                 for p in self.gives
-                if p.default is p.empty and p.name not in {q.name for q in self.takes}
+                if p.default is p.empty
+                and p.name not in {q.name for q in self.takes}
+                and not _RATE.fullmatch(p.name)
             ),
             None,
         )
@@ -95,6 +103,13 @@ class LayerPair:
         value = call(getattr(layer, self.forward), self.takes, full)
         if isinstance(value, (tuple, list)):
             value = value[0]
+        if value is None:
+            value = next((vars(layer)[k] for k in _LEFT if k in vars(layer)), None)
+        if value is None:
+            raise UnclearError(
+                f"{self.name}.{self.forward} returns None: expected the result, or "
+                "that in self.output"
+            )
         return layer, value
 
     def _backward(
@@ -103,8 +118,15 @@ class LayerPair:
         known = dict(values)
         if self.arrives is not None:
             known[self.arrives] = g
-        given = call(layer.backward, self.gives, known)
-        found = _by_attribute(layer)
+        # What steps itself says its gradients by the steps, at the rate one.
+        known |= {p.name: 1.0 for p in self.gives if _RATE.fullmatch(p.name)}
+        before = copy.deepcopy(
+            {name: x for name, x in vars(layer).items() if floating(x)}
+        )
+        given = call(getattr(layer, self.backward), self.gives, known)
+        found = _by_attribute(layer, [p.name for p in self.takes])
+        if any(_RATE.fullmatch(p.name) for p in self.gives):
+            found = _steps(before, layer) | found
         if given is None:
             return found
         inputs = [p.name for p in self.takes if floating(self.values.get(p.name))]
@@ -113,7 +135,7 @@ class LayerPair:
                 found.setdefault(bare(str(key)), value)
             return found
         every = list(given) if isinstance(given, (tuple, list)) else [given]
-        names = [bare(name) for name in returned(layer.backward)]
+        names = [bare(name) for name in returned(getattr(layer, self.backward))]
         if len(names) != len(every) or not set(names) <= {*inputs, *vars(layer)}:
             if len(every) != len(inputs):
                 inputs = [name for name in inputs if not TARGET.fullmatch(name)]
@@ -139,11 +161,11 @@ class LayerPair:
         places += [place for place in self._weights() if place.name in given]
         if not places:
             raise UnclearError(
-                f"{self.name}.backward gives no gradient that is known: return that "
-                "of the input, and leave those of W in self.dW"
+                f"{self.name}.{self.backward} gives no gradient that is known: return "
+                "that of the input, and leave those of W in self.dW"
             )
         if self.arrives is None and np.size(g) != 1:
-            raise UnclearError(which_number(f"{self.name}.forward", np.shape(g)))
+            raise UnclearError(which_number(f"{self.name}.{self.forward}", np.shape(g)))
 
         def f(*point: Any) -> Any:
             return self._run(self.values, places, point)[1]
@@ -157,7 +179,7 @@ class LayerPair:
             return vjp(1.0, *point)
 
         arrays = [self._at(place) for place in places]
-        what = f"{self.name}.backward against {self.name}.{self.forward}"
+        what = f"{self.name}.{self.backward} against {self.name}.{self.forward}"
         held = [shown(p.name, x) for p, x in zip(places, arrays, strict=True)]
         return Task(
             "; ".join([f"{what}, by {', '.join(held)}", *self.notes]),
@@ -168,7 +190,7 @@ class LayerPair:
             None if self.arrives is None else vjp,
             (
                 code_of(getattr(layer, self.forward)),
-                code_of(layer.backward),
+                code_of(getattr(layer, self.backward)),
             ),
         )
 
@@ -195,12 +217,25 @@ class LayerPair:
                 yield from (Place(name, k) for k, x in value.items() if floating(x))
 
 
-def _by_attribute(layer: Any) -> dict[str, Any]:
-    """Gradients that a layer left in itself: ``dW``, ``grad_W``, ``grads["W"]``."""
+def _steps(before: Mapping[str, Any], layer: Any) -> dict[str, Any]:
+    """What the weights of a layer were lessened by."""
+    now = vars(layer)
+    return {
+        name: x - now[name]
+        for name, x in before.items()
+        if np.shape(now.get(name)) == np.shape(x) and np.any(x != now[name])
+    }
+
+
+def _by_attribute(layer: Any, inputs: Sequence[str]) -> dict[str, Any]:
+    """Gradients that a layer left in itself: ``dW``, ``dweights``, ``grads["W"]``."""
+    known = {*inputs, *vars(layer)}
     found: dict[str, Any] = {}
     for name, value in vars(layer).items():
         if isinstance(value, Mapping) and bare(name) in ("grads", "gradients", "grad"):
             found |= {bare(str(key)): x for key, x in value.items()}
         elif bare(name) != name and value is not None:
             found[bare(name)] = value
+        elif name.startswith("d") and name[1:] in known and value is not None:
+            found[name[1:]] = value
     return found

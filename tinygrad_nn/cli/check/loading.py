@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import os
@@ -9,13 +10,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_nn.errors import DataError
+from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Home", "hushed", "loaded", "trouble_of"]
 
@@ -40,6 +43,40 @@ class Home(NamedTuple):
         }
 
 
+_NUMBER = "__number"
+
+
+def _number(*x: Any) -> Any:
+    """Do what ``float`` does, and leave a recorded number recorded."""
+    if len(x) == 1 and isinstance(x[0], Tensor) and x[0].size == 1:
+        return x[0].reshape(())
+    return float(*x)
+
+
+class _Numbers(ast.NodeTransformer):
+    """Calls of ``float`` as calls of ``_number``: a cost ends with it, ``float(cost)``.
+
+    The name itself stays what it is, in ``X.astype(float)``.
+    """
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "float":
+            node.func = ast.copy_location(ast.Name(_NUMBER, ast.Load()), node.func)
+        return node
+
+
+class _Source(SourceFileLoader):
+    """A file of Python, run so that what it computes can be recorded."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the text as it is now: nothing that was compiled before will do."""
+        path = self.get_filename(fullname)
+        tree = ast.parse(self.get_data(path), path)
+        code: CodeType = compile(_Numbers().visit(tree), path, "exec")
+        return code
+
+
 @contextmanager
 def loaded(path: Path) -> Iterator[Home]:
     """Run a file as a module; forget it, and what it imported beside it, afterwards.
@@ -56,10 +93,12 @@ def loaded(path: Path) -> Iterator[Home]:
     folder = str(path.resolve().parent)
     name = path.stem if path.stem not in sys.modules else f"{path.stem} (checked)"
     before, wrote = set(sys.modules), sys.dont_write_bytecode
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    source = _Source(name, str(path.resolve()))
+    spec = importlib.util.spec_from_loader(name, source)
     if spec is None or spec.loader is None:
         raise DataError(f"{path}: expected a file of Python; got another. Name it x.py")
     module = importlib.util.module_from_spec(spec)
+    vars(module)[_NUMBER] = _number
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True
     sys.modules[name] = module

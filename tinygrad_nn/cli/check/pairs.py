@@ -11,12 +11,22 @@ from typing import Any, NamedTuple
 
 from tinygrad_nn.cli.check.loading import Home
 
-__all__ = ["CONVENTIONS", "Pair", "forward_of", "found", "parameters", "returned"]
+__all__ = [
+    "CONVENTIONS",
+    "Pair",
+    "backward_of",
+    "forward_of",
+    "found",
+    "is_general",
+    "parameters",
+    "result_names",
+    "returned",
+]
 
 CONVENTIONS = (
     "forward/backward, cost/gradients, f/f_grad, f/grad_f, f/df, f/f_backward, f/f_vjp "
     "or f/f_prime, a class with forward and backward, a function that returns "
-    "(cost, grads), f.gradient = …, or CHECK = [(f, gradient, arrays…)]"
+    "cost, grads or loss, dW, db, f.gradient = …, or CHECK = [(f, gradient, arrays…)]"
 )
 
 _SUFFIXES = (
@@ -45,6 +55,10 @@ _GRADIENTS = (
     "backward_propagation",
     "vjp",
     "derivative",
+    "jac",
+    "jacobian",
+    "fprime",
+    "der",
 )
 _COSTS = (
     "cost",
@@ -54,6 +68,8 @@ _COSTS = (
     "cost_function",
     "loss_function",
     "objective",
+    "fun",
+    "func",
     "J",
     "f",
 )
@@ -68,9 +84,14 @@ _FORWARDS = (
     "f",
 )
 _OTHERS = re.compile(
-    r"check|numer|descent|clip|update|test|norm|finite|approx|apply|plot|print|zero"
+    r"(^|_)((check|numer|descent|clip|update|test|finite|approx|apply|plot|print|zero)"
+    r"\w*|norm$)"
 )
-_VALUE = re.compile(r"(?i)(cost|loss|value|obj\w*|J|L|E|energy|total)")
+"""What is about gradients and none itself; batch_norm_backward is a gradient."""
+_VALUE = re.compile(r"(?i)(cost|loss|f|fx|fval|val|value|obj\w*|J|L|E|energy|total)")
+_A_COST = re.compile(r"(?i)(\w+_)?(cost|loss|objective)(_function)?")
+_METHODS = ("forward", "forward_propagation", "forward_pass", "forward_prop")
+_BACK = ("backward", "backward_propagation", "backward_pass", "backprop")
 _GRADIENT = re.compile(r"(grads?|gradients?|g|d[A-Za-z]\w{0,4}|grad_\w+|\w+_grad)")
 
 
@@ -79,8 +100,8 @@ class Pair(NamedTuple):
 
     ``firsts`` are functions by name, the likeliest first; ``gradient`` is None where
     autograd's is meant. ``kind`` is ``"function"``, ``"layer"`` (``firsts`` holds a
-    class), ``"both"`` (one function returns value and gradients, the gradients at
-    ``place``) or ``"declared"`` (at ``arrays``).
+    class), ``"both"`` (one function returns its value at ``place``, and among the other
+    results the ``gradients``) or ``"declared"`` (at ``arrays``).
     """
 
     title: str
@@ -89,6 +110,7 @@ class Pair(NamedTuple):
     gradient: Callable[..., Any] | None = None
     arrays: tuple[Any, ...] = ()
     place: int = 0
+    gradients: tuple[int, ...] = ()
     name: str = ""
 
     def says(self, name: str) -> bool:
@@ -118,7 +140,10 @@ def found(home: Home, beside: Mapping[str, Any]) -> tuple[list[Pair], list[str]]
     lonely = []
     for name, thing in home.defined.items():
         if inspect.isclass(thing):
-            pairs += _layer(name, thing)
+            layer = _layer(name, thing)
+            pairs += layer
+            if not layer and (back := backward_of(thing)) is not None:
+                lonely.append(f"{name}.{back}")
             continue
         if id(thing) in mentioned or _OTHERS.search(name):
             continue
@@ -129,14 +154,50 @@ def found(home: Home, beside: Mapping[str, Any]) -> tuple[list[Pair], list[str]]
             and other != name
             and not inspect.isclass(functions[other])
         ]
+        if name in _GRADIENTS:
+            firsts = _left_for(thing, firsts, functions)
         if firsts:
             title = f"{firsts[0][0]} / {name}"
             pairs.append(Pair(title, "function", tuple(firsts), thing, name=name))
-        elif (place := _both(thing)) is not None:
-            pairs.append(Pair(name, "both", ((name, thing),), place=place, name=name))
+        elif (both := _both(thing)) is not None:
+            place, which = both
+            first = ((name, thing),)
+            pairs.append(Pair(name, "both", first, None, (), place, which, name))
         elif _called_a_gradient(name):
-            lonely.append(name)
+            costs = [other for other in home.defined if _A_COST.fullmatch(other)]
+            if name in _GRADIENTS and len(costs) == 1:
+                first = ((costs[0], functions[costs[0]]),)
+                title = f"{costs[0]} / {name}"
+                pairs.append(Pair(title, "function", first, thing, name=name))
+            else:
+                lonely.append(name)
     return pairs, lonely
+
+
+def is_general(name: str) -> bool:
+    """Whether a name says that it is a gradient, and not of what."""
+    return name in _GRADIENTS
+
+
+def _left_for(
+    gradient: Any, firsts: Sequence[tuple[str, Any]], functions: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    """Leave those that have no gradient of their own; the like parameters go before."""
+    taken = {
+        meant
+        for name in functions
+        if name not in _GRADIENTS and not _OTHERS.search(name)
+        for meant in _meant(name)
+        if meant != name
+    }
+    left = [
+        (name, first)
+        for name, first in firsts
+        if name not in taken and _both(first) is None
+    ]
+    wanted = {p.name for p in parameters(gradient) or ()}
+    left.sort(key=lambda row: {p.name for p in parameters(row[1]) or ()} != wanted)
+    return left or list(firsts)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -158,18 +219,23 @@ def returned(function: Callable[..., Any]) -> tuple[str, ...]:
 
     Empty where there are other things than names.
     """
+    names = [name for name in result_names(function) if name is not None]
+    return tuple(names) if len(names) == len(result_names(function)) else ()
+
+
+def result_names(function: Callable[..., Any]) -> list[str | None]:
+    """Return what stands in the last return statement, None for what is no name."""
     try:
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):
-        return ()
+        return []
     values = [node.value for node in _statements(tree) if isinstance(node, ast.Return)]
     if not values or values[-1] is None:
-        return ()
+        return []
     last = values[-1]
     parts = last.elts if isinstance(last, (ast.Tuple, ast.List)) else [last]
-    names = [part.id for part in parts if isinstance(part, ast.Name)]
-    return tuple(names) if len(names) == len(parts) else ()
+    return [part.id if isinstance(part, ast.Name) else None for part in parts]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -209,15 +275,14 @@ def _declared(home: Home) -> Iterator[Pair]:
 
 
 def _layer(name: str, kind: Any) -> list[Pair]:
-    if forward_of(kind) is None or not hasattr(kind, "backward"):
-        return []
-    if getattr(kind.backward, "__isabstractmethod__", False):
+    back = backward_of(kind)
+    if forward_of(kind) is None or back is None:
         return []
     return [Pair(name, "layer", ((name, kind),), name=name)]
 
 
 def forward_of(kind: type) -> str | None:
-    """Name a class's forward pass: its method ``forward``, or else ``__call__``.
+    """Name a class's forward pass: a method like ``forward``, or else ``__call__``.
 
     Every class can be called itself, so that ``hasattr`` says nothing of the second.
 
@@ -226,10 +291,19 @@ def forward_of(kind: type) -> str | None:
     >>> forward_of(Layer), forward_of(dict)
     ('__call__', None)
     """
-    if hasattr(kind, "forward"):
-        return "forward"
-    known = any("__call__" in vars(one) for one in kind.__mro__)
-    return "__call__" if known else None
+    known = next((name for name in _METHODS if hasattr(kind, name)), None)
+    if known is None and any("__call__" in vars(one) for one in kind.__mro__):
+        known = "__call__"
+    return known
+
+
+def backward_of(kind: type) -> str | None:
+    """Name a class's backward pass, if it has one that is no mere promise."""
+    for name in _BACK:
+        method = getattr(kind, name, None)
+        if method is not None and not getattr(method, "__isabstractmethod__", False):
+            return name
+    return None
 
 
 def _meant(name: str) -> Iterator[str]:
@@ -262,16 +336,12 @@ def _called_a_gradient(name: str) -> bool:
     return name in _GRADIENTS or long is not None
 
 
-def _both(function: Callable[..., Any]) -> int | None:
-    """Tell which of the two results is the gradients; None if neither is."""
-    names = returned(function)
-    if len(names) != 2:
-        return None
+def _both(function: Callable[..., Any]) -> tuple[int, tuple[int, ...]] | None:
+    """Tell which result is the value, and which are gradients; None if unclear."""
+    names = [name or "" for name in result_names(function)]
     own = {p.name for p in parameters(function) or ()}
-    if own & set(names):
+    values = [i for i, name in enumerate(names) if _VALUE.fullmatch(name)]
+    gradients = [i for i, name in enumerate(names) if _GRADIENT.fullmatch(name)]
+    if own & set(names) or len(values) != 1 or not gradients:
         return None
-    for place in (0, 1):
-        value, gradient = names[1 - place], names[place]
-        if _VALUE.fullmatch(value) and _GRADIENT.fullmatch(gradient):
-            return place
-    return None
+    return values[0], tuple(gradients)

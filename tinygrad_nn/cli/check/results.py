@@ -11,7 +11,7 @@ import numpy as np
 from tinygrad_nn.cli.check.pairs import returned
 from tinygrad_nn.cli.check.values import TARGET, Place, UnclearError, listed, taken
 
-__all__ = ["bare", "in_order", "whose"]
+__all__ = ["bare", "bare_for", "in_order", "whose"]
 
 
 def bare(name: str) -> str:
@@ -31,7 +31,7 @@ def bare(name: str) -> str:
     return name
 
 
-def _bare_for(name: str, known: Sequence[str]) -> str:
+def bare_for(name: str, known: Sequence[str]) -> str:
     """Take the word off, in any way that gives a name that is known."""
     for candidate in (bare(name), name.removeprefix("d"), name):
         if candidate in known:
@@ -49,7 +49,7 @@ def whose(
     """Return the arrays whose gradients are given, and those that lack one."""
     known = [place.name for place in places]
     if isinstance(given, Mapping):
-        named = {_bare_for(str(key), known) for key in given}
+        named = {bare_for(str(key), known) for key in given}
         active = [place for place in places if place.name in named]
         if not active:
             raise UnclearError(
@@ -67,7 +67,9 @@ def whose(
     if len(every) == len(places):
         return places, ()
     arrays = [place for place in places if np.ndim(taken(values, place))]
-    for some in (arrays, [p for p in arrays if not TARGET.fullmatch(p.name)]):
+    inputs = [place for place in arrays if not TARGET.fullmatch(place.name)]
+    direct = [place for place in inputs if place.key is None]
+    for some in (arrays, inputs, direct):
         if len(every) == len(some):
             return some, ()
         if len(every) == 1:
@@ -88,7 +90,7 @@ def _names_of(
     """Names of results, as the return statement tells them: ``return dW, db``."""
     if gradient is None:
         return None
-    names = [_bare_for(name, known) for name in returned(gradient)]
+    names = [bare_for(name, known) for name in returned(gradient)]
     fits = len(names) == count and set(names) <= set(known)
     return names if fits and len(set(names)) == count else None
 
@@ -99,7 +101,7 @@ def in_order(
     """Return the gradients that were given, in the order of their arrays."""
     known = [place.name for place in places]
     if isinstance(given, Mapping):
-        named = {_bare_for(str(key), known): x for key, x in given.items()}
+        named = {bare_for(str(key), known): x for key, x in given.items()}
         return tuple(named[name] for name in known)
     every = list(given) if isinstance(given, (tuple, list)) else [given]
     names = _names_of(gradient, len(every), known)

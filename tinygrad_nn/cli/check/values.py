@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -26,11 +27,13 @@ __all__ = [
     "code_of",
     "elementwise",
     "floating",
+    "installed",
     "listed",
     "places_of",
     "shown",
     "taken",
     "values_for",
+    "variables_of",
     "which_number",
 ]
 
@@ -160,6 +163,36 @@ def call(
         else:
             raise UnclearError(f"no value for {p.name!r}")
     return function(*given, **named)
+
+
+def variables_of(function: Any, values: Mapping[str, Any]) -> list[str]:
+    """Variables of the file that a function reads, itself or by what it calls."""
+    found: dict[str, None] = {}
+    waiting, seen = [function], set()
+    while waiting:
+        function = waiting.pop()
+        code, known = code_of(function), getattr(function, "__globals__", {})
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        for name in code.co_names:
+            if name in known and name in values and known[name] is not None:
+                found.setdefault(name)
+            elif inspect.isfunction(known.get(name)):
+                waiting.append(known[name])
+    return list(found)
+
+
+@contextmanager
+def installed(function: Any, values: Mapping[str, Any]) -> Iterator[None]:
+    """Set variables that a function reads, for a while."""
+    known = getattr(inspect.unwrap(function), "__globals__", {})
+    before = {name: known[name] for name in values if name in known}
+    known.update({name: values[name] for name in before})
+    try:
+        yield
+    finally:
+        known.update(before)
 
 
 def code_of(function: Any) -> CodeType | None:
