@@ -13,7 +13,14 @@ from reference import explicit
 from test_tutorials import example
 
 import tinygrad_nn as tg
-from tinygrad_nn.check import adjoint_test, complex_step, multiprecision, replay
+from tinygrad_nn.check import (
+    adjoint_test,
+    check_gradients,
+    complex_step,
+    multiprecision,
+    power,
+    replay,
+)
 from tinygrad_nn.check.analytic import STEP, of_code
 from tinygrad_nn.check.rounding import rounding_bound, summed
 from tinygrad_nn.errors import (
@@ -22,6 +29,7 @@ from tinygrad_nn.errors import (
     MutationError,
     OpError,
     ShapeError,
+    TinygradError,
     UnsupportedError,
 )
 from tinygrad_nn.op import REGISTRY
@@ -387,6 +395,41 @@ def test_masks_that_are_data_are_constant():
     assert complex_step(
         lambda x: np.sum(mask * x / 0.5), x, formula=lambda x: mask / 0.5
     )
+
+
+@pytest.mark.parametrize(
+    "check", [adjoint_test, check_gradients, complex_step, multiprecision, power]
+)
+def test_errors_name_the_check_that_was_called(check):
+    """Whatever is refused before a verdict, the message begins with the caller's name."""
+    x = np.ones(3)
+    rng = np.random.default_rng(0)
+
+    def writes(x):
+        x += 1.0
+        return x
+
+    trials = [
+        (x, x),
+        (np.sum, "text"),
+        (np.sum, [1 + 2j]),
+        (np.sum, np.ones(3, int)),
+        (lambda _: None, x),
+        (lambda x: x + 1j, x),
+        (lambda x: x * rng.random(3), x),
+        (lambda x: np.log(x - 1.0), x),
+        (writes, x),
+        (lambda x: np.array([float(v) for v in x]), x),
+        (lambda x: np.array(x.tolist()), x),
+    ]
+    for f, argument in trials:
+        with pytest.raises(TinygradError, match=rf"^{check.__name__}: ") as found:
+            check(f, argument)
+        if check is power:  # which takes no formula
+            assert "formula=" not in str(found.value)
+    if check is not power:
+        with pytest.raises(OpError, match=rf"^{check.__name__}: expected 1 different"):
+            check(np.tanh, x, names="a b")
 
 
 def test_what_spoils_any_check_has_its_error():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_nn.check import check_gradients, from_jax, from_torch
-from tinygrad_nn.errors import MissingExtraError
+from tinygrad_nn.errors import DtypeError, MissingExtraError, OpError
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 W = np.random.default_rng(1).standard_normal((3, 2))
@@ -51,6 +51,30 @@ def test_a_wrong_backward_of_torch_is_refuted():
     report = check_gradients(slipped.f, X, vjp=slipped.vjp)
     assert report.verdict == "wrong"
     assert report.blame == ("formula",)
+
+
+def test_what_an_adapter_made_brings_its_gradient():
+    """It is judged by its own vjp, under the names of its parameters, without a note."""
+    torch, Slipped = torch_cases()
+    right = check_gradients(from_torch(lambda z: torch.tanh(2 * z)), X)
+    assert right.verdict == "ok"
+    assert right.judged == ("formula",)
+    assert list(right.parameters) == ["z"]
+    assert right.notes == ()
+    assert check_gradients(from_torch(Slipped.apply), X).blame == ("formula",)
+    mine = check_gradients(from_torch(torch.tanh), X, vjp=lambda g, x: g * x)
+    assert mine.blame == ("formula",)
+
+
+def test_tensors_and_modules_of_torch_are_told_what_to_become():
+    """Tensors for arrays, and parameters in float32, are refused with their remedy."""
+    torch, _ = torch_cases()
+    with pytest.raises(OpError, match=r"got a torch\.Tensor.*from_torch\(f\)"):
+        check_gradients(torch.tanh, torch.ones(3))
+    net = torch.nn.Linear(3, 2)
+    with pytest.raises(DtypeError, match=r"module\.double\(\)"):
+        check_gradients(from_torch(net), X)
+    assert check_gradients(from_torch(net.double()), X).verdict == "ok"
 
 
 def test_a_function_of_jax_is_judged_in_float64():

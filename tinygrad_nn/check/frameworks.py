@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.errors import MissingExtraError
+from tinygrad_nn.errors import DtypeError, MissingExtraError
 
 __all__ = ["Adapted", "from_jax", "from_torch"]
 
@@ -49,12 +49,14 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
     Returns
     -------
     Adapted
-        For ``check_gradients(adapted.f, *arrays, vjp=adapted.vjp)``.
+        For ``check_gradients(adapted, *arrays)``.
 
     Raises
     ------
     MissingExtraError
         Without ``torch``.
+    DtypeError
+        When it is called, where parameters are float32.
 
     Examples
     --------
@@ -62,8 +64,7 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
     >>> import tinygrad_nn as tg
     >>> softplus = tg.check.from_torch(torch.nn.functional.softplus)  # doctest: +SKIP
     >>> x = np.array([0.5, -1.0])
-    >>> tg.check.check_gradients(softplus.f, x, vjp=softplus.vjp).verdict
-    ... # doctest: +SKIP
+    >>> tg.check.check_gradients(softplus, x).verdict  # doctest: +SKIP
     'ok'
     """
     torch = _imported("torch", "from_torch")
@@ -73,8 +74,18 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
         return torch.from_numpy(array if array.ndim else array.reshape(()))
 
     def f(*arrays: Any) -> np.ndarray:
-        with torch.no_grad():
-            return np.asarray(function(*map(tensor, arrays)).detach().numpy())
+        try:
+            with torch.no_grad():
+                return np.asarray(function(*map(tensor, arrays)).detach().numpy())
+        except RuntimeError as error:
+            if "Float" not in str(error):  # PyTorch's name of float32
+                raise
+            raise DtypeError(
+                f"from_torch: expected parameters in float64; got {error}. Make them "
+                "so: module.double()"
+            ) from None
+
+    vars(f)["__wrapped__"] = function  # the names of its parameters
 
     def vjp(g: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
         inputs = [tensor(x) for x in arrays]
@@ -108,7 +119,7 @@ def from_jax(function: Callable[..., Any]) -> Adapted:
     Returns
     -------
     Adapted
-        For ``check_gradients(adapted.f, *arrays, vjp=adapted.vjp)``.
+        For ``check_gradients(adapted, *arrays)``.
 
     Raises
     ------
@@ -121,7 +132,7 @@ def from_jax(function: Callable[..., Any]) -> Adapted:
     >>> import tinygrad_nn as tg
     >>> gelu = tg.check.from_jax(jax.nn.gelu)  # doctest: +SKIP
     >>> x = np.array([0.5, -1.0])
-    >>> tg.check.check_gradients(gelu.f, x, vjp=gelu.vjp).verdict  # doctest: +SKIP
+    >>> tg.check.check_gradients(gelu, x).verdict  # doctest: +SKIP
     'ok'
     """
     jax = _imported("jax", "from_jax")
@@ -130,6 +141,8 @@ def from_jax(function: Callable[..., Any]) -> Adapted:
     def f(*arrays: Any) -> np.ndarray:
         with wide(True):
             return np.asarray(function(*map(jax.numpy.asarray, arrays)))
+
+    vars(f)["__wrapped__"] = function  # the names of its parameters
 
     def vjp(g: Any, *arrays: Any) -> tuple[np.ndarray, ...]:
         with wide(True):

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.check.causes import Evidence, name_cause
+from tinygrad_nn.check.frameworks import Adapted
 from tinygrad_nn.check.report import (
     GradientReport,
     ParameterReport,
@@ -23,7 +24,14 @@ from tinygrad_nn.check.report import (
 )
 from tinygrad_nn.check.site import Finding, Site, sizes_of
 from tinygrad_nn.check.slips import Slips
-from tinygrad_nn.check.subject import Claim, Point, Subject, autograd, by_hand
+from tinygrad_nn.check.subject import (
+    Claim,
+    Point,
+    Subject,
+    autograd,
+    by_hand,
+    given_by_hand,
+)
 from tinygrad_nn.check.verdict import NOT_A_MISTAKE
 from tinygrad_nn.errors import GradientError, GradientMismatch, OpError
 from tinygrad_nn.tensor import Tensor
@@ -52,7 +60,8 @@ def check_gradients(
     f
         A function of the arrays, for the numbers; it returns a number or an array. It
         is also given Tensors, to judge autograd. With ``formula`` or ``vjp`` it may be
-        plain NumPy code that no Tensor can run: then only those are judged.
+        plain NumPy code that no Tensor can run: then only those are judged. What
+        `from_torch` or `from_jax` made brings its ``vjp`` along.
     arrays
         The point: floating arrays (or Tensors, numbers) are checked, in float64;
         arrays of integers and booleans are passed on as they are.
@@ -112,12 +121,13 @@ def check_gradients(
     >>> print(report.parameters["W"].cause)
     a factor 1/2: the 2 of a square's derivative is missing
     """
-    _refuse_confused(f, formula, vjp)
     _refuse_unknown("mode", mode, ("auto", "full"))
     _refuse_unknown("kinks", kinks, ("bracket", "forbid", "skip"))
     if points.__class__ is not int or points < 1:
         raise OpError(f"check_gradients: points is a number of points; got {points!r}")
     way = _Way(mode == "full", points, skip=kinks == "skip")
+    foreign = isinstance(f, Adapted)
+    f, vjp = _unpacked(f, formula, vjp)
     subject = Subject(f, arrays, names, formula)
     value = subject.start()
     cotangent = np.ones(1)
@@ -125,17 +135,15 @@ def check_gradients(
         # Never all ones: sums hide mistakes, as in any normalising function.
         cotangent = np.random.default_rng([seed, 1]).standard_normal(value.shape)
     claims: dict[str, Claim] = {}
-    notes: list[str] = []
     hand = _by_hand(subject, formula, vjp, cotangent)
     if hand is not None:
         claims["formula"] = hand
     recorded = autograd(subject, cotangent)
-    if hand is None or (trouble := _trouble(recorded, subject)) is None:
+    trouble = None if hand is None else _trouble(recorded, subject)
+    if trouble is None:
         claims["autograd"] = recorded
-    else:
-        notes.append(
-            f"judged by the numbers alone: f does not run on Tensors: {trouble}"
-        )
+    alone = f"judged by the numbers alone: f does not run on Tensors: {trouble}"
+    notes = [] if trouble is None or foreign else [alone]
     sizes = _sizes(subject)
     judged = list(claims)
     results: dict[str, dict[str, ParameterReport]] = {}
@@ -220,18 +228,6 @@ def assert_gradients(
     return report
 
 
-def _refuse_confused(
-    f: Any, formula: Callable[..., Any] | None, vjp: Callable[..., Any] | None
-) -> None:
-    if formula is not None and vjp is not None:
-        raise OpError("check_gradients: expected formula or vjp; got both")
-    if not callable(f):
-        raise OpError(
-            f"check_gradients: expected a function of the arrays; got "
-            f"{type(f).__name__}. Write check_gradients(lambda W: …, W)"
-        )
-
-
 class _Way(NamedTuple):
     """How thoroughly to judge: every element, at how many points, kinks or not."""
 
@@ -259,25 +255,26 @@ def _remarks(subject: Subject, claims: dict[str, Claim]) -> list[str]:
     return found
 
 
+def _unpacked(
+    f: Any, formula: Callable[..., Any] | None, vjp: Callable[..., Any] | None
+) -> tuple[Any, Callable[..., Any] | None]:
+    """Take the function, and the gradient it brings where no other is given."""
+    if not isinstance(f, Adapted):
+        return f, vjp
+    return f.f, f.vjp if formula is None and vjp is None else vjp
+
+
 def _by_hand(
     subject: Subject,
     formula: Callable[..., Any] | None,
     vjp: Callable[..., Any] | None,
     cotangent: np.ndarray,
 ) -> Claim | None:
-    if vjp is not None:
-        seed = cotangent.reshape(subject.shape)
-        claim = by_hand(subject, vjp, seed)
-        _refuse_nonlinear(claim, by_hand(subject, vjp, 2 * seed), subject)
-        return claim
-    if formula is None:
-        return None
-    if cotangent.size != 1:
-        raise GradientError(
-            "formula: gives the gradient of one number; got an f with output shape "
-            f"{subject.shape}. Give vjp=lambda g, *arrays: …, or reduce f to a number"
-        )
-    return by_hand(subject, formula, None)
+    claim = given_by_hand(subject, formula, vjp, cotangent)
+    if claim is not None and vjp is not None:
+        doubled = by_hand(subject, vjp, 2 * cotangent.reshape(subject.shape))
+        _refuse_nonlinear(claim, doubled, subject)
+    return claim
 
 
 def _refuse_nonlinear(claim: Claim, doubled: Claim, subject: Subject) -> None:
@@ -322,13 +319,9 @@ def _one_cause(
 
 
 def _slips(subject: Subject, cotangent: np.ndarray, point: Point) -> Slips | None:
-    variables = [
-        Tensor(x, requires_grad=True, name=name)
-        for name, x in zip(subject.names, point, strict=True)
-    ]
-    with np.errstate(all="ignore"):
-        output = subject.f(*subject.arguments(variables))
-    if not isinstance(output, Tensor) or not output.requires_grad:
+    variables = subject.variables(point)
+    output = subject.recorded(variables)
+    if not output.requires_grad:
         return None
     return Slips(output, cotangent.reshape(output.shape), variables)
 
@@ -338,7 +331,8 @@ def _trouble(claim: Claim, subject: Subject) -> str | None:
     try:
         claim(subject.point)
     except Exception as error:  # noqa: BLE001 (plain NumPy code may fail in any way)
-        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        reason = error.__cause__ or error
+        return f"{type(reason).__name__}: {str(reason).splitlines()[0]}"
     return None
 
 

@@ -17,10 +17,16 @@ import numpy as np
 from tinygrad_nn.check.precise import Precise, PreciseArray, Precision
 from tinygrad_nn.check.replay import numbers, replay
 from tinygrad_nn.check.site import sizes_of
-from tinygrad_nn.check.subject import Point, Subject, autograd, by_hand
-from tinygrad_nn.errors import GradientError, OpError, UnsupportedError
+from tinygrad_nn.check.subject import (
+    Point,
+    Subject,
+    autograd,
+    given_by_hand,
+    ordered,
+)
+from tinygrad_nn.errors import GradientError, UnsupportedError
 from tinygrad_nn.op import data_of
-from tinygrad_nn.tensor import Tensor, gradients
+from tinygrad_nn.tensor import gradients
 
 __all__ = ["PreciseParameter", "PrecisionReport", "multiprecision"]
 
@@ -200,22 +206,16 @@ def multiprecision(
     >>> multiprecision(cost, W, formula=lambda W: 2 * np.tanh(W)).verdict
     'wrong'
     """
-    if formula is not None and vjp is not None:
-        raise OpError("multiprecision: expected formula or vjp; got both")
-    subject = Subject(f, arrays, names, formula or vjp)
+    subject = Subject(f, arrays, names, formula or vjp, "multiprecision")
     value = subject.start()
-    if formula is not None and value.size != 1:
-        raise GradientError(
-            "formula: gives the gradient of one number; got an f with output shape "
-            f"{subject.shape}. Give vjp=lambda g, *arrays: …, or reduce f to a number"
-        )
     rng = np.random.default_rng([seed, 4])
     cotangent = np.ones(1)
     if value.size != 1:
         cotangent = rng.standard_normal(value.shape)
     seeded = None if formula is not None else cotangent.reshape(subject.shape)
     by = formula or vjp
-    claim = autograd(subject, cotangent) if by is None else by_hand(subject, by, seeded)
+    hand = given_by_hand(subject, formula, vjp, cotangent)
+    claim = autograd(subject, cotangent) if hand is None else hand
     rough = claim(subject.point)
     judges = []
     notes = []
@@ -272,18 +272,8 @@ class _Course:
         self.point = [numbers(x, number.exact) for x in subject.point]
         self._weights = numbers(cotangent, number.exact)
         self._cotangent = cotangent
-        self._variables = [
-            Tensor(x, requires_grad=True, name=name)
-            for name, x in zip(subject.names, subject.point, strict=True)
-        ]
-        self._output: Tensor | None = None
-        try:
-            with np.errstate(all="ignore"):
-                output = subject.f(*subject.arguments(self._variables))
-        except Exception:  # noqa: BLE001 (plain NumPy code may fail in any way)
-            output = None
-        if isinstance(output, Tensor):
-            self._output = output
+        self._variables = subject.variables(subject.point)
+        self._output = subject.graph(self._variables)
 
     def value(self, point: Point) -> Any:
         """Evaluate the function."""
@@ -300,16 +290,13 @@ class _Course:
 
     def recorded(self) -> Point:
         """Evaluate the graph of the gradients."""
-        if self._output is None:
-            raise OpError(
-                "multiprecision: expected f to return a Tensor when it is given "
-                "Tensors. Write f with tg's or NumPy's functions, or give its "
-                "gradient: formula=… or vjp=…"
-            )
-        if not self._output.requires_grad:
+        output = self._output
+        if output is None:
+            output = self.subject.recorded(self._variables)  # which says why it is none
+        if not output.requires_grad:
             return [numbers(np.zeros(x.shape), self.number) for x in self.point]
-        seed = self._cotangent.reshape(self._output.shape)
-        found = gradients(self._output, self._variables, seed, unused="zero")
+        seed = self._cotangent.reshape(output.shape)
+        found = gradients(output, self._variables, seed, unused="zero")
         values = dict(zip(self._variables, self.point, strict=True))
         return [
             np.asarray(g + self.number(0), object)
@@ -320,17 +307,9 @@ class _Course:
         self, function: Callable[..., Any], seed: np.ndarray | None = None
     ) -> Point:
         """Run a hand-written gradient, which has passed its tests on floats."""
-        names, subject = self.subject.names, self.subject
         before = () if seed is None else (numbers(seed, self.number.exact),)
-        given = self._run(function, (*before, *subject.arguments(self.point)))
-        if isinstance(given, Mapping):
-            found = [given[n if n in given else f"d{n}"] for n in names]
-        elif not isinstance(given, (tuple, list)):
-            found = [given]
-        elif len(given) == len(names):
-            found = list(given)
-        else:
-            found = [given[i] for i in subject.places]
+        given = self._run(function, (*before, *self.subject.arguments(self.point)))
+        found = ordered(given, self.subject, "formula" if seed is None else "vjp")
         return [
             np.reshape(np.array(data_of(g) + self.number(0), object), x.shape)
             for g, x in zip(found, self.point, strict=True)

@@ -19,7 +19,6 @@ from tinygrad_nn.check.slips import Slip, Slips
 from tinygrad_nn.check.subject import Claim, Point, Subject, autograd
 from tinygrad_nn.errors import GradientError
 from tinygrad_nn.op import data_of
-from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Mutant", "PowerReport", "power"]
 
@@ -143,13 +142,13 @@ def power(f: Callable[..., Any], *arrays: Any, seed: int = 0) -> PowerReport:
     >>> bool(power(lambda x: tg.softmax(x), x))
     True
     """
-    subject = Subject(f, arrays, None, None)
+    subject = Subject(f, arrays, None, None, "power")
     value = subject.start()
     cotangent = np.ones(1)
     if value.size != 1:
         # The very cotangent of the check: slips are made under it.
         cotangent = np.random.default_rng([seed, 1]).standard_normal(value.shape)
-    claim = autograd(subject, cotangent)
+    claim = autograd(subject, cotangent, otherwise="")
     right = claim(subject.point)
     right_verdict = check_gradients(f, *arrays, seed=seed).verdict
     if right_verdict == "wrong":
@@ -266,12 +265,8 @@ def _without_last(g: np.ndarray) -> np.ndarray:
 
 
 def _slips(subject: Subject, cotangent: np.ndarray, point: Sequence[Any]) -> Slips:
-    variables = [
-        Tensor(np.array(x), requires_grad=True, name=name)
-        for name, x in zip(subject.names, point, strict=True)
-    ]
-    with np.errstate(all="ignore"):
-        output = subject.f(*subject.arguments(variables))
+    variables = subject.variables(point)
+    output = subject.recorded(variables)
     return Slips(output, cotangent.reshape(output.shape), variables)
 
 

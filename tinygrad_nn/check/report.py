@@ -162,16 +162,22 @@ class GradientReport:
         >>> GradientReport({"W": ParameterReport("W", (2,), "kink")}, forbid=True).ok
         False
         """
-        found = {p.verdict for p in self.parameters.values()}
-        kinked = self.forbid and any(
-            p.kinks or p.verdict == "kink" for p in self.parameters.values()
-        )
-        return not (
-            self.blame
-            or kinked
-            or "wrong" in found
-            or (self.strict and "weak" in found)
-        )
+        return self.verdict != "wrong" and not self._refused()
+
+    def _refused(self) -> list[str]:
+        """Say what is not wrong, and fails by ``strict`` or ``forbid``."""
+        every = self.parameters.values()
+        found = []
+        if self.forbid and any(p.kinks or p.verdict == "kink" for p in every):
+            found.append(
+                "fails for kinks='forbid': there is a kink. Move the point away from "
+                "it, or let the gradient lie between the slopes: kinks='bracket'"
+            )
+        if self.strict and any(p.verdict == "weak" for p in every):
+            found.append(
+                "fails for strict=True: the numbers are no sharper than the resolution"
+            )
+        return found
 
     @property
     def resolution(self) -> float:
@@ -201,6 +207,7 @@ class GradientReport:
             lines.append(f"  who: {_ACCUSED[self.blame]}")
         if self.cause is not None and self.cause not in {p.cause for p in bad}:
             lines.append(f"  one cause: {self.cause}")
+        lines += [f"  {text}" for text in self._refused()]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.errors import (
+    DetachedError,
     DtypeError,
     GradientError,
     MutationError,
@@ -23,7 +24,16 @@ from tinygrad_nn.errors import (
 from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["Claim", "Point", "Subject", "autograd", "by_hand", "shape_advice"]
+__all__ = [
+    "Claim",
+    "Point",
+    "Subject",
+    "autograd",
+    "by_hand",
+    "given_by_hand",
+    "ordered",
+    "shape_advice",
+]
 
 Point = list[np.ndarray]
 """Values of the arrays that are checked."""
@@ -46,6 +56,8 @@ class Subject:
         Of the arrays; by default the parameter names of ``f``, else of ``other``.
     other
         The hand-written gradient, if there is one.
+    check
+        Who asks, as errors say it: ``"power"``, ``"adjoint_test"``, …
     """
 
     def __init__(
@@ -54,22 +66,29 @@ class Subject:
         arguments: Sequence[Any],
         names: Sequence[str] | str | None,
         other: Callable[..., Any] | None,
+        check: str = "check_gradients",
     ) -> None:
+        if not callable(f):
+            raise OpError(
+                f"{check}: expected a function of the arrays; got "
+                f"{type(f).__name__}. Write {check}(lambda W: …, W)"
+            )
         self.f = f
+        self.check = check
         self.evaluations = 0
         self.on_tensors = False
         self.on_tensors_because = "on arrays its value is another, less stable one"
-        self._arguments = [_array(x) for x in arguments]
+        self._arguments = [_array(x, check) for x in arguments]
         self.places = [i for i, x in enumerate(self._arguments) if x.dtype.kind == "f"]
         if not self.places:
             raise OpError(
-                "check_gradients: expected at least one array of floating numbers; "
+                f"{check}: expected at least one array of floating numbers; "
                 f"got {[str(x.dtype) for x in self._arguments]}. Integers are taken "
                 "for indices or labels: pass 1.0, or array.astype(float)"
             )
         for i in self.places:
             self._arguments[i] = self._arguments[i].astype(np.float64)
-        every = _names(names, len(arguments), f, other)
+        every = _names(names, len(arguments), f, other, check)
         self.names = [every[i] for i in self.places]
         self.shape: tuple[int, ...] = ()
 
@@ -85,6 +104,44 @@ class Subject:
             full[i] = x
         return full
 
+    def variables(self, point: Sequence[Any]) -> list[Tensor]:
+        """Return Tensors of a copy of the point, that lead to gradients."""
+        return [
+            Tensor(np.array(x), requires_grad=True, name=name)
+            for name, x in zip(self.names, point, strict=True)
+        ]
+
+    def recorded(self, variables: Sequence[Any], otherwise: str = "") -> Tensor:
+        """Return what f records of Tensors.
+
+        Raises
+        ------
+        OpError
+            Where f runs on arrays only; it says what to do ``otherwise``.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                output = self.f(*self.arguments(variables))
+        except DetachedError as error:
+            reason: str | None = str(error)
+            cause: Exception | None = error
+        else:
+            if isinstance(output, Tensor):
+                return output
+            reason, cause = type(output).__name__, None
+        advice = f", {otherwise}" if otherwise else ""
+        raise OpError(
+            f"{self.check}: expected f to return a Tensor when it is given Tensors; "
+            f"got {reason}. Write f with tg's or NumPy's functions{advice}"
+        ) from cause
+
+    def graph(self, variables: Sequence[Any]) -> Tensor | None:
+        """Return what f records of Tensors; None where it is plain code for arrays."""
+        try:
+            return self.recorded(variables)
+        except Exception:  # noqa: BLE001 (plain NumPy code may fail in any way)
+            return None
+
     def outputs(self, point: Point) -> np.ndarray:
         """Value at a point as float64, in the shape that ``f`` returns."""
         self.evaluations += 1
@@ -95,13 +152,13 @@ class Subject:
             value = data_of(self.f(*self.arguments(inputs)))
         if isinstance(value, (tuple, list, dict)) or value is None:
             raise OpError(
-                f"check_gradients: expected f to return one number or array; "
+                f"{self.check}: expected f to return one number or array; "
                 f"got {type(value).__name__}"
             )
         array = np.asarray(value)
         if array.dtype.kind not in "fiub":
             raise DtypeError(
-                f"check_gradients: expected f to return real numbers; "
+                f"{self.check}: expected f to return real numbers; "
                 f"got dtype {array.dtype}"
             )
         return array.astype(np.float64)
@@ -130,7 +187,7 @@ class Subject:
         second = self.outputs(self.point)
         if first.shape != second.shape or not np.array_equal(first, second):
             raise GradientError(
-                "check_gradients: f is not deterministic; got "
+                f"{self.check}: f is not deterministic; got "
                 f"{_example(first, second)} for the same arrays. Fix what is random "
                 "in it: give dropout a mask, or a generator that is seeded inside f"
             )
@@ -154,9 +211,9 @@ class Subject:
                 return value
             raise
         for name, x, old in zip(self.names, point, self.point, strict=True):
-            _refuse_written(name, x, old, "f")
+            _refuse_written(self.check, name, x, old, "f")
         for i, old in enumerate(constants):
-            _refuse_written(f"argument {i}", self._arguments[i], old, "f")
+            _refuse_written(self.check, f"argument {i}", self._arguments[i], old, "f")
         return value
 
     def _stable(self, value: np.ndarray) -> np.ndarray:
@@ -181,13 +238,19 @@ class Subject:
             return value
         bad = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         raise GradientError(
-            "check_gradients: f is not finite at the given arrays; got "
+            f"{self.check}: f is not finite at the given arrays; got "
             f"{value[bad]}{f' at output {bad}' if bad else ''}. Choose another point"
         )
 
 
-def autograd(subject: Subject, cotangent: np.ndarray) -> Claim:
+def autograd(
+    subject: Subject,
+    cotangent: np.ndarray,
+    otherwise: str = "or give its gradient: formula=… or vjp=…",
+) -> Claim:
     """Make the claim of the recorded graph: one backward at a point.
+
+    Where f runs on arrays only, the error says what to do ``otherwise``.
 
     Raises
     ------
@@ -196,28 +259,47 @@ def autograd(subject: Subject, cotangent: np.ndarray) -> Claim:
     """
 
     def claim(point: Point) -> Point:
-        variables = [
-            Tensor(x.copy(), requires_grad=True, name=name)
-            for name, x in zip(subject.names, point, strict=True)
-        ]
-        with np.errstate(all="ignore"):
-            output = subject.f(*subject.arguments(variables))
-        if not isinstance(output, Tensor):
-            raise OpError(
-                "check_gradients: expected f to return a Tensor when it is given "
-                f"Tensors; got {type(output).__name__}. Write f with tg's or NumPy's "
-                "functions, or give its gradient: formula=… or vjp=…"
-            )
+        variables = subject.variables(point)
+        output = subject.recorded(variables, otherwise)
         if output.requires_grad:
             output.backward(cotangent.reshape(output.shape))
         for name, variable, x in zip(subject.names, variables, point, strict=True):
-            _refuse_written(name, variable.data, x, "f")
+            _refuse_written(subject.check, name, variable.data, x, "f")
         return [
             np.zeros(x.shape) if v.grad is None else v.grad
             for v, x in zip(variables, point, strict=True)
         ]
 
     return claim
+
+
+def given_by_hand(
+    subject: Subject,
+    formula: Callable[..., Any] | None,
+    vjp: Callable[..., Any] | None,
+    cotangent: np.ndarray,
+) -> Claim | None:
+    """Make the claim of the formula or vjp that was given; None where neither was.
+
+    Raises
+    ------
+    OpError
+        Where both were.
+    GradientError
+        Where a formula was, and f has more than one output.
+    """
+    if formula is not None and vjp is not None:
+        raise OpError(f"{subject.check}: expected formula or vjp; got both")
+    if vjp is not None:
+        return by_hand(subject, vjp, cotangent.reshape(subject.shape))
+    if formula is None:
+        return None
+    if cotangent.size != 1:
+        raise GradientError(
+            "formula: gives the gradient of one number; got an f with output shape "
+            f"{subject.shape}. Give vjp=lambda g, *arrays: …, or reduce f to a number"
+        )
+    return by_hand(subject, formula, None)
 
 
 def by_hand(
@@ -247,8 +329,8 @@ def by_hand(
         with np.errstate(all="ignore"):
             given = function(*before, *subject.arguments(copies))
         for name, x, old in zip(subject.names, copies, point, strict=True):
-            _refuse_written(name, x, old, title)
-        found = _ordered(given, subject, title)
+            _refuse_written(subject.check, name, x, old, title)
+        found = ordered(given, subject, title)
         return [
             _fitting(g, x, name, title)
             for g, x, name in zip(found, point, subject.names, strict=True)
@@ -257,7 +339,21 @@ def by_hand(
     return claim
 
 
-def _ordered(given: Any, subject: Subject, title: str) -> list[Any]:
+def ordered(given: Any, subject: Subject, title: str) -> list[Any]:
+    """Return the gradients that someone gave, in the order of the names.
+
+    Parameters
+    ----------
+    given
+        A tuple or list, a dictionary by name (``"W"`` or ``"dW"``), or one array.
+    title
+        Who gave them, as errors say it.
+
+    Raises
+    ------
+    OpError
+        Where one is missing.
+    """
     names = subject.names
     if isinstance(given, Mapping):
         found = []
@@ -315,16 +411,25 @@ def shape_advice(have: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return ""
 
 
-def _array(x: Any) -> np.ndarray:
+def _array(x: Any, check: str) -> np.ndarray:
     value = data_of(x)
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
     else:
-        array = np.asarray(value, np.float64)
+        if type(value).__module__.partition(".")[0] == "torch":
+            raise OpError(
+                f"{check}: expected NumPy arrays; got a torch.{type(value).__name__}. "
+                "Adapt the function: from_torch(f), and give x.detach().numpy()"
+            )
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise OpError(
+                f"{check}: expected arrays of numbers after f; got "
+                f"{type(value).__name__}. What is no array belongs into f: lambda W: …"
+            ) from None
     if array.dtype.kind not in "fiub":
-        raise DtypeError(
-            f"check_gradients: expected arrays of real numbers; got {array.dtype}"
-        )
+        raise DtypeError(f"{check}: expected arrays of real numbers; got {array.dtype}")
     return array
 
 
@@ -333,13 +438,14 @@ def _names(
     count: int,
     f: Callable[..., Any],
     other: Callable[..., Any] | None,
+    check: str,
 ) -> list[str]:
     if isinstance(names, str):
         names = names.replace(",", " ").split()
     if names is not None:
         if len(names) != count or len(set(names)) != count:
             raise OpError(
-                f"check_gradients: expected {count} different names; got {list(names)}"
+                f"{check}: expected {count} different names; got {list(names)}"
             )
         return list(names)
     for function in (f, other):
@@ -360,10 +466,12 @@ def _parameters(function: Callable[..., Any] | None) -> list[str]:
     return [p.name for p in signature.parameters.values() if p.kind in kinds]
 
 
-def _refuse_written(name: str, x: np.ndarray, old: np.ndarray, title: str) -> None:
+def _refuse_written(
+    check: str, name: str, x: np.ndarray, old: np.ndarray, title: str
+) -> None:
     if not np.array_equal(x, old, equal_nan=x.dtype.kind == "f"):
         raise MutationError(
-            f"check_gradients: {title} writes into its input {name}. Copy it first, or "
+            f"{check}: {title} writes into its input {name}. Copy it first, or "
             "write x = x + 1 for x += 1"
         )
 
