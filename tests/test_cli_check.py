@@ -105,8 +105,7 @@ def grad_energy(W):
         DATA
         + """
 def layer(x, w):
-    z = x @ w
-    return np.tanh(z)
+    return np.tanh(x @ w)
 def layer_vjp(g, x, w):
     dz = g * (1 - np.tanh(x @ w) ** 2)
     return dz @ w.T, x.T @ dz
@@ -463,9 +462,11 @@ def softmax_grad(x):
         "no gradient of it is returned",
     ),
     "which of two": (
-        "p, q = np.ones(3), np.ones(3)\n"
-        "def f(p, q):\n    return np.sum(p * q)\n"
-         "def f_grad(p, q):\n    return 1 * p\n",
+        (
+            "p, q = np.ones(3), np.ones(3)\n"
+            "def f(p, q):\n    return np.sum(p * q)\n"
+            "def f_grad(p, q):\n    return 1 * p\n"
+        ),
         "returns 1 gradient for 'p', 'q'",
     ),
     "left from before": (
@@ -477,9 +478,11 @@ def softmax_grad(x):
     "a malformed table": ("CHECK = [np.exp]\n", "expected (f, gradient, arrays…)"),
     "a table without arrays": ("CHECK = [(np.exp, np.exp)]\n", "CHECK holds no arrays"),
     "a class that needs more": (
-        "class Layer:\n    def __init__(self, n):\n        pass\n"
-         "    def forward(self, x):\n        return x\n"
-         "    def backward(self, g):\n        return g\n",
+        (
+            "class Layer:\n    def __init__(self, n):\n        pass\n"
+            "    def forward(self, x):\n        return x\n"
+            "    def backward(self, g):\n        return g\n"
+        ),
         "no Layer to judge: it takes 'n'",
     ),
 }  # fmt: skip

@@ -149,6 +149,7 @@ class FunctionPair:
             vjp,
             (code_of(self.first), code_of(self.gradient)),
             lacking,
+            backward=self.gradient,
         )
 
     # --- calling ---

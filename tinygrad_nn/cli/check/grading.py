@@ -7,7 +7,7 @@ import linecache
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import CodeType, FrameType
@@ -17,6 +17,7 @@ import numpy as np
 
 from tinygrad_nn.check import GradientReport, check_formula, check_gradients
 from tinygrad_nn.cli.check.loading import Home, hushed, trouble_of
+from tinygrad_nn.cli.check.mending import mended_line
 from tinygrad_nn.cli.check.pairs import Pair, is_general
 from tinygrad_nn.cli.check.preparing import prepared
 from tinygrad_nn.cli.check.values import Task, UnclearError
@@ -298,7 +299,7 @@ def _judged(pair: Pair, task: Task, home: Home, way: Way) -> Grade:
     notes = [_shortened(note) for note in report.notes]
     if by_hand and report.blame and not wrong:
         notes.append("autograd's gradient of it is refuted; the one by hand is right")
-    line, cause = _first_wrong(task) if wrong else (None, None)
+    line, cause = _first_wrong(task) if wrong and by_hand else (None, None)
     cause = report.cause or cause
     if line is not None:
         notes.insert(0, _said(line, home))
@@ -364,22 +365,29 @@ def _mistake(text: str) -> tuple[str, str] | None:
 
 
 def _first_wrong(task: Task) -> tuple[tuple[int, str] | None, str | None]:
-    """Find the first wrong intermediate of a backward pass, by its local names.
+    """Find the line where a backward pass goes wrong, and the cause.
 
-    The forward pass runs on Tensors, the backward pass on arrays, and what each calls
-    Z1 and dZ1 in itself is held together.
+    The line that mends all, were it right, is where; else the first wrong intermediate
+    by its local name: the forward pass runs on Tensors, the backward pass on arrays,
+    and what each calls Z1 and dZ1 in itself is held together.
     """
     forward, backward = task.codes
-    if forward is None or backward is None or forward is backward:
+    if backward is None:
         return None, None
-    try:
-        chain, loss, taken = _chain(task, forward, backward)
-        report = check_formula(loss, chain)
-    except Exception:  # noqa: BLE001 (a help only: the verdict stands without it)
-        return None, None
-    if report.first is None or report.blame != ("formula",):
-        return None, None
-    return _line(backward, taken.get(report.first, report.first)), report.cause
+    # Both are a help only: the verdict stands without them.
+    line, by_name, cause = None, None, None
+    with suppress(Exception):
+        number = mended_line(task)
+        if number is not None:
+            line = number, linecache.getline(backward.co_filename, number).strip()
+    with suppress(Exception):
+        if forward is not None and forward is not backward:
+            chain, loss, taken = _chain(task, forward, backward)
+            report = check_formula(loss, chain)
+            if report.first is not None and report.blame == ("formula",):
+                cause = report.cause
+                by_name = _line(backward, taken.get(report.first, report.first))
+    return line or by_name, cause
 
 
 def _chain(

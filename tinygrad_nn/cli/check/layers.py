@@ -192,6 +192,7 @@ class LayerPair:
                 code_of(getattr(layer, self.forward)),
                 code_of(getattr(layer, self.backward)),
             ),
+            backward=getattr(layer, self.backward),
         )
 
     def _at(self, place: Place) -> np.ndarray:

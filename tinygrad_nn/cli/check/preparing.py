@@ -81,13 +81,13 @@ def _declared(pair: Pair) -> Task:
     value = np.asarray(data_of(f(*arrays)))
     takes_one_more = len(needed) == len(arrays) + 1
     if takes_one_more or (not needed and value.size != 1):
-        return Task(called, f, arrays, names, vjp=gradient, codes=codes)
+        return Task(called, f, arrays, names, None, gradient, codes, backward=gradient)
     if value.size != 1:
         if len(arrays) == 1 and elementwise(f, np.asarray(arrays[0])):
             slope = each(gradient)
-            return Task(called, f, arrays, names, vjp=slope, codes=codes)
+            return Task(called, f, arrays, names, None, slope, codes, backward=gradient)
         raise UnclearError(which_number(name, value.shape))
-    return Task(called, f, arrays, names, formula=gradient, codes=codes)
+    return Task(called, f, arrays, names, gradient, None, codes, backward=gradient)
 
 
 def each(slope: Callable[..., Any]) -> Callable[..., Any]:

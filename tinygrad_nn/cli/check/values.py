@@ -58,6 +58,7 @@ class Task(NamedTuple):
     is there where autograd is judged. ``codes`` are forward and backward, whose local
     names the chain is read from. ``lacking`` are arrays without a gradient.
     ``of_result``: the slope's own parameter is called otherwise than the operand.
+    ``backward`` is what the user wrote.
     """
 
     called: str
@@ -69,6 +70,7 @@ class Task(NamedTuple):
     codes: tuple[CodeType | None, CodeType | None] = (None, None)
     lacking: tuple[str, ...] = ()
     of_result: bool = False
+    backward: Any = None
 
 
 def values_for(first: Any, home: Home, beside: Home | None) -> dict[str, Any]:
