@@ -252,6 +252,118 @@ def area_prime(r, scale=2.0):
 }
 
 
+CONVENTIONS |= {
+    "results beside the loss, of variables": (
+        DATA
+        + """
+def loss_function(inputs, targets):
+    H = np.tanh(W @ inputs)
+    loss = np.sum((H - targets) ** 2)
+    dW = np.zeros_like(W)
+    dH = 2 * (H - targets)
+    dW += (dH * (1 - H**2)) @ inputs.T
+    return loss, dW, H[:, -1]
+inputs, targets = X, Y
+""",
+        ("dH = 2 * (H", "dH = (H"),
+        "a factor 1/2",
+    ),
+    "scipy's names": (
+        """
+x0 = np.array([0.5, 1.5, -1.0])
+def fun(x, k=3.0):
+    return k * np.sum(x[1:] * x[:-1])
+def jac(x, k=3.0):
+    g = np.zeros_like(x)
+    g[1:] += x[:-1]
+    g[:-1] += x[1:]
+    return k * g
+""",
+        ("return k * g", "return g"),
+        "a factor 1/3",
+    ),
+    "the gradient of the only cost": (
+        DATA
+        + """
+def ridge_cost(W):
+    return np.sum(W**2)
+def compute_gradient(W):
+    return 2 * W
+""",
+        ("2 * W", "W"),
+        "a factor 1/2",
+    ),
+    "a layer that leaves all in itself": (
+        """
+inputs = np.random.default_rng(0).normal(size=(5, 3))
+class Dense:
+    def __init__(self):
+        self.weights, self.biases = np.eye(3) + 1, np.ones((1, 3))
+    def forward(self, inputs):
+        self.inputs = inputs
+        self.output = inputs @ self.weights + self.biases
+    def backward(self, dvalues):
+        self.dweights = self.inputs.T @ dvalues
+        self.dbiases = dvalues.sum(axis=0, keepdims=True)
+        self.dinputs = dvalues @ self.weights.T
+""",
+        ("self.weights.T", "self.weights.T * 2"),
+        "a factor 2",
+    ),
+    "a layer that steps itself": (
+        """
+input_data = np.random.default_rng(0).normal(size=(1, 3))
+class Dense:
+    def __init__(self):
+        self.weights = np.eye(3) + 1
+    def forward_propagation(self, input_data):
+        self.input = input_data
+        return input_data @ self.weights
+    def backward_propagation(self, output_error, learning_rate):
+        input_error = output_error @ self.weights.T
+        self.weights -= learning_rate * (self.input.T @ output_error)
+        return input_error
+""",
+        ("self.input.T @", "2 * self.input.T @"),
+        "a factor 2",
+    ),
+    "a weight's gradient that is returned as well": (
+        DATA
+        + """
+class Dense:
+    def __init__(self):
+        self.W = np.ones((3, 2))
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        return self.dW
+""",
+        ("self.x.T @ dout", "-self.x.T @ dout"),
+        "the sign",
+    ),
+    "a forward pass that keeps a running mean": (
+        DATA
+        + """
+gamma = np.array([1.0, 2.0, 0.5])
+bn_param = {"mode": "train", "running_mean": np.zeros(3)}
+def batch_norm_forward(x, gamma, bn_param):
+    mu = x.mean(axis=0)
+    bn_param["running_mean"] = 0.9 * bn_param["running_mean"] + 0.1 * mu
+    bn_param["steps"] = np.ones(3)
+    return gamma * (x - mu), (x - mu, gamma)
+def batch_norm_backward(dout, cache):
+    centred, gamma = cache
+    dgamma = np.sum(dout * centred, axis=0)
+    return gamma * (dout - dout.mean(axis=0)), dgamma
+""",
+        ("dout.mean(axis=0)", "dout.sum(axis=0)"),
+        None,
+    ),
+}
+
+
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_a_right_gradient_of_each_convention_is_right(convention, grade):
     """A pair written in any of the conventions is found, and right ones are right."""
@@ -419,6 +531,132 @@ def test_the_first_wrong_line_is_told(grade):
     assert f"first wrong line: hand_in.py:{line['number']}: dz = " in told
 
 
+# A right text, what is replaced in it, and the line that is wrong then.
+LINES = {
+    "a helper in a loop": (
+        COURSE,
+        "dZ = sigmoid_backward(dA, saved) if",
+        "dZ = -sigmoid_backward(dA, saved) if",
+        "L_model_backward",
+    ),
+    "a line in between": (
+        CONVENTIONS["forward, cost and backward"][0],
+        'dH = parameters["W2"].T @ dA',
+        'dH = 1.5 * parameters["W2"].T @ dA',
+        "backward",
+    ),
+    "an attribute of a layer": (
+        CONVENTIONS["a layer that leaves all in itself"][0],
+        "self.dweights = self.inputs.T @ dvalues",
+        "self.dweights = self.inputs.T @ dvalues / 3",
+        "Dense",
+    ),
+    "what is returned at once": (
+        CONVENTIONS["scipy's names"][0],
+        "return k * g",
+        "return k * g * 5",
+        "jac",
+    ),
+    "a part of an array": (
+        CONVENTIONS["scipy's names"][0],
+        "g[:-1] += x[1:]",
+        "g[:-1] += 2 * x[1:]",
+        "jac",
+    ),
+    "a wrong shape": (
+        CONVENTIONS["f_forward and f_backward with a cache"][0],
+        "dx, dw, db = dout @ w.T, x.T @ dout, dout.sum(axis=0)",
+        "dx, dw, db = dout @ w.T, x.T @ dout, dout.sum(axis=1)",
+        "affine_backward",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LINES)
+def test_the_line_is_the_one_that_was_changed(what, grade):
+    """Whatever its names are, the line that was made wrong is told, and no other."""
+    text, old, new, name = LINES[what]
+    assert text.count(old) == 1
+    _, pairs, told = grade(text.replace(old, new))
+    number = pairs[name]["line"]["number"]
+    assert new in Path("hand_in.py").read_text("utf-8").splitlines()[number - 1], told
+    assert pairs[name]["verdict"] == "wrong"
+
+
+def test_float_of_a_cost_is_recorded(grade):
+    """`float(cost)` hides nothing: the cause is named; `astype(float)` is as it was."""
+    text = CONVENTIONS["forward, cost and backward"][0]
+    text = text.replace(
+        "return np.sum((A - Y) ** 2) / 6",
+        "return float(np.sum((A - Y.astype(float)) ** 2) / 6)",
+    )
+    code, pairs, told = grade(text)
+    assert code == 0, told
+    assert not pairs["backward"]["notes"]
+    _, pairs, told = grade(text.replace("(dH * (1 - H**2))", "dH"))
+    assert "tanh is missing" in pairs["backward"]["rows"][0]["cause"], told
+
+
+def test_a_gradient_of_its_own_is_nobody_elses(grade):
+    """`jac` is the gradient of the function without one, not of the first in the list."""
+    text = """
+    x = np.array([1.0, 2.0, 3.0])
+    def fun(x):
+        f = np.sum(x**4)
+        g = 4 * x**3
+        return f, g
+    def cost(x):
+        return np.sum(x**2)
+    def cost_grad(x):
+        return 2 * x
+    def func(x, k=2.0):
+        return k * np.sum(x)
+    def jac(x, k=2.0):
+        return k + 0 * x
+    """
+    code, pairs, told = grade(text)
+    assert code == 0, told
+    assert set(pairs) == {"fun", "cost_grad", "jac"}
+    assert "func(x, k)" in pairs["jac"]["judged"]
+
+
+def test_variables_are_as_they_were(grade):
+    """What is judged is set for a call only: a later pair sees the file's own values."""
+    text = """
+    W = np.array([1.0, 2.0])
+    before = W.copy()
+    def loss_one():
+        loss = np.sum(W**2)
+        dW = 2 * W
+        return loss, dW
+    def f(x):
+        assert np.array_equal(W, before)
+        return np.sum(x)
+    def df(x):
+        return np.ones_like(x)
+    """
+    code, pairs, told = grade(text)
+    assert code == 0, told
+    assert list(pairs["loss_one"]["parameters"]) == ["W"]
+
+
+def test_a_mean_is_left_open_for_what_all_examples_share_alone(grade):
+    """Divided by m: db beside dW is open, db alone is wrong, whatever the lengths."""
+    text = """
+    rng = np.random.default_rng(0)
+    X, W, b = rng.normal(size=(4, 4)), rng.normal(size=(4, 4)), rng.normal(size=(4, 1))
+    def linear_forward(X, W, b):
+        return W @ X + b, (X, W, b)
+    def linear_backward(dZ, cache):
+        X, W, b = cache
+        return W.T @ dZ, dZ @ X.T / 4, dZ.sum(axis=1, keepdims=True) / 4
+    """
+    code, pairs, told = grade(text)
+    assert (code, pairs["linear_backward"]["verdict"]) == (2, "not judged"), told
+    code, pairs, told = grade(text.replace("X.T / 4", "X.T"))
+    assert (code, pairs["linear_backward"]["verdict"]) == (1, "wrong"), told
+
+
 # What cannot be judged: a text, and a part of the reason.
 UNCLEAR = {
     "no partner": ("def cube_grad(x):\n    return 3 * x**2\n", "no function is found"),
@@ -477,6 +715,29 @@ def softmax_grad(x):
     ),
     "a malformed table": ("CHECK = [np.exp]\n", "expected (f, gradient, arrays…)"),
     "a table without arrays": ("CHECK = [(np.exp, np.exp)]\n", "CHECK holds no arrays"),
+    "of another function than forward": (
+        DATA
+        + """
+class Model:
+    def forward(self, x):
+        self.out = 2 * x
+        return self.out
+    def backward(self, Y):
+        return 2 * (self.out - Y)
+""",
+        "Model.backward takes 'Y', and Model.forward does not",
+    ),
+    "a method for both": (
+        DATA
+        + """
+class Net:
+    def loss(self, X):
+        loss = np.sum(X**2)
+        grads = {"X": 2 * X}
+        return loss, grads
+""",
+        "a method that gives gradients",
+    ),
     "a class that needs more": (
         (
             "class Layer:\n    def __init__(self, n):\n        pass\n"
@@ -705,11 +966,16 @@ def test_the_teachers_example_runs(capsys):
 
 
 def test_lines_of_the_table_are_of_the_terminals_width(call, monkeypatch):
-    """Long causes and names wrap: no line is wider than 88 columns."""
-    files = sorted(EXAMPLE.glob("hand_in_*.py"))
-    _, out, _ = call(*files, "--data", EXAMPLE / "assignment.py")
-    body = [line for line in out.splitlines() if not line.endswith(".py")]
-    assert max(map(len, body)) <= 88
+    """Long causes and names wrap at any width, and no shape is broken in two."""
+    files = sorted(EXAMPLE.glob("hand_in_*.py"))[:3]
+    for width in (80, 100, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        _, out, _ = call(*files, "--data", EXAMPLE / "assignment.py")
+        body = [line for line in out.splitlines() if not line.endswith(".py")]
+        assert max(map(len, body)) <= width
+        for shape in ("W1 (4, 2)", "b1 (4, 1)", "W2 (1, 4)", "b2 (1, 1)"):
+            assert out.replace("\n      ", " ").count(shape) == 3
+            assert out.count(shape.partition(" ")[2]) == 3
 
 
 def test_words_for_a_gradient_are_taken_off():

@@ -92,6 +92,11 @@ def _graded(
 
 def _alone(name: str) -> Grade:
     reason = "called like a gradient, but no function is found that it belongs to"
+    if "." in name:
+        reason = (
+            "a method that gives gradients, of a class without a forward pass: write "
+            "CHECK = [(loss, gradient, arrays…)]"
+        )
     row = Row((), NOT_JUDGED, reason)
     return Grade(name, NOT_JUDGED, None, (row,))
 

@@ -73,6 +73,13 @@ class LayerPair:
             None,
         )
 
+        if self.arrives is not None and TARGET.fullmatch(self.arrives):
+            raise UnclearError(
+                f"{name}.{self.backward} takes {self.arrives!r}, and {name}."
+                f"{self.forward} does not: it is the gradient of another function than "
+                "the forward pass. Write CHECK = [(loss, gradient, arrays…)]"
+            )
+
     def _instance(self, kind: Any) -> Any:
         for value in self.values.values():
             if type(value) is kind:
@@ -93,7 +100,9 @@ class LayerPair:
         """Return a fresh layer after its forward pass, and the value."""
         layer = copy.deepcopy(self.instance)
         full = dict(values)
-        for place, x in zip(places, point, strict=True):
+        for place, given in zip(places, point, strict=True):
+            # A layer that steps does so in place.
+            x = given.copy() if isinstance(given, np.ndarray) else given
             if place.key is None:
                 full[place.holder] = x
             elif place.holder:
@@ -135,6 +144,8 @@ class LayerPair:
                 found.setdefault(bare(str(key)), value)
             return found
         every = list(given) if isinstance(given, (tuple, list)) else [given]
+        # What is left in the layer as well is a weight's: ``return self.dW``.
+        every = [x for x in every if not any(x is other for other in found.values())]
         names = [bare(name) for name in returned(getattr(layer, self.backward))]
         if len(names) != len(every) or not set(names) <= {*inputs, *vars(layer)}:
             if len(every) != len(inputs):

@@ -59,10 +59,18 @@ def mended_line(task: Task) -> int | None:
         given = results()
         if _agree(given, right):
             return None
-        trials = list(_trials(tuple(tape.parts), known, g))
-        for place, instead in trials[:_TRIALS]:
-            tape.rewind(place, instead)
-            if _agree(results(), right):
+        trials = list(_trials(tuple(tape.parts), known))
+        for place, gradient, custom in trials[:_TRIALS]:
+            tape.rewind(place, gradient)
+            now = results()
+            if not custom and not _agree(now, right):
+                # It may be a multiple here, which what comes after divides out.
+                factor = _factor(now, right)
+                if not np.isfinite(factor) or factor == 0:
+                    continue
+                tape.rewind(place, gradient / factor)
+                now = results()
+            if _agree(now, right):
                 return tape.line
     return None
 
@@ -99,22 +107,37 @@ def _close(given: Any, right: np.ndarray) -> bool:
     )
 
 
+def _factor(given: Sequence[Any], right: Sequence[np.ndarray]) -> float:
+    """What the first wrong result is a multiple of the right one by, if it is one."""
+    for one, other in zip(given, right, strict=True):
+        if not _close(one, other) and np.shape(one) == other.shape:
+            return _multiple(np.asarray(one), other)
+    return np.nan
+
+
+def _multiple(value: np.ndarray, gradient: np.ndarray) -> float:
+    size = float(np.sum(gradient * gradient))
+    factor = float(np.sum(value * gradient)) / size if size else np.nan
+    return factor if _close(value, factor * gradient) else np.nan
+
+
 def _trials(
-    parts: Sequence[_Part], known: Sequence[np.ndarray], g: np.ndarray
-) -> Iterator[tuple[int, np.ndarray]]:
-    """What to try, in the order of the pass: gradients, or m times those of a mean."""
-    lengths = sorted({n for x in (*known, g) for n in x.shape if n > 1})
+    parts: Sequence[_Part], known: Sequence[np.ndarray]
+) -> Iterator[tuple[int, np.ndarray, bool]]:
+    """What to try, in the order of the pass.
+
+    What equals a gradient is right. What is a multiple of one, as dZ = A - Y is by m,
+    may be divided by that later: only the gradient itself is tried in its place.
+    """
     for place, part in enumerate(parts):
         seen: list[np.ndarray] = []
-        for factor in (1, *lengths):
-            for gradient in known:
-                if gradient.shape != part.value.shape:
-                    continue
-                instead = gradient * factor
-                if any(_close(instead, other) for other in (part.value, *seen)):
-                    continue
-                seen.append(instead)
-                yield place, instead
+        for gradient in known:
+            if gradient.shape != part.value.shape or not gradient.any():
+                continue
+            if _close(part.value, gradient) or any(_close(gradient, x) for x in seen):
+                continue
+            seen.append(gradient)
+            yield place, gradient, _multiple(part.value, gradient) > 0
 
 
 @final
@@ -218,10 +241,11 @@ def _statements(node: ast.stmt) -> list[ast.stmt]:
         if isinstance(inner, list):
             new = [x for old in inner for x in _statements(old)]
             setattr(node, block, new)
-    gives = isinstance(node, (ast.Assign, ast.Return, ast.AnnAssign))
-    if gives and node.value is not None and not _is_part(node):
-        node.value = _handed(node.lineno, node.value)
-        return [node]
+    if isinstance(node, (ast.Assign, ast.Return, ast.AnnAssign)):
+        value = node.value
+        if value is not None and not _is_part(node):
+            node.value = _handed(node.lineno, value)
+            return [node]
     if isinstance(node, (ast.Assign, ast.AugAssign)):
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         while isinstance(target, ast.Subscript):
@@ -229,8 +253,8 @@ def _statements(node: ast.stmt) -> list[ast.stmt]:
         if isinstance(target, (ast.Name, ast.Attribute)):
             again = ast.parse(f"{ast.unparse(target)} = 0").body[0]
             assert isinstance(again, ast.Assign)  # noqa: S101 (for mypy: just parsed)
-            value = ast.parse(ast.unparse(target), mode="eval").body
-            again.value = _handed(node.lineno, value)
+            now = ast.parse(ast.unparse(target), mode="eval").body
+            again.value = _handed(node.lineno, now)
             return [node, ast.copy_location(again, node)]
     return [node]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -89,14 +90,17 @@ def _told(grade: Grade, width: int) -> list[str]:
 
 
 def _wrapped(text: str, indent: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text,
+    # Shapes stay in one piece: no line breaks at such a space.
+    whole = re.sub(r"\([\d, ]+\)", lambda shape: shape[0].replace(" ", "\xa0"), text)
+    lines = textwrap.wrap(
+        whole,
         width,
         initial_indent=indent,
         subsequent_indent=indent + "  ",
         break_on_hyphens=False,
         break_long_words=False,
     )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _count(files: Sequence[FileGrades]) -> str:

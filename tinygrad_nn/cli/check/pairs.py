@@ -142,8 +142,8 @@ def found(home: Home, beside: Mapping[str, Any]) -> tuple[list[Pair], list[str]]
         if inspect.isclass(thing):
             layer = _layer(name, thing)
             pairs += layer
-            if not layer and (back := backward_of(thing)) is not None:
-                lonely.append(f"{name}.{back}")
+            if not layer:
+                lonely += [f"{name}.{method}" for method in _not_judged_in(thing)]
             continue
         if id(thing) in mentioned or _OTHERS.search(name):
             continue
@@ -304,6 +304,16 @@ def backward_of(kind: type) -> str | None:
         if method is not None and not getattr(method, "__isabstractmethod__", False):
             return name
     return None
+
+
+def _not_judged_in(kind: type) -> list[str]:
+    """Methods of a class that is no layer, which give gradients for all that."""
+    return [
+        name
+        for name, method in vars(kind).items()
+        if inspect.isfunction(method)
+        and (name == backward_of(kind) or _both(method) is not None)
+    ]
 
 
 def _meant(name: str) -> Iterator[str]:
