@@ -975,22 +975,26 @@ def test_what_blocks_read_stays_for_all_of_them():
 @pytest.mark.parametrize("kind", ["plain", "called back", "chosen", "many"])
 def test_a_step_that_goes_out_of_use_is_freed_at_once(backend, kind):
     """Nothing of a step waits for the garbage collector: it is in no cycle."""
-    W = tg.Parameter(np.ones((3, 2)))
-    optimizer = tg.optim.Adam([W], lr=0.1)
 
-    def step(X, rows):
-        found = X @ W
-        if kind == "called back":
-            found = found[rows]
-        if kind == "chosen":
-            found = tg.where(found > 0, found, 0.0)
-        loss = (found * found).mean()
-        optimizer.minimize(loss)
-        return loss
+    def make():
+        W = tg.Parameter(np.ones((3, 2)))
+        optimizer = tg.optim.Adam([W], lr=0.1)
+
+        def step(X, rows):
+            found = X @ W
+            if kind == "called back":
+                found = found[rows]
+            if kind == "chosen":
+                found = tg.where(found > 0, found, 0.0)
+            loss = (found * found).mean()
+            optimizer.minimize(loss)
+            return loss
+
+        return tg.compile(step, backend=backend), W, optimizer
 
     X, rows = np.linspace(-1.0, 1.0, 12).reshape(4, 3), np.array([0, 1, 3])
     files = len(linecache.cache)
-    compiled = tg.compile(step, backend=backend)
+    compiled, W, optimizer = make()
     gc.collect()
     gc.disable()
     try:
@@ -1001,7 +1005,7 @@ def test_a_step_that_goes_out_of_use_is_freed_at_once(backend, kind):
         (made,) = compiled._known[next(iter(compiled._known))]
         inside = [compiled, made, made.runner, made.program, W, optimizer]
         left = [(type(x).__name__, weakref.ref(x)) for x in inside]
-        del compiled, made, inside, step, W, optimizer
+        del compiled, made, inside, W, optimizer
         assert [name for name, x in left if x() is not None] == []
     finally:
         gc.enable()

@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.cli import main
+from tinygrad_nn.errors import CompileError
 from tinygrad_nn.optim import SGD
 
 
@@ -514,3 +515,68 @@ def test_an_update_that_is_not_finite_is_refused(backend: str) -> None:
         step(np.ones(2))
     assert np.array_equal(W.data, np.full(2, 1e-200))
     assert optimizer.steps == 0
+
+
+# --- memory that has two names ---
+
+ANOTHER_NAME = {
+    "whole": lambda W: W.data,
+    "turned": lambda W: W.data[::-1],
+    "beside it": lambda W: np.asarray(W.data.base)[4:],
+    "a copy": lambda W: W.data.copy(),
+}
+
+
+def two_names(how: str, kind: str):
+    """Make a step on a parameter whose memory is known by another name as well."""
+    W = tg.Parameter((np.arange(1.0, 9.0) / 4)[:4], name="W")
+    optimizer, array = SGD([W], lr=0.1), ANOTHER_NAME[how](W)
+
+    def step(X, Y):
+        other = array if kind == "closed over" else X
+        loss = ((W * other - Y * W) ** 2).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    return step, array if kind == "an argument" else np.ones(4), W
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c", "jax"])
+@pytest.mark.parametrize("kind", ["an argument", "closed over"])
+@pytest.mark.parametrize("how", ANOTHER_NAME)
+def test_what_a_repeated_step_changes_the_next_one_reads(backend, kind, how) -> None:
+    """An array in a parameter's memory is read anew by each of many steps."""
+    if backend == "c":
+        needs_c()
+    if backend == "jax":
+        pytest.importorskip("jax")
+    step, X, W = two_names(how, kind)
+    Y = np.linspace(0.2, 0.8, 4)
+    wanted = [step(tg.Tensor(X), tg.Tensor(Y)) for _ in range(5)][-1]
+    other, X, V = two_names(how, kind)
+    got = tg.compile(other, backend=backend).repeat(5, X, Y)
+    np.testing.assert_allclose(got.item(), wanted.item(), rtol=1e-12)
+    np.testing.assert_allclose(V.data, W.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("how", ANOTHER_NAME)
+def test_an_array_in_the_memory_of_a_parameter_is_not_read_after_its_update(
+    how, late
+) -> None:
+    """A step is refused that would have to read what it has just changed."""
+    W = tg.Parameter((np.arange(1.0, 9.0) / 4)[:4], name="W")
+    optimizer, array = SGD([W], lr=0.1), ANOTHER_NAME[how](W)
+
+    def step(X):
+        early = (array * X).sum()
+        optimizer.minimize((W * X).sum())
+        return (array * X).sum() if late else early
+
+    compiled = tg.compile(step)
+    if late and how in ("whole", "turned"):
+        with pytest.raises(CompileError, match=r"an array outside .* with 'W'"):
+            compiled(np.ones(4))
+    else:
+        wanted = array.sum()
+        assert compiled(np.ones(4)).item() == pytest.approx(wanted, rel=1e-12)

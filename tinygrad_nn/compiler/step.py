@@ -20,7 +20,7 @@ from tinygrad_nn.compiler.checks import NotFiniteError, refuse_not_finite
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
 from tinygrad_nn.compiler.same import refuse_difference
-from tinygrad_nn.compiler.sharing import read_late, refuse_shared
+from tinygrad_nn.compiler.sharing import arrays_of, read_late, refuse_shared, shared
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError, DivergedError, TinygradError
@@ -73,10 +73,12 @@ class _Specialised:
             for place in program.places.values()
             if isinstance(place, Value)
         ]
-        self.late = read_late(program)
         self.written = [
             place.tensor for place, _ in program.writes if isinstance(place, Value)
         ]
+        self.late, late_arrays = read_late(program)
+        refuse_shared(late_arrays, self.written, "array outside of the step")
+        self.arrays = arrays_of(program)
         self.careful: _Specialised | None = None
         self.lenient: _Specialised | None = None  # looks only at what it gives
         self.runner: Any = None
@@ -299,9 +301,12 @@ class CompiledStep:
             step = self._specialised(key, args, keywords)
             self._note(step, ())
             frame = sys._getframe(1)
-            refuse_shared(arrays, step.late, step.written)
+            refuse_shared([arrays[i] for i in step.late], step.written)
             repeat = getattr(step.runner, "repeat", None)
-            if repeat is not None and not self._check_finite:
+            # What a step changes in an array of another name, the next one reads.
+            seen = [*arrays, *step.arrays]
+            one_by_one = self._check_finite or shared(seen, step.written) is not None
+            if repeat is not None and not one_by_one:
                 try:
                     values = repeat(n, *arrays)
                 except FloatingPointError as error:
@@ -463,7 +468,7 @@ class CompiledStep:
 
     def _run(self, step: _Specialised, arrays: Any, args: Any, keys: Any) -> Any:
         if step.late:
-            refuse_shared(arrays, step.late, step.written)
+            refuse_shared([arrays[i] for i in step.late], step.written)
         if not (step.switched or step.draws):
             runner = step.runner
             try:
