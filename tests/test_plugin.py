@@ -113,6 +113,95 @@ def test_the_fixture_judges_marks_and_sums_up(folder):
     ), line
 
 
+def test_a_failed_check_can_be_pasted(folder):
+    """What is told to be run by hand runs, and gives the same verdict and numbers."""
+    (folder / "test_it.py").write_text(TESTS + PASTED)
+    text = run(folder, "-k", "pasted")
+    code = text.split("by hand:\n")[1].split("gradcheck: ")[0]
+    assert "from test_it import backprop" in code
+    assert "np.array([[0.5, -1.0], [2.0, 0.1]]" in code
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table = found.stdout.splitlines()[1:5]
+    assert table
+    for line in table:
+        assert line.strip() in text
+
+
+PASTED = """
+def backprop(W):
+    return 2 * np.tanh(W)
+
+def test_pasted(gradcheck):
+    gradcheck(cost, W, formula=backprop)
+"""
+
+REFUSED = """
+def broken(W):
+    raise_it = np.ones(3)
+    return raise_it
+
+def test_shape(gradcheck):
+    gradcheck(cost, W, formula=broken)
+
+def plain(W):
+    return np.array([float(x) for x in W.ravel()])
+
+def test_detached(gradcheck):
+    gradcheck(plain, W)
+
+def test_assertion():
+    from tinygrad_nn.check import check_gradients
+    assert check_gradients(cost, W, formula=lambda W: W)
+"""
+
+
+def test_what_a_check_refuses_is_shown_at_the_users_lines(folder):
+    """No frame of the library stands between the test and what is wrong with it."""
+    (folder / "test_it.py").write_text(TESTS + REFUSED)
+    text = run(folder, "-k", "shape or detached", "--tb=short")
+    assert "ShapeError: formula: expected the gradient of W" in text
+    assert "in plain" in text  # the line that leaves the graph
+    assert "tinygrad_nn/" not in text
+
+
+def test_an_assertion_shows_the_verdict_in_one_line(folder):
+    """Assertion rewriting prints a report as its verdicts, not as its fields."""
+    (folder / "test_it.py").write_text(TESTS + REFUSED)
+    text = run(folder, "-k", "assertion")
+    assert "assert <GradientReport wrong: W 4/4 wrong; the formula is wrong>" in text
+
+
+def test_a_forbidden_kink_is_told(folder):
+    """A gradient that is not wrong and yet fails says why, and what to do."""
+    text = run(folder, "-k", "forbidden")
+    assert "fails for kinks='forbid'" in text
+
+
+def test_the_resolution_is_that_of_smooth_checks(folder):
+    """At a kink nothing is resolved: it does not count as the worst."""
+    text = run(folder, "-k", "right or kink")
+    worst = re.search(r"worst resolution (\S+),", text)[1]
+    assert 0 < float(worst) < 1e-8
+
+
+def test_the_summary_is_one_for_all_processes(folder):
+    """With pytest-xdist the counts of the workers are added up."""
+    pytest.importorskip("xdist")
+    alone, together = run(folder), run(folder, "-n", "2")
+    lines = [
+        re.findall(r"^gradcheck: .*$", text, re.MULTILINE) for text in (alone, together)
+    ]
+    assert len(lines[1]) == 1
+    assert lines[0] == lines[1]
+
+
 def test_the_seed_is_the_tests_own(folder):
     """The same test has the same seed in every run, alone or not."""
     seeds = [

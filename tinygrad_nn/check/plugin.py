@@ -14,7 +14,14 @@ from typing import Any, final
 
 import pytest
 
-__all__ = ["GradCheck", "gradcheck"]
+__all__ = [
+    "GradCheck",
+    "gradcheck",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+]
 
 _MODES = ("auto", "full", "off")
 _SETTINGS = ("mode", "kinks", "strict", "points")
@@ -74,40 +81,50 @@ class GradCheck:
     def __call__(self, f: Callable[..., Any], *arrays: Any, **settings: Any) -> Any:
         """Raise where a gradient is wrong; return the report otherwise."""
         __tracebackhide__ = True
-        from tinygrad_nn.check.gradients import assert_gradients  # noqa: PLC0415
-        from tinygrad_nn.errors import GradientMismatch  # noqa: PLC0415
+        from tinygrad_nn.check.gradients import check_gradients  # noqa: PLC0415
+        from tinygrad_nn.check.pasted import as_code  # noqa: PLC0415
 
         chosen = {"seed": self.seed, **self.settings, **settings}
-        try:
-            report = assert_gradients(f, *arrays, **chosen)
-        except GradientMismatch as error:
-            self.reports.append(error.report)  # type: ignore[attr-defined]
-            self._node.add_report_section("call", "gradcheck", self._again(f, chosen))
-            raise
-        self.reports.append(report)
-        return report
+        report = self._run(check_gradients, f, *arrays, **chosen)
+        if not report:
+            again = f"again: pytest {shlex.quote(self._node.nodeid)}\nby hand:\n"
+            code = as_code(f, arrays, chosen)
+            self._node.add_report_section("call", "gradcheck", again + code)
+        return self._judged(report)
 
     def formula(self, loss: Any, gradients: Any) -> Any:
         """Raise at the first wrong gradient of a chain; return the report otherwise."""
         __tracebackhide__ = True
         from tinygrad_nn.check.chain import check_formula  # noqa: PLC0415
+
+        return self._judged(self._run(check_formula, loss, gradients))
+
+    @staticmethod
+    def _run(check: Callable[..., Any], *given: Any, **settings: Any) -> Any:
+        """Run a check; what it refuses is shown at the user's line, not at its own."""
+        __tracebackhide__ = True
+        from tinygrad_nn.check.pasted import outside  # noqa: PLC0415
+        from tinygrad_nn.errors import TinygradError  # noqa: PLC0415
+
+        try:
+            return check(*given, **settings)
+        except TinygradError as error:
+            if error.__cause__ is not None:
+                cause = error.__cause__
+                error.__cause__ = cause.with_traceback(outside(cause.__traceback__))
+            error.__traceback__ = outside(error.__traceback__)
+            raise
+
+    def _judged(self, report: Any) -> Any:
+        __tracebackhide__ = True
         from tinygrad_nn.errors import GradientMismatch  # noqa: PLC0415
 
-        report = check_formula(loss, gradients)
         self.reports.append(report)
         if not report:
             error = GradientMismatch(f"gradients: {report}")
             error.report = report  # type: ignore[attr-defined]
             raise error
         return report
-
-    def _again(self, f: Callable[..., Any], chosen: dict[str, Any]) -> str:
-        settings = ", ".join(f"{k}={v!r}" for k, v in chosen.items() if not callable(v))
-        name = getattr(f, "__qualname__", type(f).__qualname__)
-        return (
-            f"again: pytest {shlex.quote(self._node.nodeid)}\n"
-            f"by hand: tg.check.check_gradients({name}, ..., {settings})"
-        )
 
     def counts(self) -> dict[str, Any]:
         """What the summary line is made of."""
@@ -116,7 +133,10 @@ class GradCheck:
         return {
             "checks": len(self.reports),
             "evaluations": sum(r.evaluations for r in single),
-            "resolution": max((r.resolution for r in single if r), default=0.0),
+            "resolution": max(
+                (p.resolution for p in parameters if p.verdict in ("ok", "weak")),
+                default=0.0,
+            ),
             "kinks": sum(p.verdict == "kink" or p.kinks > 0 for p in parameters),
             "weak": sum(r.verdict == "weak" for r in self.reports),
             "failed": sum(not r for r in self.reports),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,22 +70,20 @@ class ParameterReport:
     worst: Worst | None = None
     cause: str | None = None
 
+    def words(self) -> str:
+        """Return the verdict, and of how many elements where it is ``"wrong"``."""
+        if self.verdict != "wrong" or not self.wrong:
+            return self.verdict
+        size = math.prod(self.shape)
+        if self.checked == size:
+            return f"{self.wrong}/{size} wrong"
+        return f"{self.wrong} wrong of {self.checked} looked at"
+
     def __str__(self) -> str:
         """One line of the table."""
-        size = 1
-        for n in self.shape:
-            size *= n
-        verdict = self.verdict
-        if self.verdict == "wrong":
-            of = "" if self.checked == size else f" of {self.checked} looked at"
-            verdict = (
-                f"{self.wrong}/{size} wrong" if not of else f"{self.wrong} wrong{of}"
-            )
-            if not self.wrong:
-                verdict = "wrong"
         shape = str(self.shape)
         return (
-            f"  {self.name:<12} {shape:>12}  {verdict:<14} {self.kinks:>5}"
+            f"  {self.name:<12} {shape:>12}  {self.words():<14} {self.kinks:>5}"
             f"  {self.resolution:.1e}"
         )
 
@@ -107,7 +106,7 @@ class ParameterReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
     """The verdict on a gradient; true where it may be trusted.
 
@@ -187,6 +186,17 @@ class GradientReport:
     def __bool__(self) -> bool:
         """Whether the gradient may be trusted."""
         return self.ok
+
+    def __repr__(self) -> str:
+        """One short line: pytest shows it where ``assert report`` fails.
+
+        >>> GradientReport({"W": ParameterReport("W", (2,), "wrong", 1, checked=2)})
+        <GradientReport wrong: W 1/2 wrong>
+        """
+        verdicts = [f"{p.name} {p.words()}" for p in self.parameters.values()]
+        accused = [_ACCUSED[self.blame].partition(":")[0]] if self.blame else []
+        told = "; ".join([", ".join(verdicts), *accused])
+        return f"<GradientReport {self.verdict}: {told}>"
 
     def __str__(self) -> str:
         """Write the table, and what is wrong."""

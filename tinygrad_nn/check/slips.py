@@ -60,7 +60,7 @@ class Slip(NamedTuple):
 
 def described(node: Node) -> str:
     """Op, name, layer, and line of a node, as far as they are known."""
-    op = as_formed(node)[0]
+    op = _as_formed(node)[0]
     text = "" if op is None else op.name
     name, scope, line = graph.name(node), graph.scope(node), graph.line(node)
     if name:
@@ -99,8 +99,8 @@ class Slips:
         self.output = output
         self.wanted = list(wanted)
         self._seed = seed
-        self.source: graph.Source = as_formed
-        self._order = graph.ancestors([output], as_formed)
+        self.source: graph.Source = _as_formed
+        self._order = graph.ancestors([output], _as_formed)
         if not set(self.wanted) <= set(self._order):
             self.source = graph.written  # something inside of a form is asked for
             self._order = graph.ancestors([output], self.source)
@@ -423,7 +423,7 @@ def _close(x: np.ndarray, y: np.ndarray, within: float) -> bool:
     return bool(np.all(np.abs(x - y) <= within * size))
 
 
-def as_formed(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
+def _as_formed(node: Node) -> tuple[Op | None, tuple[Any, ...], Any]:
     """Op, operands and settings as a person thinks of them.
 
     ``1 / (1 + np.exp(-Z))`` is a sigmoid, whose derivative is known by heart.
