@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler import biases, memory, numpy_calls, together
+from tinygrad_nn.compiler import backends, biases, memory, numpy_calls, together
+from tinygrad_nn.compiler import step as step_module
+from tinygrad_nn.tensor import Lent
 
 ACTIVATIONS = {
     "tanh": tg.tanh,
@@ -286,7 +290,93 @@ def test_relu_is_eagers_at_its_edges():
     np.testing.assert_array_equal(gradient.numpy()[finite], np.asarray(wanted)[finite])
 
 
+def test_a_held_array_is_cut_with_the_block_that_reads_it():
+    """In a loop over pieces a long array of the user's is read piece by piece."""
+    rows = 60_000
+    y = np.random.default_rng(0).normal(size=(rows, 3))
+
+    def step(x):
+        return tg.sum(tg.tanh(x - y) * tg.exp(-x * x) + x)
+
+    compiled = tg.compile(step)
+    x = np.random.default_rng(1).normal(size=(rows, 3))
+    wanted = step(tg.Tensor(x)).item()
+    assert abs(compiled(x).item() - wanted) <= 1e-12 * abs(wanted)
+    assert "for cut, " in compiled.source
+
+
+def test_equal_results_are_two_arrays():
+    """What two results share is computed once, and given twice."""
+    compiled = tg.compile(lambda x: (np.exp(x) * 2, np.exp(x) * 2))
+    first, second = compiled(np.ones(3))
+    assert not np.shares_memory(first.numpy(), second.numpy())
+    assert np.array_equal(first.numpy(), second.numpy())
+
+
 # --- each law can be broken --------------------------------------------------------
+
+
+def in_source(edit):
+    """Make a mutant whose generated source was edited, line by line."""
+
+    def mutant(monkeypatch):
+        whole = backends.executed
+
+        def executed(lowered, title):
+            lines = lowered.source.split("\n")
+            kept = [edit(line) for line in lines]
+            assert kept != lines, "the mutant is no different"
+            return whole(replace(lowered, source="\n".join(kept)), title)
+
+        monkeypatch.setattr(backends, "executed", executed)
+
+    return mutant
+
+
+@in_source
+def written_elsewhere(line):
+    return re.sub(
+        r"(\w+)\[\.\.\.\] = (new_\w+)", r"\1_tensor._value = np.array(\2)", line
+    )
+
+
+@in_source
+def the_first_array(line):
+    line = line.replace("# The last argument", "first = {}  #")
+    return re.sub(r"= ((\w+)_tensor\._value)$", r"= first.setdefault('\2', \1)", line)
+
+
+@in_source
+def slope_at_zero(line):
+    return line.replace("import greater,", "import greater_equal as greater,")
+
+
+@in_source
+def the_same_piece(line):
+    return line.replace("c0[cut]", "c0[:len(x_part)]")
+
+
+@in_source
+def no_copies(line):
+    return line.replace("= np.array(multiply", "= np.asarray(multiply")
+
+
+def never_exact(monkeypatch):
+    monkeypatch.setattr(
+        step_module,
+        "optimised",
+        lambda program, whole=step_module.optimised, **settings: whole(
+            program, **{**settings, "exact": False}
+        ),
+    )
+
+
+def lent_is_given(monkeypatch):
+    monkeypatch.setattr(Lent, "copied", lambda self: self._buffer)
+
+
+def each_alone(monkeypatch):
+    monkeypatch.setattr(together, "_updates", lambda program: [])
 
 
 def wrong_ones(monkeypatch):
@@ -327,53 +417,37 @@ def short_lives(monkeypatch):
     monkeypatch.setattr(memory._Planner, "_parts", parts)
 
 
-@pytest.mark.parametrize("mutant", [wrong_ones, wrong_order, nothing_copied])
-def test_a_wrong_plan_is_noticed(mutant, monkeypatch):
-    """Layers that miss a row, or parameters in another's place, are not eager's."""
+def agree():
+    agrees_with_eager(Net)
+
+
+def stay_exact():
+    test_exact_changes_no_sum("SGD")
+
+
+MUTANTS = [
+    (wrong_ones, agree),
+    (wrong_order, agree),
+    (nothing_copied, agree),
+    (no_layer_is_whole, test_a_small_layer_is_one_product_each_way),
+    (each_alone, test_adam_takes_one_root_for_all_small_parameters),
+    (one_count, test_parameters_may_have_counts_of_their_own),
+    (never_exact, stay_exact),
+    (written_elsewhere, test_parameters_stay_where_they_are),
+    (lent_is_given, test_a_gradient_that_was_read_stays),
+    (the_first_array, test_a_new_array_of_a_parameter_is_used),
+    (short_lives, test_what_is_joined_by_the_user_equals_eager),
+    (slope_at_zero, test_relu_is_eagers_at_its_edges),
+    (the_same_piece, test_a_held_array_is_cut_with_the_block_that_reads_it),
+    (no_copies, test_equal_results_are_two_arrays),
+]
+
+
+@pytest.mark.parametrize(("mutant", "law"), MUTANTS)
+def test_mutants_are_noticed(mutant, law, monkeypatch):
+    """Each mistake of a plan or a source is noticed by the law that names it."""
+    law()
     mutant(monkeypatch)
-    with pytest.raises((AssertionError, ValueError)):
-        agrees_with_eager(Net)
-
-
-def test_a_missing_rewriting_is_noticed(monkeypatch):
-    """Where no pattern is found, the source is not that of a small layer."""
-    no_layer_is_whole(monkeypatch)
-    with pytest.raises(AssertionError):
-        test_a_small_layer_is_one_product_each_way()
-
-
-def test_a_wrong_count_is_noticed(monkeypatch):
-    """Parameters of other counts are not corrected by the count of the first."""
-    one_count(monkeypatch)
-    with pytest.raises(AssertionError):
-        test_parameters_may_have_counts_of_their_own()
-
-
-def test_a_life_that_ends_too_early_is_noticed(monkeypatch):
-    """What lies in a part of an array lives as long as the array."""
-    short_lives(monkeypatch)
-    with pytest.raises(AssertionError):
-        test_what_is_joined_by_the_user_equals_eager()
-
-
-def test_a_held_array_is_cut_with_the_block_that_reads_it():
-    """In a loop over pieces a long array of the user's is read piece by piece."""
-    rows = 60_000
-    y = np.random.default_rng(0).normal(size=(rows, 3))
-
-    def step(x):
-        return tg.sum(tg.tanh(x - y) * tg.exp(-x * x) + x)
-
-    compiled = tg.compile(step)
-    x = np.random.default_rng(1).normal(size=(rows, 3))
-    wanted = step(tg.Tensor(x)).item()
-    assert abs(compiled(x).item() - wanted) <= 1e-12 * abs(wanted)
-    assert "for cut, " in compiled.source
-
-
-def test_equal_results_are_two_arrays():
-    """What two results share is computed once, and given twice."""
-    compiled = tg.compile(lambda x: (np.exp(x) * 2, np.exp(x) * 2))
-    first, second = compiled(np.ones(3))
-    assert not np.shares_memory(first.numpy(), second.numpy())
-    assert np.array_equal(first.numpy(), second.numpy())
+    with pytest.raises((AssertionError, ValueError)) as noticed:
+        law()
+    assert "the mutant is no different" not in str(noticed.value)
