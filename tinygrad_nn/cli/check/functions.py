@@ -10,7 +10,13 @@ from typing import Any, final
 
 import numpy as np
 
-from tinygrad_nn.cli.check.pairs import Pair, parameters, result_names, returned
+from tinygrad_nn.cli.check.pairs import (
+    Pair,
+    names_within,
+    parameters,
+    result_names,
+    returned,
+)
 from tinygrad_nn.cli.check.results import bare_for, in_order, whose
 from tinygrad_nn.cli.check.values import (
     DRAWN,
@@ -222,6 +228,9 @@ class FunctionPair:
         if isinstance(result, (tuple, list)):
             if len(names) == len(result):
                 named |= dict(zip(names, result, strict=True))
+            for part, within in zip(result, names_within(self.first), strict=False):
+                if within and isinstance(part, tuple):
+                    named |= dict(zip(within, part, strict=True))
             saved = result[1] if len(result) == 2 else tuple(result[1:])
             named |= dict.fromkeys(_SAVED, saved)
             first = result[0]

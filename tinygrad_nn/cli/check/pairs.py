@@ -18,6 +18,7 @@ __all__ = [
     "forward_of",
     "found",
     "is_general",
+    "names_within",
     "parameters",
     "result_names",
     "returned",
@@ -225,6 +226,22 @@ def returned(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def result_names(function: Callable[..., Any]) -> list[str | None]:
     """Return what stands in the last return statement, None for what is no name."""
+    return [
+        part.id if isinstance(part, ast.Name) else None for part in _results(function)
+    ]
+
+
+def names_within(function: Callable[..., Any]) -> list[tuple[str, ...]]:
+    """Return for each result the names of a tuple there: ``return A, (Z, H)``."""
+    return [
+        tuple(x.id if isinstance(x, ast.Name) else "" for x in part.elts)
+        if isinstance(part, ast.Tuple)
+        else ()
+        for part in _results(function)
+    ]
+
+
+def _results(function: Callable[..., Any]) -> list[ast.expr]:
     try:
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
@@ -234,8 +251,7 @@ def result_names(function: Callable[..., Any]) -> list[str | None]:
     if not values or values[-1] is None:
         return []
     last = values[-1]
-    parts = last.elts if isinstance(last, (ast.Tuple, ast.List)) else [last]
-    return [part.id if isinstance(part, ast.Name) else None for part in parts]
+    return last.elts if isinstance(last, (ast.Tuple, ast.List)) else [last]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
