@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["assert_same_graph", "graph_text"]
+
+_NUMBER = re.compile(r"%\d+")
 
 
 def graph_text(*outputs: Tensor) -> str:
@@ -83,13 +86,15 @@ def _setting(value: Any) -> str:
     """Write a setting without the numbers of an array or the place of an object."""
     if isinstance(value, np.ndarray):
         return f"array{value.shape}"
+    if isinstance(value, np.generic):
+        return repr(value.item())
     if isinstance(value, np.random.Generator):
         return type(value.bit_generator).__name__
     if value.__class__ in (tuple, list):
         inside = ", ".join(map(_setting, value))
         comma = "," if value.__class__ is tuple and len(value) == 1 else ""
         return f"({inside}{comma})" if value.__class__ is tuple else f"[{inside}]"
-    return repr(value)
+    return getattr(value, "__qualname__", None) or repr(value)
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -138,12 +143,33 @@ def assert_same_graph(*outputs: Tensor, path: Any, update: bool | None = None) -
     if before == text:
         return
     difference = difflib.unified_diff(
-        before.splitlines(), text.splitlines(), str(file), "recorded", lineterm="", n=1
+        _renumbered(before.splitlines(), text.splitlines()),
+        text.splitlines(),
+        str(file),
+        "recorded",
+        lineterm="",
+        n=1,
     )
     raise GraphMismatch(
         f"graph: expected what {file} holds; got another. If it is meant so: pytest "
         "--update-graphs\n" + "\n".join(difference)
     )
+
+
+def _renumbered(before: list[str], now: list[str]) -> list[str]:
+    """Write a graph with the numbers that its nodes have now.
+
+    One node more at the beginning moves the numbers of all; only what differs else is
+    a difference. A node that is no more has a number with a dash.
+    """
+    ops = [[_NUMBER.sub("%", line) for line in lines] for lines in (before, now)]
+    numbers: dict[str, str] = {}
+    matcher = difflib.SequenceMatcher(None, *ops, autojunk=False)
+    for _, low, high, first, last in matcher.get_opcodes():
+        for i in range(low, high):
+            j = first + i - low
+            numbers[f"%{i}"] = f"%{j}" if j < last else f"%-{i}"
+    return [_NUMBER.sub(lambda found: numbers[found[0]], line) for line in before]
 
 
 def _updating() -> bool:
