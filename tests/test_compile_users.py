@@ -580,3 +580,48 @@ def test_an_array_in_the_memory_of_a_parameter_is_not_read_after_its_update(
     else:
         wanted = array.sum()
         assert compiled(np.ones(4)).item() == pytest.approx(wanted, rel=1e-12)
+
+
+# --- what changes by itself ---
+
+
+def fails_again(count: int) -> int:
+    if count > 1:
+        raise KeyError("the key was taken out")
+    return count
+
+
+CHANGING = {
+    "a number": (lambda X, n: X.sum() * n, "the value 2 instead of the value 1"),
+    "an array": (lambda X, n: (X * np.full(3, n)).sum(), "other numbers in an array"),
+    "an op": (lambda X, n: [tg.sin, tg.cos][n - 1](X), "cos instead of sin"),
+    "how many": (lambda X, n: sum([X.sum()] * n, X), "3 ops instead of 2"),
+    "a result": (lambda X, n: (X.sum(), n), "value 2 instead of the value 1 as result"),
+    "many results": (lambda X, n: [X.sum()] * n, "other results"),
+    "a structure": (lambda X, n: [[X], (X,)][n - 1], "results like"),
+    "an error": (lambda X, n: X * fails_again(n), "KeyError: 'the key was taken out'"),
+    "a setting": (lambda X, n: X[n:] * X[:-n], "other settings of getitem"),
+}
+
+
+def refused(what: str) -> None:
+    """Raise where a step that does something else each time is not refused."""
+    change, words = CHANGING[what]
+    count = iter(range(1, 9))
+    with pytest.raises(CompileError, match=f"traced twice.*{words}.* the second time"):
+        tg.compile(lambda X: change(X, next(count)))(np.ones(3))
+
+
+@pytest.mark.parametrize("what", CHANGING)
+def test_what_changes_by_itself_is_refused_in_words(what) -> None:
+    """A step that is another one when it is traced again would be frozen."""
+    refused(what)
+
+
+@pytest.mark.parametrize("what", CHANGING)
+def test_a_step_that_is_traced_once_shows_nothing(what, monkeypatch) -> None:
+    """The mutant that does not run the function again breaks the law above."""
+    nothing = lambda *_, **__: None
+    monkeypatch.setattr(tg.compiler.step.CompiledStep, "_refuse_change", nothing)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        refused(what)

@@ -8,11 +8,12 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.compiler.structure import mapped
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
-__all__ = ["refuse_difference"]
+__all__ = ["failed_again", "refuse_difference", "refuse_other_structure"]
 
 
 def refuse_difference(first: Program, second: Program) -> None:
@@ -43,6 +44,18 @@ def refuse_difference(first: Program, second: Program) -> None:
     counts = [(len(p.results), len(p.writes)) for p in (first, second)]
     if counts[0] != counts[1]:
         raise _differs(None, "other results or effects")
+
+
+def refuse_other_structure(first: Any, second: Any) -> None:
+    """Raise where a function returns its results in another structure."""
+    one, other = (mapped(lambda _: None, results) for results in (first, second))
+    if one != other:
+        raise _differs(None, f"results like {other} instead of {one}")
+
+
+def failed_again(error: Exception) -> CompileError:
+    """Return the error of a function that fails the second time alone."""
+    return _differs(None, f"{type(error).__name__}: {error}")
 
 
 def _difference(

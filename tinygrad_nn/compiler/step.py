@@ -19,7 +19,11 @@ from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.compiler.checks import NotFiniteError, refuse_not_finite
 from tinygrad_nn.compiler.optimise import optimised
 from tinygrad_nn.compiler.program import Program, Value, let_go
-from tinygrad_nn.compiler.same import refuse_difference
+from tinygrad_nn.compiler.same import (
+    failed_again,
+    refuse_difference,
+    refuse_other_structure,
+)
 from tinygrad_nn.compiler.sharing import arrays_of, read_late, refuse_shared, shared
 from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
@@ -421,8 +425,7 @@ class CompiledStep:
             # An update comes before a backward: what was updated would be seen twice.
             return self._traced(args, keywords, careful=True)
         if self._twice or not self._known:
-            _, again, _ = self._recorded(args, keywords, careful=careful)
-            refuse_difference(program, again)
+            self._refuse_change(program, results, args, keywords, careful=careful)
         fuses = getattr(self._backend, "fuses", False)
         program = optimised(program, exact=self._exact, fuses=fuses)
         step = _Specialised(trace, program, results)
@@ -436,6 +439,17 @@ class CompiledStep:
         let_go(program.nodes)
         let_go(x for x, place in program.places.items() if not isinstance(place, Value))
         return step
+
+    def _refuse_change(
+        self, program: Program, results: Any, args: Any, keywords: Any, *, careful: bool
+    ) -> None:
+        """Run the function again; refuse one that does something else."""
+        try:
+            _, again, others = self._recorded(args, keywords, careful=careful)
+        except Exception as error:
+            raise failed_again(error) from error
+        refuse_difference(program, again)
+        refuse_other_structure(results, others)
 
     def _recorded(
         self, args: Any, keywords: Any, *, careful: bool, lenient: bool = False
