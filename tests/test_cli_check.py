@@ -642,6 +642,42 @@ def test_variables_are_as_they_were(grade):
     assert list(pairs["loss_one"]["parameters"]) == ["W"]
 
 
+def test_results_may_stand_in_any_order(grade):
+    """`return dq, dp`: names tell whose gradients they are, not places or shapes."""
+    text = """
+    p, q = np.array([1.0, 2.0, 3.0]), np.array([0.5, 4.0, -1.0])
+    def f(p, q):
+        return np.sum(p**2 * q)
+    def f_grad(p, q):
+        dp, dq = 2 * p * q, p**2
+        return dq, dp
+    """
+    code, _, told = grade(text)
+    assert code == 0, told
+    code, _, told = grade(
+        text.replace("dp, dq = 2 * p * q, p**2", "dq, dp = 2 * p * q, p**2")
+    )
+    assert code == 1, told
+
+
+def test_a_function_of_a_vector_has_one_drawn(grade):
+    """Where no value is known, an array is drawn that makes a number of the function."""
+    text = """
+    def rosen(x):
+        return sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+    def rosen_der(x):
+        g = np.zeros_like(x)
+        g[1:] += 200 * (x[1:] - x[:-1] ** 2)
+        g[:-1] += -400 * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+        return g
+    """
+    code, pairs, told = grade(text)
+    assert code == 0, told
+    assert "at an array drawn here" in pairs["rosen_der"]["judged"]
+    code, _, told = grade(text.replace("-400", "-200"))
+    assert code == 1, told
+
+
 def test_what_a_pass_keeps_in_a_dictionary_does_not_count(grade):
     """Every call starts from the dictionary of the file: a counter changes nothing."""
     text = """
@@ -1000,7 +1036,7 @@ def test_the_teachers_example_runs(capsys):
 def test_lines_of_the_table_are_of_the_terminals_width(call, monkeypatch):
     """Long causes and names wrap at any width, and no shape is broken in two."""
     files = sorted(EXAMPLE.glob("hand_in_*.py"))[:3]
-    for width in (80, 100, 120):
+    for width in (80, 88, 100, 120):
         monkeypatch.setenv("COLUMNS", str(width))
         _, out, _ = call(*files, "--data", EXAMPLE / "assignment.py")
         body = [line for line in out.splitlines() if not line.endswith(".py")]
