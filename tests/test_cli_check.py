@@ -584,11 +584,11 @@ def test_the_line_is_the_one_that_was_changed(what, grade):
 
 
 def test_float_of_a_cost_is_recorded(grade):
-    """`float(cost)` hides nothing: the cause is named; `astype(float)` is as it was."""
+    """`float(cost)` hides nothing: the cause is named."""
     text = CONVENTIONS["forward, cost and backward"][0]
     text = text.replace(
         "return np.sum((A - Y) ** 2) / 6",
-        "return float(np.sum((A - Y.astype(float)) ** 2) / 6)",
+        "return float(np.sum((A - Y) ** 2) / 6)",
     )
     code, pairs, told = grade(text)
     assert code == 0, told

@@ -9,10 +9,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from importlib.machinery import SourceFileLoader
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,9 +42,6 @@ class Home(NamedTuple):
         }
 
 
-_NUMBER = "__number"
-
-
 def _number(*x: Any) -> Any:
     """Do what ``float`` does, and leave a recorded number recorded."""
     if len(x) == 1 and isinstance(x[0], Tensor) and x[0].size == 1:
@@ -53,28 +49,14 @@ def _number(*x: Any) -> Any:
     return float(*x)
 
 
-class _Numbers(ast.NodeTransformer):
-    """Calls of ``float`` as calls of ``_number``: a cost ends with it, ``float(cost)``.
-
-    The name itself stays what it is, in ``X.astype(float)``.
-    """
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "float":
-            node.func = ast.copy_location(ast.Name(_NUMBER, ast.Load()), node.func)
-        return node
-
-
-class _Source(SourceFileLoader):
-    """A file of Python, run so that what it computes can be recorded."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """Compile the text as it is now: nothing that was compiled before will do."""
-        path = self.get_filename(fullname)
-        tree = ast.parse(self.get_data(path), path)
-        code: CodeType = compile(_Numbers().visit(tree), path, "exec")
-        return code
+def _calls_float_alone(path: Path) -> bool:
+    """Whether ``float`` is called wherever it stands, and no type, ``dtype=float``."""
+    with suppress(SyntaxError, ValueError, UnicodeDecodeError):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        named = [x for x in nodes if isinstance(x, ast.Name) and x.id == "float"]
+        called = {id(x.func) for x in nodes if isinstance(x, ast.Call)}
+        return bool(named) and all(id(x) in called for x in named)
+    return False
 
 
 @contextmanager
@@ -93,12 +75,13 @@ def loaded(path: Path) -> Iterator[Home]:
     folder = str(path.resolve().parent)
     name = path.stem if path.stem not in sys.modules else f"{path.stem} (checked)"
     before, wrote = set(sys.modules), sys.dont_write_bytecode
-    source = _Source(name, str(path.resolve()))
-    spec = importlib.util.spec_from_loader(name, source)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise DataError(f"{path}: expected a file of Python; got another. Name it x.py")
     module = importlib.util.module_from_spec(spec)
-    vars(module)[_NUMBER] = _number
+    if _calls_float_alone(path):
+        # A cost often ends with float(cost), which would not be recorded.
+        vars(module)["float"] = _number
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True
     sys.modules[name] = module

@@ -20,6 +20,7 @@ import numpy as np
 
 from tinygrad_nn import autodiff, graph, recording
 from tinygrad_nn.cli.check.values import Task
+from tinygrad_nn.compiler import execute
 from tinygrad_nn.op import data_of
 from tinygrad_nn.tensor import Tensor
 
@@ -213,17 +214,18 @@ def _handing_over(code: CodeType) -> CodeType:
         raise ValueError(code.co_name)
     own.decorator_list = []
     own.body = [new for old in own.body for new in _statements(old)]
-    body: list[ast.stmt] = [own]
+    # A closure's cells are kept: the new code names the same variables.
+    outer = ast.parse("def outer(): pass").body[0]
+    assert isinstance(outer, ast.FunctionDef)  # noqa: S101 (for mypy: just parsed)
+    outer.body = [own]
     if code.co_freevars:
-        # A closure's cells are kept: the new code names the same variables.
-        names = [ast.Name(name, ast.Store()) for name in code.co_freevars]
-        first = ast.Assign(list(names), ast.Constant(None))
-        outer = ast.parse("def outer(): pass").body[0]
-        assert isinstance(outer, ast.FunctionDef)  # noqa: S101 (for mypy: just parsed)
-        outer.body = [first, own]
-        body = [outer]
-    module = ast.fix_missing_locations(ast.Module(body, []))
-    waiting = [compile(module, code.co_filename, "exec")]
+        names: list[ast.expr] = [
+            ast.Name(name, ast.Store()) for name in code.co_freevars
+        ]
+        outer.body = [ast.Assign(names, ast.Constant(None)), own]
+    module = ast.fix_missing_locations(ast.Module([outer], []))
+    known, _ = execute.run("", {}, code.co_name, module)
+    waiting = [known["outer"].__code__]
     while waiting:
         here = waiting.pop()
         if here.co_name == code.co_name:
