@@ -214,6 +214,23 @@ def test_every_rule_of_the_optimisers_is_a_member():
     assert {name.split(",")[0] for name in RULES} == found - clipping
 
 
+def test_every_op_layer_and_loss_is_a_member():
+    """Nothing with a gradient is left out: the registry and the rooms are the lists."""
+    sampled = {member.name for member in SAMPLED.values()}
+    assert {op.name for op in REGISTRY.values() if op.rules} <= sampled
+    made = {
+        type(member.make(np.float64)).__name__ for member in test_nn.MEMBERS.values()
+    }
+    layers = {
+        name
+        for name, found in vars(tg.nn).items()
+        if inspect.isclass(found) and issubclass(found, tg.nn.Module)
+    }
+    assert layers - {"Module"} == made
+    named = {title.split(" ", 1)[1].split(",")[0] for title in LOSSES}
+    assert set(losses.__all__) <= named
+
+
 # --- three laws, for every member -------------------------------------------------
 
 

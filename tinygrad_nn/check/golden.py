@@ -164,7 +164,7 @@ def _renumbered(before: list[str], now: list[str]) -> list[str]:
     """
     ops = [[_NUMBER.sub("%", line) for line in lines] for lines in (before, now)]
     numbers: dict[str, str] = {}
-    matcher = difflib.SequenceMatcher(None, *ops, autojunk=False)
+    matcher = difflib.SequenceMatcher(a=ops[0], b=ops[1], autojunk=False)
     for _, low, high, first, last in matcher.get_opcodes():
         for i in range(low, high):
             j = first + i - low
