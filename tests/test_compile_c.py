@@ -14,6 +14,10 @@ import test_ops
 
 import tinygrad_nn as tg
 from tinygrad_nn.compiler.blas import Blas
+from tinygrad_nn.compiler.c import groups
+from tinygrad_nn.compiler.c.layout import is_view
+from tinygrad_nn.compiler.optimise import optimised
+from tinygrad_nn.compiler.program import operands
 from tinygrad_nn.compiler.toolchain import find_compiler
 from tinygrad_nn.errors import (
     CompileError,
@@ -1010,3 +1014,87 @@ def test_a_step_that_goes_out_of_use_is_freed_at_once(backend, kind):
     finally:
         gc.enable()
     assert len(linecache.cache) == files, "the text of a step that is gone is kept"
+
+
+# --- what comes first ----------------------------------------------------------------
+
+
+def _in_order(plan):
+    """Raise where a group reads what is not there yet."""
+    for i, group in enumerate(plan.groups):
+        there = set()
+        for node in group.nodes:
+            for x in operands(node):
+                for z in plan.sources_of(x):
+                    where = plan.where.get(z, -1)
+                    # In its own loop an op reads the element that was just made.
+                    beside = where == i and z in there and z._value.shape == group.shape
+                    beside = beside and node is not group.head and not is_view(x)
+                    assert where < i or beside, f"{node._op.name} reads {z._op.name}"
+            there.add(node)
+
+
+SQUARE = [
+    lambda x, y, z: x @ y,
+    lambda x, y, z: x.T @ y + z,
+    lambda x, y, z: tg.tanh(x + y),
+    lambda x, y, z: x * y - z,
+    lambda x, y, z: x * tg.sum(y, 0) + z,
+    lambda x, y, z: tg.exp(-x * x) + y.T,
+    lambda x, y, z: (x @ z) * y[::-1],
+]
+
+
+def _square_lines(rng, n, count):
+    """Make a step of products, views and elementwise ops of square matrices."""
+    V = [tg.Parameter(rng.normal(size=(n, n)) / n) for _ in range(2)]
+    lines = rng.integers(0, len(SQUARE), size=(count, 4))
+
+    def step(X, Y):
+        known = [X, Y, *V, X[:1] + Y]
+        for kind, *places in lines:
+            x, y, z = (known[-1 - k % min(len(known), 5)] for k in places)
+            made = SQUARE[kind](x, y, z)
+            known.append(made)
+        loss = tg.mean(tg.tanh(known[-1]) * known[-2])
+        return loss, tg.gradients(loss, V, unused="zero"), known[-3]
+
+    return step
+
+
+def _planned_in_order(seed, *, exact, again):
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([2, 3, 5, 8, 17]))
+    step = _square_lines(rng, n, int(rng.integers(2, 15)))
+    with np.errstate(all="ignore"):
+        given = np.ones((n, n)), np.eye(n)
+        _, program, _ = tg.compile(step)._recorded(given, {}, careful=False)
+        program = optimised(program, exact=exact)
+    _in_order(groups.planned(program, again=again))
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_groups_read_what_earlier_groups_made(exact, again):
+    """However loops of one shape are joined, a product's operands are whole before."""
+    for seed in range(40):
+        _planned_in_order(seed, exact=exact, again=again)
+
+
+def _anything_joins(patch):
+    whole = groups._Planner._join
+
+    def join(self, node, number):
+        head = self.plan.groups[number].head
+        self.plan.groups[number].head = None  # as if its operands were elements
+        whole(self, node, number)
+        self.plan.groups[number].head = head
+
+    patch.setattr(groups._Planner, "_join", join)
+
+
+def test_a_product_that_is_taken_for_elementwise_is_noticed(monkeypatch):
+    """The mutant that moves operands of a product behind it breaks the law above."""
+    _anything_joins(monkeypatch)
+    with pytest.raises(AssertionError, match="matmul reads"):
+        test_groups_read_what_earlier_groups_made(exact=True, again=True)

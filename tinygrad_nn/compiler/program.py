@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.op import MANY, Node, inputs_of, settings_of
+from tinygrad_nn.op import MANY, Node, Op, inputs_of, settings_of
 from tinygrad_nn.recording import tick
 from tinygrad_nn.tensor import Tensor
 
@@ -25,6 +25,7 @@ __all__ = [
     "Value",
     "let_go",
     "like",
+    "node_for",
     "operands",
     "rebuilt",
     "redirected",
@@ -120,40 +121,45 @@ def operands(node: Node) -> list[Node]:
     return found
 
 
-def like(
+def node_for(
     node: Node,
+    op: Op,
+    inputs: tuple[Any, ...],
+    settings: Mapping[str, Any],
+    value: Any,
+) -> Tensor:
+    """Make a node of an op for another: it has the line, layer and time of that one."""
+    made = object.__new__(Tensor)
+    made._value = value
+    made._op = op
+    made._form = None
+    made._settings = settings
+    made._leads = 0
+    made.requires_grad = False
+    made._name = None
+    made._order = node._order
+    made._code = node._code
+    made._lasti = node._lasti
+    made._scope = getattr(node, "_scope", None)
+    if op.arity == MANY:
+        made._x = inputs
+    else:
+        made._x, made._y = inputs[0], inputs[-1]
+    return made
+
+
+def like(
+    node: Tensor,
     inputs: tuple[Any, ...],
     settings: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Return a copy of an op node with other operands of the same values."""
     op = node._op
     assert op is not None  # noqa: S101 (leaves have no operands)
-    made = object.__new__(Tensor)
-    made._value = node._value
-    made._op = op
-    made._form = None
-    made._settings = settings_of(node) if settings is None else settings
-    made._leads = 0
-    made.requires_grad = False
-    made._order = node._order
-    made._code = node._code
-    made._lasti = node._lasti
-    if op.arity == MANY:
-        made._x = inputs
-    else:
-        made._x = inputs[0]
-        made._y = inputs[-1]
+    settings = settings_of(node) if settings is None else settings
+    made = node_for(node, op, inputs, settings, node._value)
     made._name = getattr(node, "_name", None)
-    made._scope = getattr(node, "_scope", None)
     return made
-
-
-def blamed(made: Node, node: Node) -> None:
-    """Let a new node stand where another stood: its line, layer and time."""
-    made._order = node._order
-    made._code = node._code
-    made._lasti = node._lasti
-    made._scope = getattr(node, "_scope", None)
 
 
 Visit = Callable[[Tensor, tuple[Any, ...]], Any]

@@ -13,7 +13,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad_nn import ops
 from tinygrad_nn.compiler.primitive import op_for, ufunc_of
-from tinygrad_nn.compiler.program import Program, blamed, rebuilt
+from tinygrad_nn.compiler.program import Program, node_for, rebuilt
 from tinygrad_nn.op import Node, Op, data_of, op_of
 from tinygrad_nn.tensor import Tensor
 
@@ -38,20 +38,7 @@ def recorded(op: Op, inputs: tuple[Any, ...], node: Node, **settings: Any) -> Te
     full = op.bind((), settings)
     with np.errstate(all="ignore"):
         value = op.function(*[data_of(x) for x in inputs], **full)
-    made = object.__new__(Tensor)
-    made._value = value
-    made._op = op
-    made._form = None
-    made._settings = full
-    made._leads = 0
-    made.requires_grad = False
-    made._name = None
-    if op.arity > 2:
-        made._x = inputs
-    else:
-        made._x, made._y = inputs[0], inputs[-1]
-    blamed(made, node)
-    return made
+    return node_for(node, op, inputs, full, value)
 
 
 class _Spy(NDArrayOperatorsMixin):

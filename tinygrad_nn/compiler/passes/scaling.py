@@ -40,10 +40,9 @@ from tinygrad_nn.compiler.passes.forms import (
 )
 from tinygrad_nn.compiler.passes.linear import LINEAR, Call
 from tinygrad_nn.compiler.passes.matching import Found, Matcher, Pattern, steps
-from tinygrad_nn.compiler.program import Program, blamed, reordered
+from tinygrad_nn.compiler.program import Program, node_for, reordered
 from tinygrad_nn.op import Node, Op, inputs_of, op_of, settings_of
 from tinygrad_nn.scalars import Scalar
-from tinygrad_nn.tensor import Tensor
 
 __all__ = ["scaled"]
 
@@ -458,20 +457,8 @@ def _new(call: Call, inputs: tuple[Any, ...]) -> Any:
         return blame
     if call.value is None:
         return recorded(op, inputs, blame, **dict(settings))
-    made = object.__new__(Tensor)
-    made._value = call.value
-    made._op = op
-    made._form = None
-    made._settings = op.bind((), dict(settings))
-    made._leads = 0
-    made.requires_grad = False
-    made._name = None
-    if op.arity > 2:
-        made._x = inputs
-    else:
-        made._x, made._y = inputs[0], inputs[-1]
-    blamed(made, blame)
-    return made
+    full = op.bind((), dict(settings))
+    return node_for(blame, op, inputs, full, call.value)
 
 
 def _sample(call: Call) -> Any:
