@@ -225,7 +225,7 @@ def _handing_over(code: CodeType) -> CodeType:
         outer.body = [ast.Assign(names, ast.Constant(None)), own]
     module = ast.fix_missing_locations(ast.Module([outer], []))
     known, _ = execute.run("", {}, code.co_name, module)
-    waiting = [known["outer"].__code__]
+    waiting: list[CodeType] = [known["outer"].__code__]
     while waiting:
         here = waiting.pop()
         if here.co_name == code.co_name:
