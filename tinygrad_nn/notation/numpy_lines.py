@@ -1,0 +1,376 @@
+"""An expression of nodes as one of Python: what the ops' bodies say, put together."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import shapes
+from tinygrad_nn.errors import OpError
+from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
+from tinygrad_nn.scalars import Scalar
+
+__all__ = ["numpy_expression"]
+
+_MOST = 100
+
+
+def numpy_expression(node: Any, names: Callable[[Any], str | None], whole: bool) -> str:
+    """Return an expression that computes a node from what has a name.
+
+    See `tinygrad_nn.notation.written`.
+    """
+    done: dict[Any, ast.expr] = {}
+    stack = [node]
+    while stack:
+        x = stack[-1]
+        if not isinstance(x, Node) or x in done:
+            stack.pop()
+            continue
+        op = x._op
+        name = None if whole and x is node and op is not None else names(x)
+        if name is not None or op is None:
+            done[x] = _leaf(x, name)
+            stack.pop()
+            continue
+        missing = [y for y in inputs_of(x) if isinstance(y, Node) and y not in done]
+        if missing:
+            stack += reversed(missing)
+            continue
+        operands = [_operand(y, done, names) for y in inputs_of(x)]
+        done[x] = _called(x, op, operands)
+        stack.pop()
+    return ast.unparse(_operand(node, done, names))
+
+
+def _operand(x: Any, done: Mapping[Any, ast.expr], names: Any) -> ast.expr:
+    if isinstance(x, Node):
+        return done[x]
+    return _leaf(x, None if np.ndim(data_of(x)) == 0 else names(x))
+
+
+def _leaf(x: Any, name: str | None) -> ast.expr:
+    if name is not None:
+        return _parsed(name)
+    value = x.value if isinstance(x, Scalar) else data_of(x)
+    if np.ndim(value) == 0:
+        return _number(value[()] if isinstance(value, np.ndarray) else value)
+    value = np.asarray(value)
+    if value.size > _MOST:
+        raise OpError(
+            f"written: an array of shape {value.shape} has no name. Give it one"
+        )
+    numbers = ast.List([_number(number) for number in value.ravel()], ast.Load())
+    made = _call("np.array", numbers, _parsed(f"np.{value.dtype.name}"))
+    if value.ndim == 1:
+        return made
+    return ast.Call(
+        ast.Attribute(made, "reshape", ast.Load()), [_constant(value.shape)], []
+    )
+
+
+def _number(x: Any) -> ast.expr:
+    """Return a number to its last bit, in its dtype."""
+    if isinstance(x, (bool, np.bool_)):
+        return _constant(bool(x))
+    if isinstance(x, (int, np.integer)):
+        return _constant(int(x))
+    if not np.isfinite(x):
+        return _parsed("np.nan" if np.isnan(x) else "np.inf" if x > 0 else "-np.inf")
+    if isinstance(x, np.floating) and x.dtype != np.float64:
+        return _call(f"np.{x.dtype.name}", _constant(float(x)))
+    return _constant(float(x))
+
+
+def _called(node: Node, op: Op, operands: list[ast.expr]) -> ast.expr:
+    special = _SPELLED.get(op.name)
+    if special is not None:
+        return special(node, *operands)
+    template = _template(op)
+    if template is None:
+        raise OpError(
+            f"{op.name}: its body is not one expression of NumPy; got no line for it. "
+            "Give what it computes a name"
+        )
+    values: dict[str, ast.expr] = {
+        name: _setting(value) for name, value in settings_of(node).items()
+    }
+    if op.variadic:
+        values[op.operands[0]] = ast.Tuple(operands, ast.Load())
+    else:
+        values.update(zip(op.operands, operands, strict=True))
+    made: ast.expr = _Filled(values).visit(copy.deepcopy(template))
+    return made
+
+
+def _setting(value: Any) -> ast.expr:
+    if isinstance(value, Node):
+        raise OpError("written: an index that is computed has no line of its own")
+    for kinds, write in _SETTINGS:
+        if isinstance(value, kinds):
+            made: ast.expr = write(value)
+            return made
+    return _constant(value)
+
+
+_SETTINGS: tuple[tuple[Any, Callable[[Any], ast.expr]], ...] = (
+    (np.ndarray, lambda x: _leaf(x, None)),
+    (slice, lambda x: _call("slice", *map(_constant, (x.start, x.stop, x.step)))),
+    (tuple, lambda x: ast.Tuple([_setting(part) for part in x], ast.Load())),
+    ((np.dtype, type), lambda x: _parsed(f"np.{np.dtype(x).name}")),
+    (np.generic, _number),
+)
+
+
+class _Filled(ast.NodeTransformer):
+    """Puts expressions where a body names its operands and settings."""
+
+    def __init__(self, values: Mapping[str, ast.expr]) -> None:
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.values.get(node.id, node)
+
+
+@lru_cache(maxsize=256)
+def _template(op: Op) -> ast.expr | None:  # noqa: PLR0911 (a return a reason)
+    """Return the expression that a body is, where it is one of NumPy alone."""
+    function = op.function
+    if not isinstance(function, FunctionType) or function.__code__.co_freevars:
+        return None
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError, TypeError):
+        return None
+    found = [x for x in tree.body if isinstance(x, ast.FunctionDef)]
+    if len(found) != 1:
+        return None
+    lines = [x for x in found[0].body if not _is_text(x)]
+    if len(lines) != 1 or not isinstance(lines[0], ast.Return):
+        return None
+    expression = lines[0].value
+    if expression is None:
+        return None
+    known = {*function.__code__.co_varnames}
+    for x in ast.walk(expression):
+        if isinstance(x, (ast.Lambda, ast.comprehension, ast.NamedExpr, ast.Starred)):
+            return None
+        if not isinstance(x, ast.Name) or x.id in known:
+            continue
+        if x.id != "np" or function.__globals__.get("np") is not np:
+            return None
+    return expression
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
+def _constant(value: Any) -> ast.expr:
+    """Return a literal; a negative number, a tuple and ``...`` as Python reads them."""
+    return _parsed(repr(value)) if value is not Ellipsis else _parsed("...")
+
+
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+def _call(function: str, *operands: ast.expr, **settings: Any) -> ast.Call:
+    keywords = [ast.keyword(name, _constant(x)) for name, x in settings.items()]
+    return ast.Call(_parsed(function), list(operands), keywords)
+
+
+def _filled(text: str, **values: ast.expr) -> ast.expr:
+    made: ast.expr = _Filled(values).visit(_parsed(text))
+    return made
+
+
+# --- what a person would write, where a body goes another way ---------------------
+
+
+def _formula(text: str) -> Callable[..., ast.expr]:
+    """Make the writer of an op from an expression in its operands x and y."""
+
+    def write(_node: Node, x: ast.expr, y: ast.expr | None = None) -> ast.expr:
+        return _filled(text, x=x, y=x if y is None else y)
+
+    return write
+
+
+def _along(text: str) -> Callable[..., ast.expr]:
+    """Make the writer of an op along an axis: what is reduced keeps its axes."""
+
+    def write(node: Node, x: ast.expr) -> ast.expr:
+        axis = settings_of(node)["axis"]
+        if np.ndim(data_of(node)) == 0:
+            axis = None
+        return _filled(text, x=x, axes=_constant(axis))
+
+    return write
+
+
+def _reduction(function: str) -> Callable[..., ast.expr]:
+    def write(node: Node, x: ast.expr) -> ast.expr:
+        settings = {
+            name: value
+            for name, value in settings_of(node).items()
+            if value is not None and value is not False
+        }
+        if np.ndim(data_of(inputs_of(node)[0])) == 0:
+            settings = {}
+        elif function.endswith(".reduce"):
+            settings.setdefault("axis", None)
+        return _call(function, x, **settings)
+
+    return write
+
+
+def _matmul(_node: Node, x: ast.expr, y: ast.expr) -> ast.expr:
+    return ast.BinOp(x, ast.MatMult(), y)
+
+
+def _transpose(node: Node, x: ast.expr) -> ast.expr:
+    axes = settings_of(node)["axes"]
+    if axes is None:
+        return ast.Attribute(x, "T", ast.Load())
+    return _call("np.transpose", x, _setting(tuple(axes)))
+
+
+def _getitem(node: Node, x: ast.expr) -> ast.expr:
+    return ast.Subscript(x, _setting(settings_of(node)["index"]), ast.Load())
+
+
+def _power(_node: Node, x: ast.expr, y: ast.expr) -> ast.expr:
+    return ast.BinOp(x, ast.Pow(), y)
+
+
+def _square(_node: Node, x: ast.expr) -> ast.expr:
+    return ast.BinOp(x, ast.Pow(), _constant(2))
+
+
+def _reshape(node: Node, x: ast.expr) -> ast.expr:
+    return _call("np.reshape", x, _constant(np.shape(data_of(node))))
+
+
+def _broadcast(node: Node, x: ast.expr) -> ast.expr:
+    return _call("np.broadcast_to", x, _constant(np.shape(data_of(node))))
+
+
+def _spread(node: Node, x: ast.expr) -> ast.expr:
+    settings = settings_of(node)
+    shape = tuple(settings["shape"])
+    kept = shapes.reduced(shape, settings["axis"], keepdims=True)
+    if np.shape(data_of(inputs_of(node)[0])) not in (kept, ()):
+        x = _call("np.reshape", x, _constant(kept))
+    return _call("np.broadcast_to", x, _constant(shape))
+
+
+def _astype(node: Node, x: ast.expr) -> ast.expr:
+    return _call("np.array", x, _parsed(f"np.{np.asarray(data_of(node)).dtype.name}"))
+
+
+def _einsum(node: Node, *operands: ast.expr) -> ast.expr:
+    return _call("np.einsum", _constant(settings_of(node)["subscripts"]), *operands)
+
+
+def _join(function: str) -> Callable[..., ast.expr]:
+    def write(node: Node, *operands: ast.expr) -> ast.expr:
+        parts = ast.Tuple(list(operands), ast.Load())
+        return _call(function, parts, **settings_of(node))
+
+    return write
+
+
+def _scatter(node: Node, x: ast.expr) -> ast.expr:
+    """Write what puts elements at an index as what picks them, turned round.
+
+    Column i of the matrix that picks holds a 1 for each element put at place i.
+    """
+    settings = settings_of(node)
+    shape = tuple(settings["shape"])
+    count = int(np.prod(shape))
+    places = np.arange(count).reshape(shape)[settings["index"]]
+    made = _call(
+        "np.bincount", _constant([int(i) for i in np.ravel(places)]),
+        _call("np.ravel", x), _constant(count),
+    )  # fmt: skip
+    return _call("np.reshape", made, _constant(shape))
+
+
+def _others(node: Node, x: ast.expr) -> ast.expr:
+    """Write the product of all others, which no sign of NumPy's says."""
+    shape = np.shape(data_of(node))
+    axes = shapes.reduced_axes(len(shape), settings_of(node)["axis"])
+    size = int(np.prod([shape[a] for a in axes]))
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+    order = tuple(a for a in range(len(shape)) if a not in axes) + axes
+    rows = _filled(
+        "np.reshape(np.transpose(x, order), rows)",
+        x=x, order=_constant(order), rows=_constant((*kept, 1, size)),
+    )  # fmt: skip
+    made = _filled(
+        "np.prod(np.where(np.eye(size, dtype=bool), 1.0, x), axis=-1)",
+        x=rows, size=_constant(size),
+    )  # fmt: skip
+    moved = tuple(shape[a] for a in order)
+    back = tuple(order.index(a) for a in range(len(shape)))
+    return _filled(
+        "np.transpose(np.reshape(x, moved), back)",
+        x=made, moved=_constant(moved), back=_constant(back),
+    )  # fmt: skip
+
+
+_SUMMED = "np.logaddexp.reduce(x, axis=axes, keepdims=True)"
+
+_SPELLED: dict[str, Callable[..., ast.expr]] = {
+    "add": _formula("x + y"),
+    "subtract": _formula("x - y"),
+    "multiply": _formula("x * y"),
+    "divide": _formula("x / y"),
+    "negative": _formula("-x"),
+    "reciprocal": _formula("1 / x"),
+    "equal": _formula("x == y"),
+    "not_equal": _formula("x != y"),
+    "greater": _formula("x > y"),
+    "greater_equal": _formula("x >= y"),
+    "less": _formula("x < y"),
+    "less_equal": _formula("x <= y"),
+    "isnan": _formula("np.isnan(x)"),
+    "square": _square,
+    "power": _power,
+    "matmul": _matmul,
+    "einsum": _einsum,
+    "transpose": _transpose,
+    "getitem": _getitem,
+    "scatter_add": _scatter,
+    "reshape": _reshape,
+    "broadcast_to": _broadcast,
+    "spread": _spread,
+    "astype": _astype,
+    "concatenate": _join("np.concatenate"),
+    "stack": _join("np.stack"),
+    "sum": _reduction("np.sum"),
+    "mean": _reduction("np.mean"),
+    "max": _reduction("np.max"),
+    "min": _reduction("np.min"),
+    "prod": _reduction("np.prod"),
+    "cumsum": _reduction("np.cumsum"),
+    "others": _others,
+    "sigmoid": _formula("1 / (1 + np.exp(-x))"),
+    "log_sigmoid": _formula("-np.logaddexp(0.0, -x)"),
+    "log1m_sigmoid": _formula("-np.logaddexp(0.0, x)"),
+    "softplus": _formula("np.logaddexp(0.0, x)"),
+    "logistic_loss": _formula("np.logaddexp(0.0, x) - x * y"),
+    "logistic_residual": _formula("1 / (1 + np.exp(-x)) - y"),
+    "logsumexp": _reduction("np.logaddexp.reduce"),
+    "softmax": _along(f"np.exp(x - {_SUMMED})"),
+    "log_softmax": _along(f"x - {_SUMMED}"),
+}
