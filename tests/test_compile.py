@@ -23,7 +23,6 @@ import tinygrad_nn as tg
 from tinygrad_nn import autodiff
 from tinygrad_nn.compiler import backends, memory
 from tinygrad_nn.compiler import step as step_module
-from tinygrad_nn.compiler.passes import common, fold
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import (
     CompileError,
@@ -35,6 +34,7 @@ from tinygrad_nn.errors import (
     TinygradError,
 )
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting import common, fold
 from tinygrad_nn.tensor import Lent
 
 

@@ -17,7 +17,6 @@ from tinygrad_nn.compiler.blas import Blas
 from tinygrad_nn.compiler.c import groups
 from tinygrad_nn.compiler.c.layout import is_view
 from tinygrad_nn.compiler.optimise import optimised
-from tinygrad_nn.compiler.program import operands
 from tinygrad_nn.compiler.toolchain import find_compiler
 from tinygrad_nn.errors import (
     CompileError,
@@ -25,6 +24,7 @@ from tinygrad_nn.errors import (
     MissingExtraError,
 )
 from tinygrad_nn.op import REGISTRY
+from tinygrad_nn.rewriting.program import operands
 
 
 def _compiler_is_missing():

@@ -13,10 +13,10 @@ import numpy as np
 
 from tinygrad_nn.compiler.execute import executed, without_copies
 from tinygrad_nn.compiler.numpy_source import lower
-from tinygrad_nn.compiler.program import Program, let_go
 from tinygrad_nn.compiler.resident import Resident
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError
+from tinygrad_nn.rewriting.program import Program, let_go
 
 __all__ = ["Memory", "backend_named"]
 

@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.compiler.passes.expand import recorded
-from tinygrad_nn.compiler.passes.fold import number_of
 from tinygrad_nn.compiler.primitive import ufunc_of
 from tinygrad_nn.compiler.products import way_of
-from tinygrad_nn.compiler.program import (
+from tinygrad_nn.op import Node, inputs_of, op_of
+from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.program import (
     Program,
     Value,
     constant_leaf,
     like,
     operands,
     rebuilt,
+    recorded,
 )
-from tinygrad_nn.op import Node, inputs_of, op_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["FIRST", "LAST", "with_ones"]

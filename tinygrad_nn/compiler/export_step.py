@@ -19,10 +19,10 @@ from tinygrad_nn import graph
 from tinygrad_nn.compiler.checks import Finite
 from tinygrad_nn.compiler.inlined import Inlined
 from tinygrad_nn.compiler.literals import literal, nested, plain, quoted, unique
-from tinygrad_nn.compiler.program import Argument
 from tinygrad_nn.compiler.step import CompiledStep
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import REGISTRY, Node
+from tinygrad_nn.rewriting.program import Argument
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["step_module"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.compiler.numpy_calls import Calls
-from tinygrad_nn.compiler.program import operands
 from tinygrad_nn.compiler.schedule import Block
 from tinygrad_nn.compiler.writer import Line
 from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.rewriting.program import operands
 
 __all__ = ["BlockWriter"]
 

@@ -18,7 +18,12 @@ from tinygrad_nn.compiler.memory import Buffers, plan
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.numpy_blocks import BlockWriter
 from tinygrad_nn.compiler.numpy_calls import Calls
-from tinygrad_nn.compiler.program import (
+from tinygrad_nn.compiler.schedule import Block, scheduled
+from tinygrad_nn.compiler.together import together
+from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
+from tinygrad_nn.compiler.writer import Line, Writer
+from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import (
     Argument,
     Gradient,
     Program,
@@ -26,11 +31,6 @@ from tinygrad_nn.compiler.program import (
     Value,
     operands,
 )
-from tinygrad_nn.compiler.schedule import Block, scheduled
-from tinygrad_nn.compiler.together import together
-from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
-from tinygrad_nn.compiler.writer import Line, Writer
-from tinygrad_nn.op import Node
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Lowered", "lower"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tinygrad_nn.compiler.passes.common import common
 from tinygrad_nn.compiler.passes.contractions import contracted
 from tinygrad_nn.compiler.passes.expand import expand
 from tinygrad_nn.compiler.passes.exponentials import exponentials
-from tinygrad_nn.compiler.passes.fold import fold
 from tinygrad_nn.compiler.passes.gathering import gathered
 from tinygrad_nn.compiler.passes.masks import masks
-from tinygrad_nn.compiler.passes.scaling import scaled
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
-from tinygrad_nn.compiler.program import Program
+from tinygrad_nn.rewriting.common import common
+from tinygrad_nn.rewriting.fold import fold
+from tinygrad_nn.rewriting.program import Program
+from tinygrad_nn.rewriting.scaling import scaled
 
 __all__ = ["optimised"]
 

@@ -30,10 +30,10 @@ from tinygrad_nn.compiler.op_text import (
     variable,
     whole,
 )
-from tinygrad_nn.compiler.program import Argument, Program, Value, operands
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.recording import Line
+from tinygrad_nn.rewriting.program import Argument, Program, Value, operands
 
 __all__ = ["Held", "Prediction", "Recorded", "written"]
 

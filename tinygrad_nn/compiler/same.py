@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph
-from tinygrad_nn.compiler.program import Program
 from tinygrad_nn.compiler.structure import mapped
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import Program
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["failed_again", "refuse_difference", "refuse_other_structure"]

@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.primitive import ufunc_of
-from tinygrad_nn.compiler.program import Program, operands
 from tinygrad_nn.op import Node, Op, inputs_of
+from tinygrad_nn.rewriting.program import Program, operands
 
 __all__ = ["Block", "scheduled"]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.compiler.away import array_of
-from tinygrad_nn.compiler.program import Argument, Program, Value, operands
 from tinygrad_nn.errors import CompileError
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import Argument, Program, Value, operands
 
 __all__ = ["arrays_of", "read_late", "refuse_shared", "shared"]
 

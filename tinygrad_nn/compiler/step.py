@@ -18,7 +18,6 @@ from tinygrad_nn.compiler.backends import backend_named
 from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.compiler.checks import NotFiniteError, refuse_not_finite
 from tinygrad_nn.compiler.optimise import optimised
-from tinygrad_nn.compiler.program import Program, Value, let_go
 from tinygrad_nn.compiler.same import (
     failed_again,
     refuse_difference,
@@ -29,6 +28,7 @@ from tinygrad_nn.compiler.structure import flattened, mapped
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import CompileError, DivergedError, TinygradError
 from tinygrad_nn.op import Node, constant, data_of
+from tinygrad_nn.rewriting.program import Program, Value, let_go
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Lent, Tensor
 

@@ -15,7 +15,9 @@ from numpy.lib.array_utils import byte_bounds
 from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.compiler.checks import Blamed
 from tinygrad_nn.compiler.names import assigned_name
-from tinygrad_nn.compiler.program import (
+from tinygrad_nn.errors import CompileError, DtypeError
+from tinygrad_nn.op import Node, constant, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import (
     Argument,
     Gradient,
     Place,
@@ -27,8 +29,6 @@ from tinygrad_nn.compiler.program import (
     operands,
     reordered,
 )
-from tinygrad_nn.errors import CompileError, DtypeError
-from tinygrad_nn.op import Node, constant, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.compiler.names import identifier
-from tinygrad_nn.compiler.program import Program
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import Program
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Line", "Writer"]

@@ -13,7 +13,11 @@ __all__ = ["latex_name", "latex_number", "text_number"]
 
 _LONGEST = 60
 _GREEK = tuple(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"]
+    x.strip()
+    for x in """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho
+    sigma tau upsilon phi chi psi omega""".replace("\n", " ").split(" ")
+    if x.strip()
 )
 _LETTERS = {
     unicodedata.lookup(f"GREEK SMALL LETTER {name.replace('lambda', 'lamda')}"): name

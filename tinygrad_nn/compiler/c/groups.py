@@ -25,8 +25,8 @@ from tinygrad_nn.compiler.c.ways import (
     vector_axis,
 )
 from tinygrad_nn.compiler.primitive import ufunc_of
-from tinygrad_nn.compiler.program import Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import Program, operands
 
 __all__ = ["Group", "Plan", "about", "planned", "root_of", "sizes_of"]
 

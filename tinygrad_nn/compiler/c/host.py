@@ -10,9 +10,9 @@ from tinygrad_nn import graph
 from tinygrad_nn.compiler.c.pointers import address_of
 from tinygrad_nn.compiler.c.tables import Lowered
 from tinygrad_nn.compiler.names import identifier
-from tinygrad_nn.compiler.program import Argument, Gradient, Program, Slot, Value
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import Argument, Gradient, Program, Slot, Value
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Lent
 

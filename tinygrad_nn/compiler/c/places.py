@@ -19,8 +19,8 @@ from tinygrad_nn.compiler.c.reads import ENDLESS, Reads
 from tinygrad_nn.compiler.c.regions import BLOCK
 from tinygrad_nn.compiler.c.tables import Outside, Slot
 from tinygrad_nn.compiler.c.text import Part
-from tinygrad_nn.compiler.program import Program
 from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.rewriting.program import Program
 
 __all__ = ["Places"]
 

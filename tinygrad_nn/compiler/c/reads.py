@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group, Plan, root_of
 from tinygrad_nn.compiler.c.layout import is_view
-from tinygrad_nn.compiler.program import Program, Value, operands
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import Program, Value, operands
 
 __all__ = ["ENDLESS", "Reads", "found_reads"]
 

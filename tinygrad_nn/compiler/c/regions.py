@@ -18,8 +18,8 @@ from tinygrad_nn import shapes
 from tinygrad_nn.compiler.c.groups import REDUCTIONS, Group, Plan, about, root_of
 from tinygrad_nn.compiler.c.layout import Access, broadcast, in_order
 from tinygrad_nn.compiler.c.ways import SMALL
-from tinygrad_nn.compiler.program import Argument, Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import Argument, Program, operands
 
 __all__ = ["BLOCK", "Region", "with_region"]
 

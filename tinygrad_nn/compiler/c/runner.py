@@ -24,10 +24,10 @@ from tinygrad_nn.compiler.c.source import lower
 from tinygrad_nn.compiler.c.tables import Lowered
 from tinygrad_nn.compiler.execute import executed, run
 from tinygrad_nn.compiler.numpy_source import lower as lower_numpy
-from tinygrad_nn.compiler.program import Gradient, Program
 from tinygrad_nn.compiler.toolchain import build
 from tinygrad_nn.compiler.trace import Trace
 from tinygrad_nn.errors import TinygradError
+from tinygrad_nn.rewriting.program import Gradient, Program
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["CRunner"]

@@ -21,9 +21,9 @@ from tinygrad_nn.compiler.c.reads import ENDLESS, found_reads
 from tinygrad_nn.compiler.c.regions import BLOCK
 from tinygrad_nn.compiler.c.tables import Call, Lowered, Slot
 from tinygrad_nn.compiler.c.text import Part, assembled, laid_out
-from tinygrad_nn.compiler.passes.fold import number_of
-from tinygrad_nn.compiler.program import Program, Value, constant_leaf, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.program import Program, Value, constant_leaf, operands
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Source", "lower"]

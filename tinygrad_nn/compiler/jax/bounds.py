@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from tinygrad_nn.compiler.blame import explained
-from tinygrad_nn.compiler.program import Argument, Program, operands
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import Argument, Program, operands
 
 __all__ = ["Bounds", "bounded", "read_on_host"]
 

@@ -17,9 +17,9 @@ from tinygrad_nn.compiler.execute import run
 from tinygrad_nn.compiler.jax.source import Draw, JaxSource, Live, Mask, lower
 from tinygrad_nn.compiler.jax.state import Layout, Part, Residence, facts
 from tinygrad_nn.compiler.passes.selects import selects
-from tinygrad_nn.compiler.program import Argument, Gradient, Program, Value, let_go
 from tinygrad_nn.compiler.trace import Rate, Trace
 from tinygrad_nn.errors import CompileError, MissingExtraError
+from tinygrad_nn.rewriting.program import Argument, Gradient, Program, Value, let_go
 from tinygrad_nn.tensor import Lent
 
 __all__ = ["JaxRunner", "jax_runner"]

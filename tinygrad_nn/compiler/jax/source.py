@@ -19,7 +19,11 @@ from tinygrad_nn.compiler.jax.bounds import bounded, read_on_host
 from tinygrad_nn.compiler.jax.elsewhere import Elsewhere
 from tinygrad_nn.compiler.names import identifier
 from tinygrad_nn.compiler.primitive import ufunc_of
-from tinygrad_nn.compiler.program import (
+from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
+from tinygrad_nn.compiler.writer import Line, Writer
+from tinygrad_nn.errors import CompileError
+from tinygrad_nn.op import Node, Op, inputs_of, settings_of
+from tinygrad_nn.rewriting.program import (
     Argument,
     Gradient,
     Place,
@@ -28,10 +32,6 @@ from tinygrad_nn.compiler.program import (
     Value,
     operands,
 )
-from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
-from tinygrad_nn.compiler.writer import Line, Writer
-from tinygrad_nn.errors import CompileError
-from tinygrad_nn.op import Node, Op, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Draw", "JaxSource", "Live", "Mask", "lower"]

@@ -25,8 +25,8 @@ from tinygrad_nn.compiler.away import (
     send_away,
 )
 from tinygrad_nn.compiler.jax.source import JaxSource
-from tinygrad_nn.compiler.program import Slot, Value
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.program import Slot, Value
 
 __all__ = ["Layout", "Part", "Residence"]
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.compiler.passes.expand import recorded
-from tinygrad_nn.compiler.passes.forms import FLOATS
-from tinygrad_nn.compiler.program import Program, operands, rebuilt
 from tinygrad_nn.op import Node, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.forms import FLOATS
+from tinygrad_nn.rewriting.program import Program, operands, rebuilt, recorded
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["contracted"]

@@ -13,11 +13,11 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad_nn import ops
 from tinygrad_nn.compiler.primitive import op_for, ufunc_of
-from tinygrad_nn.compiler.program import Program, node_for, rebuilt
-from tinygrad_nn.op import Node, Op, data_of, op_of
+from tinygrad_nn.op import Node, Op, op_of
+from tinygrad_nn.rewriting.program import Program, rebuilt, recorded
 from tinygrad_nn.tensor import Tensor
 
-__all__ = ["expand", "is_primitive", "recorded"]
+__all__ = ["expand", "is_primitive"]
 
 _KEPT = frozenset({"where", "astype", "uniform", "sum", "max", "min", "prod"})
 _STRUCTURE = ("movement", "indexing", "contraction", "accumulation")
@@ -31,14 +31,6 @@ _REDUCTIONS: dict[Any, Op] = {
 
 class _OpaqueError(Exception):
     """A body does something that cannot be recorded."""
-
-
-def recorded(op: Op, inputs: tuple[Any, ...], node: Node, **settings: Any) -> Tensor:
-    """Make a node that stands for a part of another: its line, layer and time."""
-    full = op.bind((), settings)
-    with np.errstate(all="ignore"):
-        value = op.function(*[data_of(x) for x in inputs], **full)
-    return node_for(node, op, inputs, full, value)
 
 
 class _Spy(NDArrayOperatorsMixin):

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.compiler.passes.expand import recorded
-from tinygrad_nn.compiler.passes.fold import number_of
-from tinygrad_nn.compiler.passes.forms import FLOATS, usable
-from tinygrad_nn.compiler.program import Program, operands, rebuilt
 from tinygrad_nn.op import Node, inputs_of, op_of
+from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.forms import FLOATS, usable
+from tinygrad_nn.rewriting.program import Program, operands, rebuilt, recorded
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["gathered"]

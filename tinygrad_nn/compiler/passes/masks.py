@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygrad_nn.compiler.passes.fold import number_of
-from tinygrad_nn.compiler.program import Program, like, rebuilt
 from tinygrad_nn.op import Node
+from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.program import Program, like, rebuilt
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["masks"]

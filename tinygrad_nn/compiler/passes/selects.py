@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.compiler.program import Program, like, rebuilt
 from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.rewriting.program import Program, like, rebuilt
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["selects"]

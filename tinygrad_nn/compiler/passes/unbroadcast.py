@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.compiler.passes.expand import recorded
-from tinygrad_nn.compiler.program import Program, like, rebuilt
 from tinygrad_nn.op import Node, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.program import Program, like, rebuilt, recorded
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["unbroadcast"]

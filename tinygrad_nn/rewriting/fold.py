@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.compiler.passes.forms import number_leaf
-from tinygrad_nn.compiler.program import Program, operands, rebuilt
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.forms import number_leaf
+from tinygrad_nn.rewriting.program import Program, operands, rebuilt
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 

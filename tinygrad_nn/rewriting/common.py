@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.compiler.program import Program, rebuilt
 from tinygrad_nn.op import Node, Op, settings_of
+from tinygrad_nn.rewriting.program import Program, rebuilt
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.compiler.passes.forms import (
+from tinygrad_nn.op import Node, Op, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.forms import (
     FLOATS,
     Form,
     data,
@@ -28,8 +29,7 @@ from tinygrad_nn.compiler.passes.forms import (
     times,
     usable,
 )
-from tinygrad_nn.compiler.passes.matching import close
-from tinygrad_nn.op import Node, Op, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.matching import close
 
 __all__ = ["LINEAR", "Call", "Walk"]
 

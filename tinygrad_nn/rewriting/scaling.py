@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.compiler.passes.common import expression_key
-from tinygrad_nn.compiler.passes.expand import recorded
-from tinygrad_nn.compiler.passes.fold import number_of
-from tinygrad_nn.compiler.passes.forms import (
+from tinygrad_nn.op import Node, Op, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.common import expression_key
+from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.forms import (
     FLOATS,
     Form,
     array_leaf,
@@ -38,10 +38,9 @@ from tinygrad_nn.compiler.passes.forms import (
     times,
     usable,
 )
-from tinygrad_nn.compiler.passes.linear import LINEAR, Call
-from tinygrad_nn.compiler.passes.matching import Found, Matcher, Pattern, steps
-from tinygrad_nn.compiler.program import Program, node_for, reordered
-from tinygrad_nn.op import Node, Op, inputs_of, op_of, settings_of
+from tinygrad_nn.rewriting.linear import LINEAR, Call
+from tinygrad_nn.rewriting.matching import Found, Matcher, Pattern, steps
+from tinygrad_nn.rewriting.program import Program, node_for, recorded, reordered
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["scaled"]

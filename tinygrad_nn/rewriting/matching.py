@@ -18,9 +18,9 @@ import numpy as np
 
 from tinygrad_nn import graph, shapes
 from tinygrad_nn.algebra import IDENTITIES, Identity
-from tinygrad_nn.compiler.passes.forms import over, times
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.rewriting.forms import over, times
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.op import MANY, Node, Op, inputs_of, settings_of
+from tinygrad_nn.op import MANY, Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.recording import tick
 from tinygrad_nn.tensor import Tensor
 
@@ -23,11 +23,14 @@ __all__ = [
     "Program",
     "Slot",
     "Value",
+    "constant_leaf",
+    "leaves",
     "let_go",
     "like",
     "node_for",
     "operands",
     "rebuilt",
+    "recorded",
     "redirected",
     "reordered",
 ]
@@ -146,6 +149,14 @@ def node_for(
     else:
         made._x, made._y = inputs[0], inputs[-1]
     return made
+
+
+def recorded(op: Op, inputs: tuple[Any, ...], node: Node, **settings: Any) -> Tensor:
+    """Make a node that stands for a part of another: its line, layer and time."""
+    full = op.bind((), settings)
+    with np.errstate(all="ignore"):
+        value = op.function(*[data_of(x) for x in inputs], **full)
+    return node_for(node, op, inputs, full, value)
 
 
 def like(
