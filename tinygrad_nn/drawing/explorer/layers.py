@@ -1,0 +1,237 @@
+"""Boxes that fold: layers, runs of identical layers, and pieces of long chains."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["Box", "boxes_of"]
+
+_DEEPEST = 12
+_LONGEST_PATTERN = 6
+_REPEATS = 4
+_WIDE = 48
+
+
+class Box(NamedTuple):
+    """A box that folds.
+
+    Attributes
+    ----------
+    parent
+        Number of the box around it, or -1.
+    kind
+        ``"layer"``, ``"run"`` (of identical layers or ops) or ``"part"`` (of a chain
+        too long to read).
+    times
+        How often a run repeats.
+    """
+
+    name: str
+    parent: int
+    kind: str
+    times: int = 1
+
+
+class _Item(NamedTuple):
+    """An op, or a layer: what may repeat."""
+
+    name: str
+    signature: int
+    ops: tuple[int, ...]
+    box: int
+
+
+def boxes_of(
+    paths: Sequence[tuple[str, ...]], looks: Sequence[Hashable]
+) -> tuple[list[Box], list[int]]:
+    """Arrange ops in boxes.
+
+    Parameters
+    ----------
+    paths
+        The layer of each op, from the outside in, in tape order. A layer that is used
+        again, later on, is another box.
+    looks
+        What an op looks like: ops and layers that look alike are folded into runs.
+
+    Returns
+    -------
+    boxes, homes
+        Boxes, parents before children, and the box of each op (-1: none).
+
+    Examples
+    --------
+    >>> paths = [("net", f"Dense {i // 2}") for i in range(100)]
+    >>> boxes, homes = boxes_of(paths, ["matmul", "tanh"] * 50)
+    >>> boxes[0], boxes[1], len(boxes)
+    (Box(name='net', parent=-1, kind='layer', times=1), Box(name='Dense 0 … Dense 49', parent=0, kind='run', times=50), 52)
+    >>> boxes[homes[0]]
+    Box(name='Dense 0', parent=1, kind='layer', times=1)
+    """  # noqa: E501 (a result of doctest)
+    boxes, homes = _layers(paths)
+    if len(paths) <= _WIDE:
+        return boxes, homes
+    boxes, homes = _with_runs(boxes, homes, looks)
+    return _in_order(boxes, homes)
+
+
+def _layers(paths: Sequence[tuple[str, ...]]) -> tuple[list[Box], list[int]]:
+    boxes: list[Box] = []
+    homes: list[int] = []
+    visits: dict[tuple[int, str], int] = {}
+    open_path: list[tuple[str, int]] = []
+    for path in paths:
+        shared = 0
+        steps = path[:_DEEPEST]
+        while (
+            shared < min(len(steps), len(open_path))
+            and open_path[shared][0] == steps[shared]
+        ):
+            shared += 1
+        del open_path[shared:]
+        for name in steps[shared:]:
+            parent = open_path[-1][1] if open_path else -1
+            visit = visits.get((parent, name), 0) + 1
+            visits[parent, name] = visit
+            title = name if visit == 1 else f"{name} ({visit})"
+            open_path.append((name, len(boxes)))
+            boxes.append(Box(title, parent, "layer"))
+        homes.append(open_path[-1][1] if open_path else -1)
+    return boxes, homes
+
+
+def _with_runs(
+    boxes: list[Box], homes: list[int], looks: Sequence[Hashable]
+) -> tuple[list[Box], list[int]]:
+    """Put boxes around what repeats, and around parts of what is too long."""
+    inside: dict[int, list[_Item]] = {-1: [], **{i: [] for i in range(len(boxes))}}
+    signatures: dict[Any, int] = {}
+
+    def number(look: Any) -> int:
+        return signatures.setdefault(look, len(signatures))
+
+    # Inner boxes have greater numbers: from the last to the first, insides are known.
+    members: dict[int, list[int]] = {}
+    for op, home in enumerate(homes):
+        members.setdefault(home, []).append(op)
+    for box in [*reversed(range(len(boxes))), -1]:
+        ops = [
+            _Item(str(looks[op]), number(("op", looks[op])), (op,), -1)
+            for op in members.get(box, [])
+        ]
+        items = sorted([*ops, *inside[box]], key=lambda item: item.ops[0])
+        items = _folded(items, box, boxes, homes, number)
+        items = _parted(items, box, boxes, homes)
+        inside[box] = items
+        if box >= 0:
+            together = tuple(item.signature for item in items)
+            whole = tuple(op for item in items for op in item.ops)
+            around = boxes[box].parent
+            look = number(("layer", together))
+            inside[around].append(_Item(boxes[box].name, look, whole, box))
+    return boxes, homes
+
+
+def _folded(
+    items: list[_Item], box: int, boxes: list[Box], homes: list[int], number: Any
+) -> list[_Item]:
+    found: list[_Item] = []
+    place = 0
+    looks = [item.signature for item in items]
+    while place < len(items):
+        length, times = _repeated(items, looks, place)
+        run = items[place : place + length * times]
+        if not run:
+            found.append(items[place])
+            place += 1
+            continue
+        pattern = run[:length]
+        names = [item for item in pattern if item.box >= 0] or pattern
+        first, last = names[0].name, run[-length + pattern.index(names[-1])].name
+        title = first
+        if names[0].box >= 0:
+            title = f"{first} … {last}"
+        elif length > 1:
+            title = " → ".join(_word(item.name) for item in pattern)
+        else:
+            title = _word(first)
+        made = len(boxes)
+        boxes.append(Box(title, box, "run", times))
+        _move(run, made, boxes, homes)
+        kept = _parted(run, made, boxes, homes)
+        del kept
+        ops = tuple(op for item in run for op in item.ops)
+        look = number(("run", tuple(item.signature for item in pattern), times))
+        found.append(_Item(title, look, ops, made))
+        place += length * times
+    return found
+
+
+def _word(look: str) -> str:
+    return look.split("|", 1)[0]
+
+
+def _repeated(items: list[_Item], looks: list[int], place: int) -> tuple[int, int]:
+    """Return the pattern's length and how often it stands here; (0, 0) for none."""
+    best = (0, 0)
+    for length in range(1, _LONGEST_PATTERN + 1):
+        pattern = looks[place : place + length]
+        if len(pattern) < length:
+            break
+        times = 1
+        start = place + length
+        while looks[start : start + length] == pattern:
+            times += 1
+            start += length
+        layered = any(item.box >= 0 for item in items[place : place + length])
+        enough = _REPEATS if layered else 3 * _REPEATS
+        many = times >= _REPEATS and length * times >= enough
+        if many and length * times > best[0] * best[1]:
+            best = (length, times)
+    return best
+
+
+def _parted(
+    items: list[_Item], box: int, boxes: list[Box], homes: list[int]
+) -> list[_Item]:
+    """Cut what is too long to read into parts, and these again."""
+    while len(items) > 3 * _WIDE:
+        parts = []
+        for start in range(0, len(items), _WIDE):
+            members = items[start : start + _WIDE]
+            made = len(boxes)
+            ops = tuple(op for item in members for op in item.ops)
+            title = f"ops {ops[0] + 1} … {ops[-1] + 1}"
+            boxes.append(Box(title, box, "part"))
+            _move(members, made, boxes, homes)
+            parts.append(_Item(title, -1 - made, ops, made))
+        items = parts
+    return items
+
+
+def _move(
+    items: Sequence[_Item], made: int, boxes: list[Box], homes: list[int]
+) -> None:
+    for item in items:
+        if item.box >= 0:
+            boxes[item.box] = boxes[item.box]._replace(parent=made)
+        else:
+            homes[item.ops[0]] = made
+
+
+def _in_order(boxes: list[Box], homes: list[int]) -> tuple[list[Box], list[int]]:
+    """Number parents before children, without recursion, in tape order."""
+    children: dict[int, list[int]] = {}
+    for i, box in enumerate(boxes):
+        children.setdefault(box.parent, []).append(i)
+    order: list[int] = []
+    stack = list(reversed(children.get(-1, [])))
+    while stack:
+        i = stack.pop()
+        order.append(i)
+        stack.extend(reversed(children.get(i, [])))
+    place = {old: new for new, old in enumerate(order)}
+    place[-1] = -1
+    moved = [boxes[i]._replace(parent=place[boxes[i].parent]) for i in order]
+    return moved, [place[home] for home in homes]
