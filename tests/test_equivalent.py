@@ -924,6 +924,80 @@ def test_a_size_known_by_heart_is_kept():
     assert different(ours, lambda x: 2 * x / 8, np.zeros(9) + 0.5).sizes == {"x": (2,)}
 
 
+def test_equal_at_small_sizes_alone_is_no_proof():
+    """2 / n is 1 where n is 2: the given sizes are looked at as well."""
+
+    def ours(A, Y):
+        return 2 * (A - Y) / A.size
+
+    for sizes in ([(10, 1)] * 2, [np.linspace(0, 1, 10)[:, None], np.ones((10, 1))]):
+        answer = different(ours, lambda A, Y: A - Y, *sizes)
+        assert answer.sizes == {"A": (10, 1), "Y": (10, 1)}
+    different(lambda x: x.mean(), lambda x: x.sum() / 2, (10,))
+
+
+def clipped(x):
+    """Choose by the values, in NumPy."""
+    return x * (30 / x.sum()) if x.sum() > 30 else x * 1.0
+
+
+def clipped_by_data(x):
+    """Choose by the values, on Tensors alone."""
+    return 2 * tg.tanh(x) if x.data.sum() > 30 else 1 * tg.tanh(x)
+
+
+def clipped_rarely(x):
+    """Choose where no float is drawn."""
+    return 2 * x if x.sum() > 1e9 else 1 * x
+
+
+@pytest.mark.parametrize("f", [clipped, clipped_by_data, clipped_rarely])
+def test_the_graph_of_one_branch_proves_nothing(f):
+    """An ``if`` on values leaves no trace in a graph: the other branch counts too."""
+    one = tg.tanh if f is clipped_by_data else np.positive
+    for seed in range(3):
+        answer = equivalent(f, lambda x: 1 * one(x), (3,), seed=seed)
+        assert answer.verdict != "proved"
+
+
+def test_what_a_root_is_not_defined_for_is_looked_at():
+    """The other branch of ``where(x > 0, sqrt(x), …)`` is compared as well."""
+
+    def f(x):
+        return np.where(x > 0, np.sqrt(x), x)
+
+    def g(x):
+        return np.where(x > 0, np.sqrt(x), np.where(x < -1e3, 0, x))
+
+    def skips(x):
+        return np.where(np.isnan(np.sqrt(x)), x, np.sqrt(x))
+
+    assert equivalent(f, g, (3,)).verdict == "cannot say"
+    assert equivalent(skips, g, (3,)).verdict == "cannot say"
+    proved(f, lambda x: np.where(x <= 0, x, x**0.5), (3,))
+    proved(f, skips, (3,))
+
+
+def test_rounding_is_no_witness():
+    """1 - cos(x) cancels for small x: no law is known, and the floats mean nothing."""
+    answer = equivalent(
+        lambda x: (1 - np.cos(1e-8 * x)) * 1e16,
+        lambda x: 2 * np.sin(0.5e-8 * x) ** 2 * 1e16,
+        (3,),
+    )
+    if np.finfo(np.longdouble).nmant > np.finfo(np.float64).nmant:
+        assert answer.verdict == "cannot say"
+
+
+def test_a_root_of_a_maximum_is_computed():
+    """The integer 0 among exact numbers is one of them."""
+    proved(
+        lambda x: np.sqrt(np.maximum(x, 0)),
+        lambda x: np.where(x > 0, np.sqrt(abs(x)), 0),
+        (2,),
+    )
+
+
 def test_results_are_paired_by_name():
     """A dictionary in the order of a backward pass meets a tuple in that of arguments."""
 

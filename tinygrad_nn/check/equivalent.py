@@ -28,7 +28,7 @@ from tinygrad_nn.check.fields import (
 )
 from tinygrad_nn.check.points import Argument
 from tinygrad_nn.check.side import Outputs, Side, Stopped, Trial
-from tinygrad_nn.check.witness import Search, Witness
+from tinygrad_nn.check.witness import PLAIN, Search, Witness
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.shapes import Shape
 
@@ -39,7 +39,6 @@ _POINTS_WITH_SIGNS = 41
 _TRIES = 1500
 _DIFFER = "its exact values differ"
 _SLIGHT = 1e-12  # relative to all the results, where exact values differ too
-_PLAIN = 1e-9  # where there are no exact values
 _MOST_NUMBERS = 3000
 
 
@@ -162,8 +161,12 @@ def equivalent(
     Both are evaluated exactly at random points, as `tinygrad_nn.check.fields` says,
     and told from each other by a point in floats. The sizes are made small, different
     sizes staying different, so that a transposed matrix does not fit; if the functions
-    do not run at the small sizes, those of the given arrays are taken. Two axes that
-    have one size stay so: give shapes without chance equalities.
+    do not run at the small sizes, those of the given arrays are taken. What is proved
+    at small sizes is compared at the given ones too, in floats: 2 / n is 1 where n is
+    2. Two axes that have one size stay so: give shapes without chance equalities.
+
+    Where a function chooses by values (an ``if``), the graph that one choice records is
+    not believed, and the function runs on exact numbers or is left open.
 
     The probability of an error has two parts. Rational functions of degree d, in k
     results, that differ agree at a random point with probability :math:`k d / p` at
@@ -177,7 +180,7 @@ def equivalent(
     a network's arrays have many of these.
 
     Functions are equal *off the kinks*: at x = 0, relu may have any slope. And where
-    one of them is defined: x / x is 1.
+    both are defined: x / x is 1.
 
     Raises
     ------
@@ -246,7 +249,8 @@ class _Comparison:
         if answer.ok:
             return answer
         differ = answer.stopped_by is not None and _DIFFER in answer.stopped_by
-        if witness.share > (_SLIGHT if differ else _PLAIN):
+        beyond = witness.share > (_SLIGHT if differ else PLAIN)
+        if beyond and search.survives(witness):
             return _said("different", search, witness=witness)
         return answer
 
@@ -257,9 +261,17 @@ class _Comparison:
         a witness may be rare.
         """
         if answer.ok:
-            witness = Search(self.f, self.g, self.given, self.seed).exception()
+            whole = Search(self.f, self.g, self.given, self.seed)
+            if list(search.given) != self.given:
+                # Small sizes may agree by chance: 2 / n is 1 where n is 2.
+                witness = whole.plain()
+                if witness is not None:
+                    return _said("different", whole, witness=witness)
+            witness = whole.exception()
         else:
             witness = search.further()
+            if witness is not None and not search.survives(witness):
+                return answer
         if witness is None:
             return answer
         return replace(answer, verdict="different", witness=witness, stopped_by=None)
@@ -274,6 +286,7 @@ class _Comparison:
             )
             return _said("cannot say", search, stopped_by=why)
         known = _Known()
+        self._probe(search)
         agreed, degree = 0, 0
         rng = np.random.default_rng([self.seed, len(points.DRAWS)])
         point = [x.drawn(rng, search.draw) for x in given]
@@ -316,6 +329,10 @@ class _Comparison:
             probability=probability,
         )
 
+    def _probe(self, search: Search) -> None:
+        for side in (self.f, self.g):
+            side.probe(search.near_and_far())
+
     def _seed(self, run: int) -> int:
         return int(np.random.SeedSequence([self.seed, run]).generate_state(1)[0])
 
@@ -356,6 +373,8 @@ def _same(
             x, y = _element(exact, a[place]), _element(exact, b[place])
             name = f"{title}{list(place) if place else ''}"
             if not x.levels or not y.levels:
+                if exact.undefined:
+                    raise Resample("a root that does not exist")
                 return f"{name} is infinite or undefined", 0
             if x.levels[0] != y.levels[0]:
                 met = ", ".join(sorted(exact.used))
@@ -401,7 +420,13 @@ class _Known:
 
     def field(self, seed: int) -> Field:
         """Return a new point."""
-        return Field(seed, self.height, top=self._top, constants=self._constants)
+        return Field(
+            seed,
+            self.height,
+            top=self._top,
+            constants=self._constants,
+            branches=self.signs,
+        )
 
     @property
     def points(self) -> int:

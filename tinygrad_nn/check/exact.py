@@ -65,10 +65,19 @@ def _objects(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, (int, float)) else x
 
 
+def _isnan(x: Any) -> Any:
+    """Say which numbers are undefined: these equal nothing, as nan does."""
+    return np.not_equal(x, x)
+
+
+def _isinf(x: Any) -> Any:
+    return np.equal(x, np.inf) | np.equal(x, -np.inf)
+
+
 _SPELLED_OUT: Mapping[str, Callable[..., Any]] = {
-    "isfinite": lambda x: np.ones(np.shape(x), bool),
-    "isinf": lambda x: np.zeros(np.shape(x), bool),
-    "isnan": lambda x: np.zeros(np.shape(x), bool),
+    "isfinite": lambda x: np.logical_not(_isnan(x) | _isinf(x)),
+    "isinf": _isinf,
+    "isnan": _isnan,
     "logaddexp": _logaddexp,
     "heaviside": lambda x, y: np.where(x > 0, 1, np.where(x < 0, 0, y)),
     "hypot": lambda x, y: np.sqrt(x * x + y * y),

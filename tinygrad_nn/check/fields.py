@@ -138,6 +138,10 @@ class Field:
         (then the field is `irregular`). From ``len(TOPS)`` on, signs are random bits.
     constants
         What other points have shown to be the same at every point.
+    branches
+        Whether signs were asked for at other points. Then the root of a negative
+        number is `undefined`, as in NumPy: ``where(x > 0, sqrt(x), 0)`` leaves it out.
+        Without it, such a point is given up at once.
     """
 
     def __init__(
@@ -147,7 +151,10 @@ class Field:
         *,
         top: int = 0,
         constants: Constants | None = None,
+        branches: bool = False,
     ) -> None:
+        self.branches = branches
+        self.undefined = False
         self.regular = top < len(TOPS)
         self.top = TOPS[top % len(TOPS)]
         self.primes = (self.top, *CHAIN[: -height - 1 : -1])
@@ -161,6 +168,7 @@ class Field:
         self.lost = False
         self.used: set[str] = set()
         self.signs: dict[int, int] = {}
+        self.asked: set[int] = set()
         self.exponentials: dict[tuple[int, ...], Number] = {}
         self._floats: dict[float, Number] = {}
         self._constants: dict[Fraction | int, Number] = {}
@@ -219,11 +227,14 @@ class Field:
         if x.fraction is not None:
             return int(x.fraction > 0) - int(x.fraction < 0)
         if not x.levels:
+            if self.undefined:
+                raise Resample("a comparison of a root that does not exist")
             raise TypeError("a comparison of what is infinite or undefined")
         value = x.levels[0]
         if not value:
             return 0
         minus = self.top - value
+        self.asked.add(min(value, minus))
         if value in self.signs:
             return self.signs[value]
         self.used.add("sign")
@@ -484,7 +495,7 @@ def _root_of(x: Number, exponent: Fraction) -> Number | None:
     Raises
     ------
     Resample
-        For an even root of what is no square.
+        For an even root of what is no square, where no branch may leave it out.
     """
     field = x.field
     if not x.levels:
@@ -497,7 +508,10 @@ def _root_of(x: Number, exponent: Fraction) -> Number | None:
     while odd % 2 == 0:
         halvings, odd = halvings + 1, odd // 2
     if halvings and field.square(x.levels[0]) < 0:
-        raise Resample("a root that does not exist")
+        if not field.branches:
+            raise Resample("a root that does not exist")
+        field.undefined = True
+        return Number(field, ())
     levels = []
     for a, p in zip(x.levels, field.primes, strict=False):
         if math.gcd(odd, p - 1) > 1:

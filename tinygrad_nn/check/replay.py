@@ -156,7 +156,16 @@ def _computed(
         settings = {**settings, "dtype": None}
     body = op.exact if exact and op.exact is not None else op.function
     try:
-        value = body(*operands, **settings)
+        try:
+            value = body(*operands, **settings)
+        except TypeError:  # np.maximum(x, 0) leaves 0 there, which has no sqrt
+            operands = [
+                numbers(x, number)
+                if isinstance(x, np.ndarray) and x.dtype.kind == "O"
+                else x
+                for x in operands
+            ]
+            value = body(*operands, **settings)
     except (TypeError, ValueError, AttributeError) as error:
         line = graph.line(node)
         place = "" if line is None else f" at {line}"

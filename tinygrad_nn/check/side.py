@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.check.fields import Field, Resample, TooDeep
+from tinygrad_nn.check.golden import graph_text
 from tinygrad_nn.check.replay import numbers, replay
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import data_of
@@ -18,6 +20,7 @@ from tinygrad_nn.tensor import Tensor
 __all__ = ["Outputs", "Side", "Stopped", "Trial", "paired"]
 
 _MOST_NUMBERS = 200_000
+_CHOOSES = "what it records depends on values"
 
 Outputs = dict[str, np.ndarray]
 """What a function returned, each part by its name."""
@@ -50,6 +53,7 @@ class Side:
         self.function = function
         self.title = title
         self._recorded: tuple[Any, list[Any], dict[str, Any]] | None = None
+        self._chooses = False
 
     def floats(self, point: Sequence[Any]) -> Outputs:
         """Call it on arrays of floats; on Tensors, where that fails."""
@@ -68,10 +72,38 @@ class Side:
 
         The graph that it records is replayed; or, as hand-written NumPy, it runs on
         object arrays. Where both are possible, they differ in what they simplify.
+        A graph is left out where the function chooses by values what to record.
         """
-        if self._records(trial):
-            yield self._read(self._replayed, trial)
-        yield self._read(self._run, trial)
+        recorded = self._records(trial)
+        if recorded and not self._chooses:
+            field = trial.field
+            field.asked = set()
+            replayed = self._read(self._replayed, trial)
+            by_graph, field.asked = field.asked, set()
+            run = self._read(self._run, trial)
+            # A sign that no op of the graph asks for is an `if` of the function.
+            if isinstance(run, Stopped) or field.asked <= by_graph:
+                yield replayed
+            yield run
+        else:
+            run = self._read(self._run, trial)
+            if recorded and isinstance(run, Stopped):
+                run = Stopped(f"{self.title}: {_CHOOSES}; {run}")
+            yield run
+
+    def probe(self, points: Sequence[Sequence[Any]]) -> None:
+        """Record it at several points, to see whether its graph depends on values.
+
+        An ``if`` on values leaves no trace in a graph: a proof by the graph of one
+        branch would say nothing of the other.
+        """
+        programs = set()
+        for point in points:
+            with contextlib.suppress(Exception), np.errstate(all="ignore"):
+                parts = self._parts(self.function(*_tensors(point)))
+                outputs = [x for x in parts.values() if isinstance(x, Tensor)]
+                programs.add(graph_text(*outputs))
+        self._chooses = len(programs) > 1
 
     def _read(
         self, reading: Callable[[Trial], Outputs], trial: Trial

@@ -12,11 +12,14 @@ from tinygrad_nn.check.points import DRAWS, Argument
 from tinygrad_nn.check.side import Side, paired
 from tinygrad_nn.errors import OpError
 
-__all__ = ["Search", "Witness"]
+__all__ = ["PLAIN", "Search", "Witness"]
 
 _TRIES = 3
 _FURTHER = 60
 _RELATIVE = 1e-9
+_SCALES = (1.0, 1.0, 1.0, 1.0, 0.01, 0.1, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4)
+PLAIN = 1e-9
+"""A difference relative to all the results that needs no exact values to believe."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,50 @@ class Search:
             return None
         return None if any(beside) else found
 
+    def survives(self, witness: Witness) -> bool:
+        """Whether a difference stays where it is computed to more digits.
+
+        What cancels, ``1 - cos(x)`` say, can differ by rounding alone. Where NumPy has
+        no wider floats, or the functions do not take them, a difference stands.
+        """
+        names = {title: (one, other) for title, one, other in self.pairs}
+        one, other = names[witness.output]
+        point = [
+            witness.arrays[x.name].astype(np.longdouble)
+            if x.kind == "free"
+            else witness.arrays[x.name]
+            for x in self.given
+        ]
+        try:
+            first = self.f.floats(point)[one][witness.index]
+            second = self.g.floats(point)[other][witness.index]
+        except Exception:  # noqa: BLE001 (they do not run on wider floats)
+            return True
+        before = abs(float(witness.first) - float(witness.second))
+        return not abs(first - second) < before / 2
+
+    def plain(self) -> Witness | None:
+        """Return a random point at which they differ by far more than rounding."""
+        try:
+            found = self.witness()
+        except Exception:  # noqa: BLE001 (they may run nowhere at these sizes)
+            return None
+        return None if found is None or found.share <= PLAIN else found
+
+    def near_and_far(self) -> list[list[Any]]:
+        """Return one point at many scales: what is no free array stays the same."""
+        rng = np.random.default_rng([self.seed, len(DRAWS) + 2])
+        first = [x.drawn(rng, self.draw) for x in self.given]
+        return [
+            [
+                np.asarray(x.drawn(rng, self.draw) * scale)
+                if x.kind == "free"
+                else kept
+                for x, kept in zip(self.given, first, strict=True)
+            ]
+            for scale in _SCALES
+        ]
+
     def _neighbours(
         self, values: Sequence[Any], rng: np.random.Generator
     ) -> list[list[Any]]:
@@ -181,7 +228,8 @@ class Search:
 
 
 def _change(x: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    return np.abs(moved.astype(np.float64) - x.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # what is infinite is refused further on
+        return np.abs(moved.astype(np.float64) - x.astype(np.float64))
 
 
 def _furthest(
