@@ -355,6 +355,23 @@ def test_numpy(member, rng):
         laws.identical(out.numpy(), member.value(*arrays))
 
 
+WITHOUT_GRADIENT = ("all", "any", "argmax", "argmin")
+_TIES = np.array([[1.0, 3.0, 3.0], [0.0, -1.0, np.nan], [0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+def test_what_has_no_gradient_gives_numpys_value(name, axis):
+    """Places and truths are NumPy's: at ties, at nan, of integers and of truths."""
+    from tinygrad_nn import functional
+
+    ours, numpys = getattr(functional, name), getattr(np, name)
+    for x in (_TIES, _TIES[:1], _TIES > 0, np.arange(6).reshape(2, 3) % 4):
+        found = ours(x, axis=axis)
+        assert np.array_equal(found, numpys(x, axis=axis))
+        assert np.asarray(found).dtype == np.asarray(numpys(x, axis=axis)).dtype
+
+
 # --- completeness ----------------------------------------------------------------
 
 
@@ -362,7 +379,8 @@ def test_every_composition_has_members():
     """No function of `functional` escapes the laws."""
     from tinygrad_nn import functional
 
-    assert set(functional.__all__) == {m.name for m in COMPOSITIONS}
+    members = {m.name for m in COMPOSITIONS} | set(WITHOUT_GRADIENT)
+    assert set(functional.__all__) == members
 
 
 def test_every_op_has_its_numpy_spelling_tested():
