@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Build the explorer's program: docs/explorer/source and its packages become one file.
+# Build the explorer's program: docs/explorer/source and its packages become two files.
 #
-#   docs/explorer/build.sh            writes tinygrad_nn/drawing/explorer/explorer.js
-#   docs/explorer/build.sh FOLDER     writes FOLDER/explorer.js instead
+#   docs/explorer/build.sh            writes into tinygrad_nn/drawing/explorer
+#   docs/explorer/build.sh FOLDER     writes into FOLDER instead
 #
 # Needs node 18 or later, and npm where node_modules is missing.
 set -euo pipefail
-cd "$(dirname "$0")"
-folder=${1:-../../tinygrad_nn/drawing/explorer}
+here=$(cd "$(dirname "$0")" && pwd)
+folder=$(cd "${1:-$here/../../tinygrad_nn/drawing/explorer}" && pwd)
+cd "$here"
 [ -d node_modules ] || npm ci --ignore-scripts --no-audit --no-fund
-node bundle.mjs "$folder/explorer.js"
-cp node_modules/elkjs/LICENSE.md "$folder/EPL-2.0.md"
+node bundle.mjs "$folder"

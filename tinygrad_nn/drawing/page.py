@@ -35,7 +35,7 @@ _DIGITS = "".join(
 # Takes program and data out of their boxes, and starts the one on the other.
 _LOADER = """
 (async () => {
-  const unpack = async (id) => {
+  const unpack = (id) => {
     const box = document.getElementById(id);
     const text = box.textContent;
     const digits = new Uint8Array(128);
@@ -51,10 +51,14 @@ _LOADER = """
     }
     const packed = new Blob([bytes.subarray(0, Number(box.dataset.bytes))]);
     const stream = packed.stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).text();
+    return new Response(stream);
   };
-  const [program, story] = await Promise.all([unpack("program"), unpack("story")]);
-  window.story = JSON.parse(story);
+  const blob = await unpack("engine").blob();
+  const engine = new Blob([blob], { type: "text/javascript" });
+  const worker = new Worker(URL.createObjectURL(engine));
+  window.explorerEngine = { program: engine, worker };
+  window.story = JSON.parse(await unpack("story").text());
+  const program = await unpack("program").text();
   const script = document.createElement("script");
   script.textContent = program;
   document.body.append(script);
@@ -77,6 +81,7 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body{theme}>
 <noscript>This page plays a computation graph, and needs JavaScript.</noscript>
+<script type="text/plain" id="engine" {engine}</script>
 <script type="text/plain" id="program" {program}</script>
 <script type="text/plain" id="story" {story}</script>
 <script>{loader}</script>
@@ -127,9 +132,11 @@ def page_of_story(story: Mapping[str, Any], *, theme: str = "auto") -> str:
 
     The same story gives the same text, byte for byte.
     """
-    program, digest = _program()
+    program, digest = _asset("explorer.js")
+    engine, engine_digest = _asset("elk-worker.min.js")
     text = json.dumps(story, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    scripts = f"'sha256-{_digest(_LOADER)}' 'sha256-{digest}'"
+    digests = (_digest(_LOADER), digest, engine_digest)
+    scripts = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (
         f"default-src 'none'; script-src {scripts}; worker-src blob:; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -140,6 +147,7 @@ def page_of_story(story: Mapping[str, Any], *, theme: str = "auto") -> str:
         policy=policy,
         title=html.escape(shortened(title, 120)),
         theme=f' data-theme="{chosen}"' if chosen else "",
+        engine=engine,
         program=program,
         story=_packed(text),
         loader=_LOADER,
@@ -147,9 +155,9 @@ def page_of_story(story: Mapping[str, Any], *, theme: str = "auto") -> str:
 
 
 @cache
-def _program() -> tuple[str, str]:
-    """Return the page's program in its packed form, and its digest."""
-    asset = files("tinygrad_nn.drawing.explorer") / "explorer.js"
+def _asset(name: str) -> tuple[str, str]:
+    """Return a program that the page holds in its packed form, and its digest."""
+    asset = files("tinygrad_nn.drawing.explorer") / name
     program = asset.read_bytes().decode("utf-8")
     return _packed(program), _digest(program)
 

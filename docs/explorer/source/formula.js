@@ -51,7 +51,12 @@ function copied(element, fill) {
   const tag = element.localName;
   const text = element.childElementCount === 0 ? element.textContent : "";
   if (text.length === 1 && SLOT.test(text)) return fill(text.charCodeAt(0) - 0xa000);
-  // A text around a slot, as in \text{...}.
+  // What was turned already and is turned again is itself: Wᵀ of W.
+  if (tag === "msup" && element.children[1]?.textContent === "⊤") {
+    const base = element.children[0].textContent;
+    const name = base.length === 1 && SLOT.test(base) && fill.name?.(base.charCodeAt(0) - 0xa000);
+    if (name && /^[\w.]+ᵀ$/u.test(name)) return nameOf(name.slice(0, -1));
+  }
   const inside = [...element.childNodes].map((child) => copied(child, fill));
   if (!ELEMENTS.has(tag)) return m("mrow", ...inside);
   // A word in upright letters is one word.
@@ -84,12 +89,14 @@ function filledText(graph, node, text) {
 }
 
 export function byName(graph, node) {
-  return (slot) => {
+  const fill = (slot) => {
     const name = slotName(graph, node, slot);
     if (slot === 1) return gradientName(slotName(graph, node, 0));
     const x = node.in[slot - 2];
     return slot > 1 && typeof x === "object" ? numberIn(name) : nameOf(name);
   };
+  fill.name = (slot) => (slot === 1 ? null : slotName(graph, node, slot));
+  return fill;
 }
 
 function numberIn(text) {

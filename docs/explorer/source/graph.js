@@ -83,10 +83,7 @@ export function makeGraph(story) {
 
 /** What a box tells of itself while it is folded. */
 function describe(graph, box) {
-  const parent = graph.boxes[box.in];
-  // A layer that is called by a number says whose number it is.
-  const numbered = /^\d+( \(\d+\))?$/.test(box.name) && parent?.kind === "layer";
-  box.title = numbered ? `${parent.name}.${box.name}` : box.name;
+  box.title = box.name;
   const inside = box.ops.map((id) => graph.nodes[id]);
   const leaves = new Set(inside.flatMap((node) => node.operands).filter((x) => graph.nodes[x].kind === "parameter" || (graph.nodes[x].kind === "input" && graph.nodes[x].asChip)));
   box.parameters = [...leaves];

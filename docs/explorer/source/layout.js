@@ -3,21 +3,11 @@
 
 import { nodeKey } from "./view.js";
 
-/* global elkProgram */
-
 let engine = null;
 
 function startEngine() {
-  if (engine) return engine;
-  let worker = null;
-  try {
-    const source = `(${elkProgram})({})`;
-    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    worker = new Worker(address);
-  } catch {
-    worker = null;
-  }
-  engine = worker ? overWorker(worker) : inPage();
+  // The loader started the worker already, while this program was still unpacked.
+  engine ??= overWorker(window.explorerEngine.worker);
   return engine;
 }
 
@@ -47,32 +37,25 @@ function overWorker(worker) {
   };
   const ready = ask({ cmd: "register", algorithms: ["layered"] });
   return async (graph) => {
-    if (failed) return failed(graph);
     try {
       await ready;
       return await ask({ cmd: "layout", graph, layoutOptions: {}, options: {} });
     } catch (error) {
-      if (failed) return failed(graph);
+      if (failed) return (await failed)(graph);
       throw error;
     }
   };
 }
 
-function inPage() {
-  const module = { exports: {} };
-  elkProgram(module);
-  const worker = new module.exports.Worker();
-  return overWorkerLike(worker);
-}
-
-function overWorkerLike(worker) {
-  return overWorker({
-    postMessage: (message) => worker.postMessage(message),
-    set onmessage(f) {
-      worker.onmessage = f;
-    },
-    set onerror(_) {},
-  });
+/** The engine without a worker: its program runs here, and keeps the page waiting. */
+async function inPage() {
+  const text = await window.explorerEngine.program.text();
+  window.module = { exports: {} };
+  const script = document.createElement("script");
+  script.textContent = text;
+  document.body.append(script);
+  const { Worker: Stand } = window.module.exports;
+  return overWorker(new Stand());
 }
 
 export function warmUp() {
@@ -121,8 +104,8 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
         "elk.nodeSize.constraints": "MINIMUM_SIZE PORTS",
       },
     };
-    const inside = [...view.cards.values()].filter((card) => card.parent === box.id).length;
-    if (inside > 8) Object.assign(place.layoutOptions, wrapped);
+    const inside = [...view.cards.values()].filter((card) => within(graph, card.parent, box.id)).length;
+    if (inside * 256 > 1.2 * width) Object.assign(place.layoutOptions, wrapped);
     places.set(box.id, place);
   }
   for (const box of view.opened) places.get(box.in).children.push(places.get(box.id));
@@ -188,6 +171,12 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
   const stripped = JSON.parse(JSON.stringify(root, (k, v) => (k === "lines" || k === "last" ? undefined : v)));
   const laid = await startEngine()(stripped);
   return placed(laid, extra);
+}
+
+function within(graph, box, outer) {
+  let b = box;
+  while (b >= 0 && b !== outer) b = graph.boxes[b].in;
+  return b === outer;
 }
 
 /** Cards one after the other on the longest way: a chain too long for the page is wrapped. */

@@ -455,6 +455,7 @@ class Field {
       this.image = picture(field, this.theme, this.width, this.height);
       this.element.insertBefore(this.image, this.middle);
       caption ||= rangeOf(field, which);
+      if (widthOf(caption, font(400, 10.5)) > this.width) caption = `±${brief(field.top, 2)}`;
     }
     this.caption.textContent = fitted(caption, this.width, font(400, 10.5));
   }

@@ -64,12 +64,12 @@ def boxes_of(
     --------
     >>> paths = [("net", f"Dense {i // 2}") for i in range(100)]
     >>> boxes, homes = boxes_of(paths, ["matmul", "tanh"] * 50)
-    >>> boxes[0], boxes[1], len(boxes)
-    (Box(name='net', parent=-1, kind='layer', times=1), Box(name='Dense 0 … Dense 49', parent=0, kind='run', times=50), 52)
-    >>> boxes[homes[0]]
-    Box(name='Dense 0', parent=1, kind='layer', times=1)
-    """  # noqa: E501 (a result of doctest)
-    boxes, homes = _layers(paths)
+    >>> boxes[0]
+    Box(name='Dense 0 … Dense 49', parent=-1, kind='run', times=50)
+    >>> len(boxes), boxes[homes[0]]
+    (51, Box(name='Dense 0', parent=0, kind='layer', times=1))
+    """
+    boxes, homes = _in_order(*_plain(*_layers(paths)))
     if len(paths) <= _WIDE:
         return boxes, homes
     boxes, homes = _with_runs(boxes, homes, looks)
@@ -99,6 +99,40 @@ def _layers(paths: Sequence[tuple[str, ...]]) -> tuple[list[Box], list[int]]:
             boxes.append(Box(title, parent, "layer"))
         homes.append(open_path[-1][1] if open_path else -1)
     return boxes, homes
+
+
+def _plain(boxes: list[Box], homes: list[int]) -> tuple[list[Box], list[int]]:
+    """Take away boxes that say nothing: around one op, and around all that there is."""
+    direct = [0] * len(boxes)
+    inner = [0] * len(boxes)
+    for home in homes:
+        if home >= 0:
+            direct[home] += 1
+    for box in boxes:
+        if box.parent >= 0:
+            inner[box.parent] += 1
+    gone = {i for i in range(len(boxes)) if direct[i] == 1 and not inner[i]}
+    roots = [i for i, box in enumerate(boxes) if box.parent < 0]
+    if len(roots) == 1 and not direct[roots[0]]:
+        gone.add(roots[0])
+    kept: list[Box] = []
+    for box in boxes:
+        name = box.name
+        if name[:1].isdigit() and box.parent >= 0:
+            # A number says whose number it is.
+            name = f"{boxes[box.parent].name}.{name}"
+        kept.append(box._replace(name=name))
+
+    def outer(i: int) -> int:
+        while i in gone:
+            i = boxes[i].parent
+        return i
+
+    kept = [
+        box._replace(parent=-2 if i in gone else outer(box.parent))
+        for i, box in enumerate(kept)
+    ]
+    return kept, [outer(home) for home in homes]
 
 
 def _with_runs(
@@ -151,7 +185,7 @@ def _folded(
         first, last = names[0].name, run[-length + pattern.index(names[-1])].name
         title = first
         if names[0].box >= 0:
-            title = f"{first} … {last}"
+            title = f"{first} … {_ending(first, last)}"
         elif length > 1:
             title = " → ".join(_word(item.name) for item in pattern)
         else:
@@ -159,13 +193,22 @@ def _folded(
         made = len(boxes)
         boxes.append(Box(title, box, "run", times))
         _move(run, made, boxes, homes)
-        kept = _parted(run, made, boxes, homes)
-        del kept
+        _parted(run, made, boxes, homes)
         ops = tuple(op for item in run for op in item.ops)
         look = number(("run", tuple(item.signature for item in pattern), times))
         found.append(_Item(title, look, ops, made))
         place += length * times
     return found
+
+
+def _ending(first: str, last: str) -> str:
+    """Return what of the last name the first one has not said: layers.0 … 9.
+
+    >>> _ending("layers.0", "layers.9"), _ending("Dense 0", "Dense 9")
+    ('9', 'Dense 9')
+    """
+    start, dot, _ = first.rpartition(".")
+    return last.removeprefix(start + dot) if dot else last
 
 
 def _word(look: str) -> str:
@@ -221,7 +264,7 @@ def _move(
 
 
 def _in_order(boxes: list[Box], homes: list[int]) -> tuple[list[Box], list[int]]:
-    """Number parents before children, without recursion, in tape order."""
+    """Number parents before children, without recursion; those of parent -2 are gone."""
     children: dict[int, list[int]] = {}
     for i, box in enumerate(boxes):
         children.setdefault(box.parent, []).append(i)

@@ -297,7 +297,8 @@ def _share(taker: Tensor, i: int, g: np.ndarray) -> np.ndarray | None:
                 for k, (have, want) in enumerate(zip(share.shape, x.shape, strict=True))
                 if have != want
             )
-            return np.asarray(share.sum(axis=axes)).reshape(np.shape(x))
+            whole: np.ndarray = share.sum(axis=axes).reshape(np.shape(x))
+            return whole
     except (TinygradError, TypeError, ValueError):
         return None  # a rule that reads more than arrays
 
