@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from tinygrad_nn.tensor import Parameter, Tensor
 
 __all__ = ["Names", "leaf_kind"]
 
+_LOOKED_UP = 5000  # nodes, beyond which no file is read for names
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -20,8 +23,9 @@ class Names:
     """What to call each node.
 
     A name comes from ``names``, else the node's own ``.name``, else the caller's
-    variable, else its op and a number in tape order. That a node has no name of its
-    own is told by `given`.
+    variable, else the statement that computed it, ``Z1 = W1 @ X``, if it is the only
+    one to give that name, else its op and a number in tape order. That a node has no
+    name of its own is told by `given`.
 
     Parameters
     ----------
@@ -31,6 +35,8 @@ class Names:
         Tensors or arrays by name, as given to ``draw``.
     known
         What `graph.known_in` found.
+    caller
+        Code of the function whose variables are known.
     """
 
     def __init__(
@@ -38,13 +44,38 @@ class Names:
         nodes: Iterable[Tensor],
         chosen: Mapping[str, Any],
         known: Mapping[int, tuple[Any, str]],
+        caller: CodeType | None = None,
     ) -> None:
         # The objects are kept beside their identities, so no identity is used twice.
         self._known = dict(known)
         self._chosen = {id(value): (value, name) for name, value in chosen.items()}
         self._numbered: dict[Tensor, str] = {}
         self._arrays: dict[int, tuple[np.ndarray, str]] = {}
-        self._number(nodes)
+        self._assigned: dict[int, tuple[Any, str]] = {}
+        everything = list(nodes)
+        if len(everything) <= _LOOKED_UP:
+            self._assign(everything, caller)
+        self._number(everything)
+
+    def _assign(self, nodes: Sequence[Tensor], caller: CodeType | None) -> None:
+        """Note names of statements that name one node, and nothing else here.
+
+        The caller's own variables say what they hold now: its statements are left out.
+        """
+        taken = Counter(
+            name for node in nodes if (name := self.given(node)) is not None
+        )
+        found = {
+            node: name
+            for node, name in graph.assigned(nodes).items()
+            if isinstance(node, Tensor)
+            and self.given(node) is None
+            and (caller is None or graph.place(node)[0] is not caller)
+        }
+        taken.update(found.values())
+        self._assigned = {
+            id(node): (node, name) for node, name in found.items() if taken[name] == 1
+        }
 
     def _number(self, nodes: Iterable[Tensor]) -> None:
         unnamed: dict[str, list[Tensor]] = {}
@@ -66,6 +97,8 @@ class Names:
             return own
         if id(value) in self._known:
             return self._known[id(value)][1]
+        if id(value) in self._assigned:
+            return self._assigned[id(value)][1]
         base = getattr(value, "base", None)
         if isinstance(base, np.ndarray) and base.ndim >= 2:
             turned = value.shape == base.shape[::-1]

@@ -1,45 +1,106 @@
-"""A recorded graph as cards and arrows: all that any picture of it needs, as text.
+"""A recorded graph as cards, arrows and groups: all that any picture of it needs.
 
-The scene is a snapshot: it holds no Tensor, so a later change of a value does not
-change a picture. Cards are numbered in tape order, so the same program gives the same
-scene, whatever the addresses of its objects.
+The scene is a snapshot: it holds no Tensor and no array of the user's, so a later
+change of a value does not change a picture. Cards are numbered in tape order, so the
+same program gives the same scene, whatever the addresses of its objects.
+
+`scene_of` tells everything, unfolded. What a still picture shows is `folded(scene)`:
+the groups in ``scene.closed`` are then a card each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
+from time import perf_counter_ns
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_nn import graph
 from tinygrad_nn.drawing.formulas import readable
+from tinygrad_nn.drawing.layers import Group, Plan, closed_in, plan_of
+from tinygrad_nn.drawing.marks import marks_of
 from tinygrad_nn.drawing.names import Names, leaf_kind
-from tinygrad_nn.drawing.values import index_text, number, shortened, summary
+from tinygrad_nn.drawing.values import (
+    Numbers,
+    index_text,
+    number,
+    numbers_of,
+    shortened,
+)
 from tinygrad_nn.errors import MutationError, TinygradError
+from tinygrad_nn.op import data_of, inputs_of, settings_of
 from tinygrad_nn.tensor import Parameter, Tensor, gradients
 
-__all__ = ["READABLE", "Arrow", "Card", "Scene", "scene_of"]
+__all__ = [
+    "DETAILED",
+    "Arrow",
+    "Card",
+    "Inside",
+    "Recorded",
+    "Scene",
+    "folded",
+    "scene_of",
+]
 
-READABLE = 120
-"""Ops that one picture shows; of more, the first and the last of them."""
-
-_ENDS = 10
-_DEEPEST = 12  # boxes in boxes
+DETAILED = 2000
+"""Nodes of which each is told in full; of more, those that are shown folded."""
 
 
-class Card(NamedTuple):
-    """One node.
+class Inside(NamedTuple):
+    """What a folded group holds.
 
     Attributes
     ----------
+    group
+        What is folded.
+    enters, leaves
+        Keys of the cards, in the whole scene, whose values go in and out.
+    shapes
+        Of what goes in, but for what is learnt.
+    """
+
+    group: Group
+    enters: tuple[str, ...]
+    leaves: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+class Card(NamedTuple):
+    """One node, or one group that is shown as one.
+
+    Attributes
+    ----------
+    key
+        ``n`` and the node's place on the tape; ``n4c1`` for an array that is operand
+        number 1 of n4; a group's key.
     kind
         ``"parameter"``, ``"input"`` (another leaf with a gradient), ``"data"``,
-        ``"constant"``, ``"op"``, ``"output"`` or ``"more"``.
+        ``"constant"``, ``"op"``, ``"output"``, ``"layer"`` (a folded layer or run) or
+        ``"more"``.
     value, grad
-        Lines of text; an empty ``grad`` means that there is none.
+        None where there is none: no gradient reaches it; and for the nodes of a graph
+        of more than `DETAILED` nodes that are not shown, see ``told``.
+    constant
+        Whether it asks for no gradient.
     scope
         The layer it belongs to, from the outside in.
+    group
+        Key of the innermost group that it is in, or None.
+    marks
+        What a reader should notice: ``"2 nan"``, ``"all 0"``, ``"3 of 16 units 0"``.
+    line
+        ``file.py:12``, without a folder: a picture is the same wherever it is drawn.
+    told
+        Whether value, gradient and formula were looked at.
+    inside
+        For a folded group.
+    turned
+        Whether it is a leaf in another shape, and says nothing new: ``W.T``.
+    microseconds
+        Of the forward op, where times were asked for.
     """
 
     key: str
@@ -49,36 +110,88 @@ class Card(NamedTuple):
     formula: str = ""
     shape: tuple[int, ...] = ()
     dtype: str = ""
-    value: tuple[str, ...] = ()
-    grad: tuple[str, ...] = ()
+    value: Numbers | None = None
+    grad: Numbers | None = None
+    constant: bool = False
     scope: tuple[str, ...] = ()
+    group: str | None = None
+    marks: tuple[str, ...] = ()
+    line: str = ""
+    told: bool = True
+    inside: Inside | None = None
+    turned: bool = False
+    microseconds: float | None = None
 
     @property
     def bad(self) -> bool:
         """Whether there is a nan or an infinity in it."""
-        words = " ".join((*self.value, *self.grad)).split()
-        return any(word.strip("[],-") in ("nan", "inf") for word in words)
+        return any(x is not None and x.bad for x in (self.value, self.grad))
 
 
 class Arrow(NamedTuple):
     """From an operand to the op that takes it.
 
-    A leaf stands beside its op, and so does a leaf that was only turned: ``W.T``.
+    Attributes
+    ----------
+    beside
+        Whether the operand stands beside its op: a leaf, or a leaf that was only
+        turned, ``W.T``.
+    operand
+        Which operand of the op it is, from 0.
+    share
+        What this op adds to the operand's gradient; None where no gradient flows, or
+        nobody looked.
+    local, upstream
+        In a circuit of numbers: the op's slope by this operand, and the gradient of
+        the op's result. Their product is the share.
+    times
+        How many arrows one between folded groups stands for.
+    microseconds
+        Of the op's rule for this operand, where times were asked for.
     """
 
     start: str
     end: str
     beside: bool
+    operand: int = 0
+    share: Numbers | None = None
+    local: float | None = None
+    upstream: float | None = None
+    times: int = 1
+    microseconds: float | None = None
 
 
 class Scene(NamedTuple):
-    """What is drawn."""
+    """What is drawn.
+
+    Attributes
+    ----------
+    cards
+        In tape order: leaves first, then ops; an array stands before its first op.
+    groups
+        From the outside in: a group's parent stands before it.
+    closed
+        Keys of the groups that a still picture shows as one.
+    note
+        Why there are no gradients.
+    scalar
+        Whether every value is one number: a circuit.
+    """
 
     cards: tuple[Card, ...]
     arrows: tuple[Arrow, ...]
     title: str | None
     note: str | None
     scalar: bool
+    groups: tuple[Group, ...] = ()
+    closed: frozenset[str] = frozenset()
+
+
+class Recorded(NamedTuple):
+    """The nodes behind a scene by the keys of their cards, and what they are called."""
+
+    nodes: Mapping[str, Tensor]
+    names: Names
 
 
 def scene_of(
@@ -87,8 +200,13 @@ def scene_of(
     title: str | None,
     chosen: Mapping[str, Any],
     known: Mapping[int, tuple[Any, str]],
-) -> Scene:
-    """Turn the graph behind the outputs into cards and arrows.
+    caller: CodeType | None = None,
+    classes: Mapping[str, str] | None = None,
+    fold: bool | None = None,
+    depth: int | None = None,
+    timed: bool = False,
+) -> tuple[Scene, Recorded]:
+    """Tell the graph behind the outputs as cards, arrows and groups.
 
     Parameters
     ----------
@@ -96,119 +214,272 @@ def scene_of(
         Tensors.
     title
         Shown above.
-    chosen, known
+    chosen, known, caller
         Where names come from, see `Names`.
+    classes
+        Names of layers' classes by path.
+    fold, depth
+        Which groups a still picture closes, see `closed_in`.
+    timed
+        Measure every op and rule once more.
     """
     nodes = [x for x in graph.nodes(*outputs) if isinstance(x, Tensor)]
-    hidden = _folded(nodes, outputs)
-    shown = [node for node in nodes if node not in hidden]
-    grads, note = _gradients(outputs, shown)
-    names = Names(nodes, chosen, known)
-    keys = {node: f"n{i}" for i, node in enumerate(nodes)}
-    cards = []
-    arrows = []
-    constants: dict[Any, str] = {}
-    homes = _homes(nodes)
-    aside = _aside(nodes)
-    for node in shown:
-        if names.is_number(node):
-            cards.append(_plain(node, keys[node], homes[node]))
-            continue
-        kind = _kind(node, outputs)
+    plan, closed = closed_in(
+        plan_of(nodes, classes or {}), outputs, fold=fold, depth=depth
+    )
+    names = Names(nodes, chosen, known, caller)
+    recorded = Recorded({f"n{i}": node for i, node in enumerate(nodes)}, names)
+    told = _told(nodes, plan, closed, outputs)
+    grads, note = _gradients(outputs, [x for x in nodes if x in told])
+    teller = _Teller(recorded, plan, outputs, grads, told, timed=timed)
+    for node in nodes:
+        teller.tell(node)
+    scene = Scene(
+        tuple(teller.cards),
+        tuple(teller.arrows),
+        title,
+        note,
+        teller.scalar,
+        plan.groups,
+        closed,
+    )
+    return scene, recorded
+
+
+def _told(
+    nodes: Sequence[Tensor],
+    plan: Plan,
+    closed: Collection[str],
+    outputs: Sequence[Tensor],
+) -> set[Tensor]:
+    """Choose the nodes that are told in full: of a long graph those that show."""
+    if len(nodes) <= DETAILED:
+        return set(nodes)
+    around = plan.around(closed)
+    outer = {node: around[plan.homes[node]] for node in nodes}
+    told = {node for node in nodes if outer[node] is None} | set(outputs)
+    for node in nodes:  # and what leaves a folded group
+        for x in inputs_of(node):
+            if isinstance(x, Tensor) and outer[x] != outer[node]:
+                told.add(x)
+    return told
+
+
+class _Teller:
+    """Writes the cards and arrows of one graph."""
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        plan: Plan,
+        outputs: Sequence[Tensor],
+        grads: Mapping[Tensor, np.ndarray],
+        told: Collection[Tensor],
+        *,
+        timed: bool,
+    ) -> None:
+        self.names = recorded.names
+        self.keys = {node: key for key, node in recorded.nodes.items()}
+        self.homes = plan.homes
+        self.outputs = set(outputs)
+        self.grads = grads
+        self.told = told
+        self.timed = timed
+        self.aside = _aside(recorded.nodes.values())
+        self.scalar = all(node.ndim == 0 for node in recorded.nodes.values())
+        self.cards: list[Card] = []
+        self.arrows: list[Arrow] = []
+        self.constants: dict[Any, str] = {}
+
+    def tell(self, node: Tensor) -> None:
+        """Add the card of a node, of arrays that only it takes, and its arrows."""
+        key = self.keys[node]
+        if self.names.is_number(node):
+            self.cards.append(self.plain(node))
+            return
+        inputs = inputs_of(node)
         operands = []
-        inputs = node.inputs
-        first = all(not isinstance(x, Tensor) or x in aside for x in inputs)
+        first = all(not isinstance(x, Tensor) or x in self.aside for x in inputs)
+        shares = self.shares(node) if node in self.told else {}
         for position, x in enumerate(inputs):
-            beside = not isinstance(x, Tensor) or x in aside
-            if first and _is_data(x, names):
+            beside = not isinstance(x, Tensor) or x in self.aside
+            if first and _is_data(x, self.names):
                 beside = False  # the way of the data begins here
             if isinstance(x, Tensor):
-                key = "more" if x in hidden else keys[x]
-                operands.append(_called(names.of(x)))
+                start = self.keys[x]
             else:
                 # One array is one card, however often it is used; numbers are many.
                 same = id(x) if isinstance(x, np.ndarray) else (node, position)
-                if same not in constants:
-                    constants[same] = f"{keys[node]}c{position}"
-                    cards.append(_constant(constants[same], x, names, homes[node]))
-                key = constants[same]
-                operands.append(_constant_called(x, names))
-            arrows.append(Arrow(key, keys[node], beside))
-        cards.append(
-            _card(node, keys[node], kind, names, operands, grads.get(node), homes[node])
+                if same not in self.constants:
+                    self.constants[same] = f"{key}c{position}"
+                    self.cards.append(self.array(self.constants[same], x, node))
+                start = self.constants[same]
+            if node in self.told:
+                operands.append(self.called(x))
+            arrow = Arrow(start, key, beside, position)
+            self.arrows.append(arrow._replace(**shares.get(position, {})))
+        self.cards.append(self.card(node, operands))
+
+    def called(self, x: Any) -> str:
+        """Name an operand in a formula."""
+        if isinstance(x, Tensor):
+            return _short(self.names.of(x))
+        name = self.names.of_constant(x)
+        if name is not None:
+            return _short(name)
+        value = np.asarray(x)
+        return number(value[()]) if value.ndim == 0 else "c"
+
+    def card(self, node: Tensor, operands: Sequence[str]) -> Card:
+        """Tell one node."""
+        op = node.op
+        kind = leaf_kind(node) if op is None else "op"
+        if op is not None and node in self.outputs:
+            kind = "output"
+        value = node.data
+        card = Card(
+            self.keys[node],
+            kind,
+            "",
+            "" if op is None else op.name,
+            shape=value.shape,
+            dtype="" if value.dtype == np.float64 else str(value.dtype),
+            constant=not node.requires_grad,
+            scope=_scope(node),
+            group=self.homes[node],
+            told=False,
+            turned=op is not None and node in self.aside,
         )
-    if hidden:
-        cards.append(Card("more", "more", f"… {len(hidden):,} more"))
-        arrows += _into_hidden(nodes, hidden, keys)
-    scalar = all(node.ndim == 0 for node in nodes)
-    return Scene(tuple(cards), tuple(arrows), title, note, scalar)
+        if node not in self.told:
+            return card
+        grad = self.grads.get(node)
+        where = graph.line(node) if op is not None else None
+        held = numbers_of(value)
+        slope = None if grad is None else numbers_of(grad)
+        return card._replace(
+            name=shortened(self.names.of(node)),
+            formula=_formula(node, operands),
+            value=held,
+            grad=slope,
+            marks=marks_of(node, held, grad, slope),
+            line="" if where is None else f"{_file(where.file)}:{where.number}",
+            told=True,
+            microseconds=self.forward_time(node) if self.timed and op else None,
+        )
+
+    def plain(self, node: Tensor) -> Card:
+        """Draw a number that was made a Tensor, as a seed of gradients is, as one."""
+        return Card(
+            self.keys[node],
+            "constant",
+            "",
+            value=numbers_of(node.data),
+            constant=True,
+            group=self.homes[node],
+        )
+
+    def array(self, key: str, x: Any, node: Tensor) -> Card:
+        """Tell an operand that is no node."""
+        value = np.asarray(x)
+        own = self.names.given(x)
+        name = self.names.of_constant(x) or ""
+        plain = value.dtype in (np.float64, np.int64, np.bool_)
+        told = node in self.told
+        return Card(
+            key,
+            "data" if own and value.ndim else "constant",
+            shortened(name),
+            shape=value.shape,
+            dtype="" if plain else str(value.dtype),
+            value=numbers_of(value) if told else None,
+            constant=True,
+            # A named array is the user's data, and no part of the layer it enters.
+            scope=() if own else _scope(node),
+            group=None if own and told else self.homes[node],
+            told=told,
+        )
+
+    # --- what flows back along an arrow ---
+
+    def shares(self, node: Tensor) -> dict[int, dict[str, Any]]:
+        """Run the rules of one op on its numbers, for every operand by itself."""
+        op = node.op
+        g = self.grads.get(node)
+        if op is None or g is None or not op.differentiable:
+            return {}
+        found: dict[int, dict[str, Any]] = {}
+        inputs = inputs_of(node)
+        with np.errstate(all="ignore"):
+            for i, x in enumerate(inputs):
+                if not isinstance(x, Tensor) or not x.requires_grad:
+                    continue
+                start = perf_counter_ns()
+                share = _share(node, i, g)
+                spent = (perf_counter_ns() - start) / 1000
+                if share is None:
+                    continue
+                total = self.grads.get(x)
+                if total is not None and np.shape(total) == share.shape:
+                    # 0 · inf where no path is: the engine has no share there.
+                    astray = ~np.isfinite(share) & np.isfinite(total)
+                    share = np.where(astray, 0.0, share)
+                facts: dict[str, Any] = {"share": numbers_of(share)}
+                if self.scalar:
+                    facts["upstream"] = float(g)
+                    slope = _share(node, i, np.ones_like(g))
+                    facts["local"] = None if slope is None else float(slope)
+                if self.timed:
+                    facts["microseconds"] = spent
+                found[i] = facts
+        return found
+
+    def forward_time(self, node: Tensor) -> float:
+        """Return how long the op's body took when it was run once more."""
+        op, inputs, settings = graph.source(node)
+        values = [data_of(x) for x in inputs]
+        if op is None:
+            return 0.0
+        with np.errstate(all="ignore"):
+            start = perf_counter_ns()
+            op.function(*values, **settings)
+            return (perf_counter_ns() - start) / 1000
 
 
-def _plain(node: Tensor, key: str, scope: tuple[str, ...]) -> Card:
-    """Draw a number that was made a Tensor, as a seed of gradients is, as a number."""
-    return Card(
-        key,
-        "constant",
-        "",
-        value=tuple(summary(node.data)),
-        grad=("constant",),
-        scope=scope,
+def _share(node: Tensor, i: int, g: np.ndarray) -> np.ndarray | None:
+    """Return what an op's rule adds to the gradient of operand ``i``, in its shape."""
+    op, inputs, settings = graph.source(node)
+    if op is None:
+        return None
+    values = [data_of(x) for x in inputs]
+    out = data_of(node)
+    if op.variadic:
+        share = op.rules(g, out, *values, **settings)[i]
+    else:
+        share = op.rules[i](g, out, *values, **settings)
+    if share is None:
+        return None
+    share, shape = np.asarray(data_of(share)), np.shape(values[i])
+    if share.ndim < len(shape):  # a number that stands for an array
+        share = np.broadcast_to(share, np.shape(out) if op.pointwise else shape)
+    extra = share.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + axis
+        for axis, size in enumerate(shape)
+        if size == 1 and share.shape[extra + axis] != 1
     )
+    unrepeated: np.ndarray = share.sum(axis=axes).reshape(shape)
+    return unrepeated
 
 
-def _kind(node: Tensor, outputs: Sequence[Tensor]) -> str:
-    if any(node is x for x in outputs) and node.op is not None:
-        return "output"
-    if node.op is not None:
-        return "op"
-    return leaf_kind(node)
+def _scope(node: Tensor) -> tuple[str, ...]:
+    path = graph.scope(node)
+    return () if path is None else tuple(path.split("."))
 
 
-def _card(
-    node: Tensor,
-    key: str,
-    kind: str,
-    names: Names,
-    operands: Sequence[str],
-    grad: np.ndarray | None,
-    scope: tuple[str, ...],
-) -> Card:
-    value = node.data
-    lines: tuple[str, ...] = ()
-    if grad is not None:
-        lines = tuple(summary(grad))
-    elif not node.requires_grad:
-        lines = ("constant",)
-    return Card(
-        key,
-        kind,
-        shortened(names.of(node)),
-        "" if node.op is None else node.op.name,
-        _formula(node, operands),
-        value.shape,
-        "" if value.dtype == np.float64 else str(value.dtype),
-        tuple(summary(value)),
-        lines,
-        scope,
-    )
-
-
-def _constant(key: str, x: Any, names: Names, scope: tuple[str, ...]) -> Card:
-    value = np.asarray(x)
-    own = names.given(x)
-    name = names.of_constant(x) or ""
-    plain = value.dtype in (np.float64, np.int64, np.bool_)
-    return Card(
-        key,
-        "data" if own and value.ndim else "constant",
-        shortened(name),
-        shape=value.shape,
-        dtype="" if plain else str(value.dtype),
-        value=tuple(summary(value)),
-        grad=("constant",),
-        # A named array is the user's data, and no part of the layer it enters.
-        scope=() if own else scope,
-    )
+def _file(path: str) -> str:
+    """Name a file without its folder; cells of a notebook have made-up names."""
+    name = os.path.basename(path)  # noqa: PTH119 (no path: <stdin>)
+    return "cell" if "ipykernel" in path else shortened(name)
 
 
 def _is_data(x: Any, names: Names) -> bool:
@@ -217,16 +488,8 @@ def _is_data(x: Any, names: Names) -> bool:
     return np.ndim(x) > 0 and names.given(x) is not None
 
 
-def _called(name: str) -> str:
+def _short(name: str) -> str:
     return shortened(name, 24)
-
-
-def _constant_called(x: Any, names: Names) -> str:
-    name = names.of_constant(x)
-    if name is not None:
-        return _called(name)
-    value = np.asarray(x)
-    return number(value[()]) if value.ndim == 0 else "c"
 
 
 def _formula(node: Tensor, operands: Sequence[str]) -> str:
@@ -234,7 +497,7 @@ def _formula(node: Tensor, operands: Sequence[str]) -> str:
     op = node.op
     if op is None:
         return ""
-    settings = node.settings
+    settings = settings_of(node)
     filled = {name: shortened(str(setting), 24) for name, setting in settings.items()}
     if "index" in settings:
         filled["index"] = shortened(index_text(settings["index"]))
@@ -295,62 +558,122 @@ def _gradients(
     return found, None
 
 
-def _aside(nodes: Sequence[Tensor]) -> set[Tensor]:
+def _aside(nodes: Collection[Tensor]) -> set[Tensor]:
     """Leaves, and leaves that were only moved into another shape."""
     found: set[Tensor] = set()
     for node in nodes:
-        inputs = node.inputs
-        turned = node.op is not None and node.op.kind == "movement"
-        leaves = all(x in found for x in inputs if isinstance(x, Tensor))
-        if node.op is None or (turned and leaves):
+        op = node.op
+        turned = op is not None and op.kind == "movement"
+        if op is None or (
+            turned and all(x in found for x in inputs_of(node) if isinstance(x, Tensor))
+        ):
             found.add(node)
     return found
 
 
-# --- layers, and graphs too long to read ------------------------------------------
+# --- folding -----------------------------------------------------------------------
 
 
-def _homes(nodes: Sequence[Tensor]) -> dict[Tensor, tuple[str, ...]]:
-    """Layers of the nodes; a parameter lives where all its consumers live."""
-    homes: dict[Tensor, tuple[str, ...]] = {}
-    consumers: dict[Tensor, list[tuple[str, ...]]] = {}
-    for node in nodes:
-        path = graph.scope(node)
-        homes[node] = () if path is None else tuple(path.split(".", _DEEPEST))
-        for x in node.inputs:
-            if isinstance(x, Tensor) and x.op is None and x.requires_grad:
-                consumers.setdefault(x, []).append(homes[node])
-    for leaf, places in consumers.items():
-        common = places[0]
-        for place in places[1:]:
-            same = 0
-            while same < min(len(common), len(place)) and common[same] == place[same]:
-                same += 1
-            common = common[:same]
-        homes[leaf] = common
-    return homes
+def folded(scene: Scene, closed: Collection[str] | None = None) -> Scene:
+    """Show each closed group as one card; what goes in and out of it is told there.
+
+    Parameters
+    ----------
+    scene
+        A whole scene.
+    closed
+        Keys of groups, those of the scene unless given.
+    """
+    shut = scene.closed if closed is None else frozenset(closed)
+    if not shut:
+        return scene
+    outer: dict[str | None, str | None] = {None: None}
+    for group in scene.groups:
+        above = outer[group.parent]
+        outer[group.key] = group.key if above is None and group.key in shut else above
+    home = {card.key: outer[card.group] for card in scene.cards}
+    shown = [card for card in scene.cards if home[card.key] is None]
+    place = {card.key: i for i, card in enumerate(scene.cards)}
+    members: dict[str, list[Card]] = {}
+    for card in scene.cards:
+        key = home[card.key]
+        if key is not None:
+            members.setdefault(key, []).append(card)
+            place[key] = place[card.key]  # where its last one stands
+    gates = _gates(scene, home)
+    cards = {card.key: card for card in scene.cards}
+    groups = {group.key: group for group in scene.groups}
+    for key, held in members.items():
+        entering, leaving = gates.get(key, ({}, {}))
+        inside = Inside(
+            groups[key],
+            tuple(entering),
+            tuple(leaving),
+            tuple(cards[x].shape for x in entering if cards[x].kind != "parameter"),
+        )
+        shown.append(_shut(inside, held, cards[next(reversed(leaving))]))
+    shown.sort(key=lambda card: place[card.key])
+    return scene._replace(cards=tuple(shown), arrows=_merged(scene, home))
 
 
-def _folded(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> set[Tensor]:
-    """Nodes left out of a long graph: the middle of the tape, and leaves met there."""
-    ops = [node for node in nodes if node.op is not None]
-    if len(ops) <= READABLE:
-        return set()
-    kept = {*ops[:_ENDS], *ops[-_ENDS:], *outputs}
-    entering = [x for node in ops if node in kept for x in node.inputs]
-    kept.update(x for x in entering if isinstance(x, Tensor) and x.op is None)
-    return {node for node in nodes if node not in kept}
+def _gates(
+    scene: Scene, home: Mapping[str, str | None]
+) -> dict[str, tuple[dict[str, None], dict[str, None]]]:
+    """Say for each closed group which cards' values go in, and which go out."""
+    gates: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for arrow in scene.arrows:
+        start, end = home[arrow.start], home[arrow.end]
+        if start != end:
+            for key, way in ((end, 0), (start, 1)):
+                if key is not None:
+                    gates.setdefault(key, ({}, {}))[way][arrow.start] = None
+    for card in scene.cards:
+        key = home[card.key]
+        if key is not None and card.kind == "output":
+            gates.setdefault(key, ({}, {}))[1][card.key] = None
+    return gates
 
 
-def _into_hidden(
-    nodes: Sequence[Tensor], hidden: set[Tensor], keys: Mapping[Tensor, str]
-) -> list[Arrow]:
-    """One arrow from each shown node that something left out takes."""
-    starts = {
-        x: None
-        for node in nodes
-        if node in hidden
-        for x in node.inputs
-        if isinstance(x, Tensor) and x not in hidden
-    }
-    return [Arrow(keys[x], "more", x.op is None) for x in starts]
+def _merged(scene: Scene, home: Mapping[str, str | None]) -> tuple[Arrow, ...]:
+    """Arrows between what is shown: one, where one end is a closed group."""
+    kept: dict[Any, Arrow] = {}
+    for number_of_arrow, arrow in enumerate(scene.arrows):
+        start, end = home[arrow.start], home[arrow.end]
+        if start is None and end is None:
+            kept[number_of_arrow] = arrow
+        elif start != end:
+            pair = (start or arrow.start, end or arrow.end)
+            if pair in kept:
+                kept[pair] = _together(kept[pair], arrow)
+            else:
+                kept[pair] = arrow._replace(start=pair[0], end=pair[1], local=None)
+    return tuple(kept.values())
+
+
+def _shut(inside: Inside, held: Sequence[Card], leaving: Card) -> Card:
+    """Make the card of a closed group; it shows what leaves it last."""
+    group = inside.group
+    more = group.kind == "more"
+    marks = dict.fromkeys(mark for card in held for mark in card.marks)
+    return Card(
+        group.key,
+        "more" if more else "layer",
+        group.title,
+        shape=leaving.shape,
+        dtype=leaving.dtype,
+        value=None if more else leaving.value,
+        grad=None if more else leaving.grad,
+        constant=leaving.constant,
+        scope=tuple(group.path.split(".")[:-1]),
+        group=group.parent,
+        marks=() if more else tuple(marks),
+        told=leaving.told,
+        inside=inside,
+    )
+
+
+def _together(one: Arrow, other: Arrow) -> Arrow:
+    """Stand for two arrows: what flows back along both is not one array."""
+    return one._replace(
+        beside=one.beside and other.beside, share=None, times=one.times + 1
+    )

@@ -2,14 +2,145 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["index_text", "number", "shortened", "summary"]
+__all__ = [
+    "CELLS",
+    "Numbers",
+    "index_text",
+    "number",
+    "numbers_of",
+    "shortened",
+    "summary",
+]
 
+CELLS = 16
+"""Rows and columns of which a heat map has at most so many."""
+
+_BINS = 16
 _FEW = 6
 _LONGEST = 40
+
+
+class Numbers(NamedTuple):
+    """What is told of an array: a few words and a small picture, never all of it.
+
+    Attributes
+    ----------
+    lines
+        Its numbers where they are few, else range and mean.
+    cells
+        Heat map, (rows, columns), each at most `CELLS`: the array itself where it is
+        small, else elements at even distances. Of more than two axes, the last one is
+        that of the columns. None for a single number, and for an empty array.
+    low, high, mean, std, norm
+        Of the finite elements; nan where there are none.
+    counts
+        Histogram of the finite elements between low and high; empty for one value.
+    zeros, nans, infs
+        How many elements are so.
+    size
+        How many there are.
+    """
+
+    lines: tuple[str, ...]
+    cells: np.ndarray | None
+    low: float
+    high: float
+    mean: float
+    std: float
+    norm: float
+    counts: tuple[int, ...]
+    zeros: int
+    nans: int
+    infs: int
+    size: int
+
+    @property
+    def bad(self) -> bool:
+        """Whether there is a nan or an infinity in it."""
+        return bool(self.nans or self.infs)
+
+    @property
+    def reach(self) -> float:
+        """Largest magnitude of a finite element: colours run from -reach to reach."""
+        return (
+            max(abs(self.low), abs(self.high))
+            if self.size > self.nans + self.infs
+            else 0.0
+        )
+
+
+def numbers_of(value: Any) -> Numbers:
+    """Return what is told of an array; the array is read and not kept.
+
+    >>> x = numbers_of(np.array([[3.0, -4.0], [0.0, np.nan]]))
+    >>> x.norm, x.low, x.high, x.zeros, x.nans, x.bad
+    (5.0, -4.0, 3.0, 1, 1, True)
+    >>> numbers_of(np.ones((1000, 300))).cells.shape
+    (16, 16)
+    """
+    array = np.asarray(value)
+    flat = array.reshape(-1)
+    finite = flat
+    if flat.dtype.kind == "f":
+        held = np.isfinite(flat)
+        if not held.all():
+            finite = flat[held]
+    nan = float("nan")
+    low = high = mean = std = norm = nan
+    counts: tuple[int, ...] = ()
+    zeros = 0
+    if finite.size:
+        numbers = finite.astype(np.float64)
+        low, high = float(numbers.min()), float(numbers.max())
+        # Squares and sums may overflow; they are computed of what is at most 1.
+        reach = max(abs(low), abs(high)) or 1.0
+        numbers /= reach
+        middle = float(numbers.mean())
+        mean = middle * reach
+        square = float(numbers @ numbers)
+        norm = square**0.5 * reach
+        numbers -= middle
+        std = (float(numbers @ numbers) / numbers.size) ** 0.5 * reach
+        zeros = int(finite.size - np.count_nonzero(finite))
+        if high > low:
+            numbers += middle - low / reach
+            numbers *= _BINS / (high / reach - low / reach)
+            bins = np.minimum(numbers.astype(np.intp), _BINS - 1)
+            counts = tuple(np.bincount(bins, minlength=_BINS).tolist())
+    nans = int(np.count_nonzero(np.isnan(flat))) if finite.size < flat.size else 0
+    return Numbers(
+        tuple(summary(array)),
+        _cells(array),
+        low,
+        high,
+        mean,
+        std,
+        norm,
+        counts,
+        zeros,
+        nans,
+        flat.size - finite.size - nans,
+        flat.size,
+    )
+
+
+def _cells(array: np.ndarray) -> np.ndarray | None:
+    if array.ndim == 0 or array.size <= 1:
+        return None
+    table = array.reshape(-1, array.shape[-1]) if array.ndim != 2 else array
+    for axis in (0, 1):
+        if table.shape[axis] > CELLS:
+            table = np.take(table, _even(table.shape[axis], CELLS), axis)
+    return table.astype(np.float64)
+
+
+def _even(size: int, count: int) -> np.ndarray:
+    """Places at even distances, the first and the last among them."""
+    return np.arange(count) * (size - 1) // (count - 1)
 
 
 def number(x: Any, digits: int = 4) -> str:
