@@ -54,9 +54,14 @@ _LOADER = """
     return new Response(stream);
   };
   const blob = await unpack("engine").blob();
-  const engine = new Blob([blob], { type: "text/javascript" });
-  const worker = new Worker(URL.createObjectURL(engine));
-  window.explorerEngine = { program: engine, worker };
+  const text = new Blob([blob], { type: "text/javascript" });
+  const engine = { text, worker: null };
+  try {
+    engine.worker = new Worker(URL.createObjectURL(text));
+    // Where workers are forbidden, the page lays out by itself.
+    engine.worker.onerror = () => { engine.worker = null; };
+  } catch { engine.worker = null; }
+  window.explorerEngine = engine;
   window.story = JSON.parse(await unpack("story").text());
   const program = await unpack("program").text();
   const script = document.createElement("script");

@@ -7,7 +7,8 @@ let engine = null;
 
 function startEngine() {
   // The loader started the worker already, while this program was still unpacked.
-  engine ??= overWorker(window.explorerEngine.worker);
+  const { worker } = window.explorerEngine;
+  engine ??= worker ? overWorker(worker) : later(inPage());
   return engine;
 }
 
@@ -31,7 +32,7 @@ function overWorker(worker) {
   worker.onerror = (event) => {
     // A worker that may not start says so here: go on without it.
     event.preventDefault();
-    failed = inPage();
+    failed = later(inPage());
     for (const [, reject] of waiting.values()) reject(new Error("worker"));
     waiting.clear();
   };
@@ -41,15 +42,17 @@ function overWorker(worker) {
       await ready;
       return await ask({ cmd: "layout", graph, layoutOptions: {}, options: {} });
     } catch (error) {
-      if (failed) return (await failed)(graph);
+      if (failed) return failed(graph);
       throw error;
     }
   };
 }
 
+const later = (engineToBe) => async (graph) => (await engineToBe)(graph);
+
 /** The engine without a worker: its program runs here, and keeps the page waiting. */
 async function inPage() {
-  const text = await window.explorerEngine.program.text();
+  const text = await window.explorerEngine.text.text();
   window.module = { exports: {} };
   const script = document.createElement("script");
   script.textContent = text;

@@ -193,7 +193,7 @@ def _folded(
         made = len(boxes)
         boxes.append(Box(title, box, "run", times))
         _move(run, made, boxes, homes)
-        _parted(run, made, boxes, homes)
+        _parted(run, made, boxes, homes, length)
         ops = tuple(op for item in run for op in item.ops)
         look = number(("run", tuple(item.signature for item in pattern), times))
         found.append(_Item(title, look, ops, made))
@@ -236,20 +236,29 @@ def _repeated(items: list[_Item], looks: list[int], place: int) -> tuple[int, in
 
 
 def _parted(
-    items: list[_Item], box: int, boxes: list[Box], homes: list[int]
+    items: list[_Item], box: int, boxes: list[Box], homes: list[int], whole: int = 1
 ) -> list[_Item]:
-    """Cut what is too long to read into parts, and these again."""
+    """Cut what is too long to read into parts of like size, and these again.
+
+    A pattern of ``whole`` items is not cut.
+    """
     while len(items) > 3 * _WIDE:
         parts = []
-        for start in range(0, len(items), _WIDE):
-            members = items[start : start + _WIDE]
+        count = -(-len(items) // _WIDE)
+        size = -(-len(items) // count)
+        size = -(-size // whole) * whole
+        for start in range(0, len(items), size):
+            members = items[start : start + size]
             made = len(boxes)
             ops = tuple(op for item in members for op in item.ops)
             title = f"ops {ops[0] + 1} … {ops[-1] + 1}"
+            layers = [item.name for item in members if item.box >= 0]
+            if len(layers) > 1:
+                title = f"{layers[0]} … {_ending(layers[0], layers[-1])}"
             boxes.append(Box(title, box, "part"))
             _move(members, made, boxes, homes)
             parts.append(_Item(title, -1 - made, ops, made))
-        items = parts
+        items, whole = parts, 1
     return items
 
 
@@ -264,7 +273,7 @@ def _move(
 
 
 def _in_order(boxes: list[Box], homes: list[int]) -> tuple[list[Box], list[int]]:
-    """Number parents before children, without recursion; those of parent -2 are gone."""
+    """Number parents before children, without recursion; a parent of -2 is gone."""
     children: dict[int, list[int]] = {}
     for i, box in enumerate(boxes):
         children.setdefault(box.parent, []).append(i)
