@@ -1,0 +1,187 @@
+"""What to call nodes: the user's own names, and a textbook's where there are none."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import graph
+from tinygrad_nn.op import Node, inputs_of
+
+__all__ = ["Naming", "identifier", "named_nodes"]
+
+_ACTIVATIONS = frozenset(
+    "tanh sigmoid relu softmax softplus maximum exp sin cos log_softmax".split(" ")
+)
+
+
+class Naming:
+    """Names that are given out once each.
+
+    Parameters
+    ----------
+    taken
+        Names that are not to be given out.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.taken = set(taken)
+
+    def free(self, name: str) -> str:
+        """Return a name, with a prime where it is taken, and take it."""
+        while name in self.taken:
+            name += "'"
+        self.taken.add(name)
+        return name
+
+
+def identifier(name: str, taken: set[str]) -> str:
+    """Return a name that Python takes, unlike all in ``taken``, and add it there.
+
+    >>> taken = set()
+    >>> identifier("A1'", taken), identifier("hidden.weight", taken)
+    ('A1_', 'hidden_weight')
+    >>> identifier("A1_", taken), identifier("lambda", taken), identifier("", taken)
+    ('A1__', 'lambda_', '_')
+    """
+    made = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    if name.isidentifier() and not name.isascii():
+        made = name
+    made = made[:60]
+    if not made or made[0].isdigit():
+        made = "_" + made
+    while made in taken or keyword.iskeyword(made) or made == "np":
+        made += "_"
+    taken.add(made)
+    return made
+
+
+def named_nodes(
+    found: list[Any],
+    output: Node,
+    chosen: Mapping[str, Any],
+    known: Mapping[int, tuple[Any, str]],
+) -> dict[Any, str]:
+    """Names of the nodes that have one: of the user's, or of a textbook's.
+
+    A name that several nodes have, because a loop made them, is numbered by what they
+    are computed from: Z of W1 is Z1, A of Z1 is A1.
+
+    Parameters
+    ----------
+    found
+        The nodes in tape order, leaves first.
+    output
+        The loss, which always has a name.
+    chosen
+        Nodes and numbers by name, as given to ``derive``.
+    known
+        What `graph.known_in` found.
+    """
+    own = {id(value): name for name, value in chosen.items()}
+    statements = graph.assigned(found)
+    bases: dict[Any, str] = {}
+    for node in found:
+        name = own.get(id(node)) or graph.name(node)
+        if name is None and id(node) in known:
+            name = known[id(node)][1]
+        if name is None and node._op is not None:
+            name = statements.get(node)
+        if name is not None:
+            bases[node] = name
+    _add_layers(found, output, bases)
+    if output not in bases:
+        bases[output] = "L"
+    counts = Counter(bases.values())
+    final: dict[Any, str] = {}
+    naming = Naming()
+    for node in found:
+        if node in bases and counts[bases[node]] == 1:
+            final[node] = naming.free(bases[node])
+    for node in found:
+        base = bases.get(node)
+        if base is None or node in final:
+            continue
+        number = _number_below(node, final)
+        again = re.sub(r"\d+$", "", base)
+        final[node] = naming.free(
+            base if number is None and base not in naming.taken
+            else f"{again}{number}" if number is not None else base
+        )  # fmt: skip
+    return final
+
+
+def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
+    """Call what layers compute Z and A, where the user has no names for it.
+
+    Z is a matrix product of a parameter, with its bias; A an activation of such a Z.
+    """
+    layers: set[Any] = {
+        node
+        for node, name in bases.items()
+        if node._op is not None and re.fullmatch(r"Z\d*", name)
+    }
+    uses = Counter(
+        x for node in found for x in inputs_of(node) if isinstance(x, Node)
+    )
+    for node in found:
+        if node in bases or node is output or node._op is None:
+            continue
+        op = node._op.name
+        inputs = [x for x in inputs_of(node) if isinstance(x, Node)]
+        if op == "add" and any(_is_product(x) for x in inputs):
+            bases[node] = "Z"
+            layers.add(node)
+        elif op in _ACTIVATIONS and any(x in layers for x in inputs):
+            if node._op.name != "log_softmax":
+                bases[node] = "A"
+        elif _is_product(node) and uses[node] == 1:
+            consumer = next(
+                (n for n in found if any(x is node for x in inputs_of(n))), None
+            )
+            alone = consumer is None or consumer._op.name not in ("add", "subtract")
+            if alone and any(_is_parameter(x) for x in inputs):
+                bases[node] = "Z"
+                layers.add(node)
+
+
+def _is_product(x: Any) -> bool:
+    return x._op is not None and x._op.name == "matmul" and x._value.ndim > 1
+
+
+def _is_parameter(x: Any) -> bool:
+    while x._op is not None and x._op.name == "transpose":
+        x = inputs_of(x)[0]
+    return x._op is None and x.requires_grad
+
+
+def _number_below(node: Any, final: Mapping[Any, str]) -> int | None:
+    """Return the largest number in the names of what a node is computed from."""
+    numbers = []
+    stack = [x for x in inputs_of(node) if isinstance(x, Node)]
+    seen = set(stack)
+    while stack:
+        x = stack.pop()
+        name = final.get(x)
+        if name is not None:
+            found = re.search(r"(\d+)'*$", name)
+            if found is not None:
+                numbers.append(int(found[1]))
+            continue
+        for y in inputs_of(x):
+            if isinstance(y, Node) and y not in seen:
+                seen.add(y)
+                stack.append(y)
+    return max(numbers, default=None)
+
+
+def is_mask(array: np.ndarray) -> bool:
+    """Whether an array says of each element whether it stays."""
+    if array.dtype.kind == "b":
+        return True
+    return array.ndim > 0 and array.size > 1 and bool(np.isin(array, (0, 1)).all())

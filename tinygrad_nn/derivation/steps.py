@@ -1,0 +1,438 @@
+"""From a recorded loss to steps: the forward lines, then one line for each gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import autodiff, graph, ops, recording
+from tinygrad_nn.derivation.arranging import Arranger, Form, Numbers
+from tinygrad_nn.derivation.lines import Lines, simplified, stand_in
+from tinygrad_nn.derivation.naming import named_nodes
+from tinygrad_nn.op import Node, constant, data_of, inputs_of, op_of
+from tinygrad_nn.recording import Line
+from tinygrad_nn.rewriting.program import node_for
+
+__all__ = ["Step", "Steps", "steps_of"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a derivation.
+
+    Attributes
+    ----------
+    name
+        What is computed: ``"Z1"``, ``"dW1"``.
+    expression
+        The node of the right-hand side: leaves with names are the other steps.
+    shape
+        Of the value.
+    line
+        The user's line that computed it; for a gradient, that of what it belongs to.
+    chain
+        For a gradient: the names along which it came, the loss first; empty where it
+        came along several ways.
+    unsimplified
+        For a gradient: the product of local derivatives by the plain rules.
+    """
+
+    name: str
+    expression: Any
+    shape: tuple[int, ...]
+    line: Line | None
+    chain: tuple[str, ...] = ()
+    unsimplified: Any = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A derivation as data.
+
+    Attributes
+    ----------
+    loss
+        Its name.
+    forward, backward
+        Lines in the order in which they run.
+    results
+        Names of the gradients that were asked for, by what they belong to.
+    inputs
+        Stand-ins for everything that is given: data and parameters.
+    letters
+        Stand-ins for numbers that have a letter.
+    examples
+        The stand-in for the number of examples, or None.
+    scaled
+        Whether gradients of what has an axis of examples are so many times larger.
+    """
+
+    loss: str
+    forward: tuple[Step, ...]
+    backward: tuple[Step, ...]
+    results: Mapping[str, str]
+    inputs: tuple[Any, ...]
+    letters: tuple[Any, ...]
+    examples: Any
+    scaled: bool
+
+
+def steps_of(
+    loss: Node,
+    wrt: Sequence[Node],
+    chosen: Mapping[str, Any],
+    known: Mapping[int, tuple[Any, str]],
+    *,
+    textbook: bool,
+    chain: bool,
+) -> Steps:
+    """Derive the lines. See `tinygrad_nn.derive`."""
+    return _Deriving(loss, wrt, chosen, known, textbook=textbook, chain=chain).steps()
+
+
+def _both(node: Node) -> tuple[Any, tuple[Any, ...], Any]:
+    """Op and operands, as recorded and as written: a walk reaches what is bypassed."""
+    op, inputs, settings = graph.source(node)
+    return op, (*inputs, *graph.written(node)[1]), settings
+
+
+class _Deriving:
+    def __init__(
+        self,
+        loss: Node,
+        wrt: Sequence[Node],
+        chosen: Mapping[str, Any],
+        known: Mapping[int, tuple[Any, str]],
+        *,
+        textbook: bool,
+        chain: bool,
+    ) -> None:
+        found = graph.ancestors([loss], _both)
+        self.found = [x for x in found if x._op is None] + [
+            x for x in found if x._op is not None
+        ]
+        self.loss = loss
+        self.wrt = dict.fromkeys(wrt)  # in order; an == of nodes is recorded
+        self.chain = chain
+        nodes = {name: x for name, x in chosen.items() if not _is_number(x)}
+        self.names = named_nodes(self.found, loss, nodes, known)
+        for i, leaf in enumerate(self.wrt, 1):
+            self.names.setdefault(leaf, f"w{i}")
+        self.lines = Lines(self.found, self.names, known)
+        taken = {x._name for x in self.lines.inputs} | set(self.names.values())
+        self.letters = [
+            (abs(float(data_of(x))), stand_in(np.float64(data_of(x)), name))
+            for name, x in chosen.items()
+            if _is_number(x) and float(data_of(x)) not in (0.0, 1.0)
+        ]
+        self.examples = self._examples(taken)
+        self.count = 1.0
+        if self.examples is not None:
+            self.count = float(self.examples._value)
+        self.scaled = textbook and self.examples is not None
+        self.arranger = Arranger(Numbers(self.letters, self.examples))
+        self.scales: dict[Any, float] = {}
+        self.cotangents: dict[Any, Any] = {}
+        self.upstream: dict[Any, list[Any]] = {}
+
+    # --- the number of examples ---
+
+    def _examples(self, taken: set[str]) -> Any:
+        """Return a stand-in for the number over which the loss is a mean, or None."""
+        axes = {
+            n
+            for x in self.lines.inputs
+            if x not in {self.lines.leaves.get(w) for w in self.wrt}
+            for n in np.shape(x._value)
+        }
+        scalars = [x for x in self.lines.stations if np.size(x._value) == 1]
+        for station in [self.loss, *reversed(scalars)]:
+            for node in reversed(graph.ancestors([self.lines.recorded[station]])):
+                count = _count(node)
+                if count is None or count < 2:
+                    continue
+                if count in axes:
+                    name = next(x for x in ("m", "M", "m_") if x not in taken)
+                    return stand_in(np.float64(count), name)
+                if node._op is not None and node._op.name == "mean":
+                    name = next(x for x in ("N", "n", "N_") if x not in taken)
+                    return stand_in(np.float64(count), name)
+        return None
+
+    # --- steps ---
+
+    def steps(self) -> Steps:
+        reached, forward = self._stations()
+        for node in self.lines.stations:
+            made = self.arranger.arranged(simplified(self.lines.recorded[node]))
+            self.arranger.defines(made, self.lines.leaves[node])
+            self.arranger.defines(self.lines.recorded[node], self.lines.leaves[node])
+        backward = self._backward(reached)
+        results = {
+            self.names[x]: f"d{self.names[x]}" for x in self.wrt if x in self.cotangents
+        }
+        return Steps(
+            loss=self.names[self.loss],
+            forward=tuple(forward),
+            backward=tuple(backward),
+            results=results,
+            inputs=tuple(self.lines.inputs),
+            letters=tuple(leaf for _, leaf in self.letters),
+            examples=self.examples,
+            scaled=self.scaled,
+        )
+
+    def _stations(self) -> tuple[list[Any], list[Step]]:
+        """Return the stations through which a gradient passes, and the forward lines."""
+        leads = set(self.wrt)
+        for node in self.found:
+            if node._op is not None and node._value.dtype.kind == "f":
+                if any(isinstance(x, Node) and x in leads for x in inputs_of(node)):
+                    leads.add(node)
+        reached = [x for x in self.lines.stations if x in leads]
+        forward = []
+        for node in self.lines.stations:
+            shown = self._spelled(self.lines.written[node], node)
+            forward.append(
+                Step(self.names[node], shown, np.shape(node._value), graph.line(node))
+            )
+        return reached, forward
+
+    def _spelled(self, root: Any, station: Any) -> Any:
+        """Return a line with its numbers spelled: 400 as m, 0.000875 as λ / m."""
+        if np.size(station._value) != 1 and not self.letters:
+            return root
+        instead: dict[Any, Any] = {}
+        for node in graph.ancestors([root]):
+            if node._op is None:
+                continue
+            inputs = tuple(
+                instead.get(x, x) if isinstance(x, Node) else x for x in inputs_of(node)
+            )
+            if node._op.name in ("multiply", "divide"):
+                inputs = tuple(
+                    self._letters(x, single=np.size(station._value) == 1)
+                    for x in inputs
+                )
+            if any(a is not b for a, b in zip(inputs, inputs_of(node), strict=True)):
+                settings = graph.source(node)[2]
+                instead[node] = node_for(node, node._op, inputs, settings, node._value)
+        return instead.get(root, root)
+
+    def _letters(self, x: Any, *, single: bool) -> Any:
+        if isinstance(x, Node) or not _is_number(x):
+            return x
+        number = float(data_of(x))
+        if not math.isfinite(number) or number == 0:
+            return x
+        for value, leaf in self.letters:
+            if number == value:
+                return leaf
+        if not single or self.examples is None:
+            return x
+        if number == self.count:
+            return self.examples
+        with recording.recorded():
+            made = self.arranger.built(Form(number))
+        named = isinstance(made, Node) and self.examples in graph.ancestors([made])
+        return made if named else x
+
+    # --- backward ---
+
+    def _backward(self, reached: Sequence[Any]) -> list[Step]:
+        wanted = [*reached, *self.wrt]
+        true = self._true(wanted)
+        readers: dict[Any, list[Any]] = {x: [] for x in wanted}
+        shares: dict[Any, list[tuple[Any, Any]]] = {x: [] for x in wanted}
+        steps: list[Step] = []
+        done: set[Any] = set()
+        order = list(reversed(reached))
+        for node in order:
+            for x in self.lines.read_by(node):
+                if x in readers:
+                    readers[x].append(node)
+        for node in order:
+            if node is not self.loss:
+                if not shares[node]:
+                    continue  # what is bypassed gets nothing
+                self._append(steps, self._step(node, shares[node], true[node]))
+            scale = self.scales.setdefault(node, 1.0)
+            cotangent = self.cotangents.get(node)
+            if node is self.loss:
+                cotangent = _seed(node)
+            targets = [x for x in self.lines.read_by(node) if x in readers]
+            found = self.lines.pulled(node, cotangent, targets)
+            for x, g in found.items():
+                shares[x].append((node, (g, scale)))
+            done.add(node)
+            for x in targets:
+                if x in self.wrt and x._op is None and x not in self.cotangents:
+                    if all(y in done or y not in readers for y in readers[x]):
+                        if shares[x]:
+                            self._append(steps, self._step(x, shares[x], true[x]))
+        for x in self.wrt:
+            if x not in self.cotangents and shares[x]:
+                self._append(steps, self._step(x, shares[x], true[x]))
+        return steps
+
+    def _append(self, steps: list[Step], step: Step | None) -> None:
+        if step is not None:
+            steps.append(step)
+
+    def _true(self, wanted: Sequence[Any]) -> dict[Any, Any]:
+        """Return the gradients by the engine, on the graph that was recorded."""
+        seed = constant(np.ones_like(self.loss._value), recording.tick())
+        with recording.recorded():
+            try:
+                with np.errstate(all="ignore", invalid="raise"):
+                    found = autodiff.pull(self.loss, seed, set(wanted))
+            except FloatingPointError:
+                with np.errstate(all="ignore"):
+                    found = autodiff.pull(self.loss, seed, set(wanted), careful=True)
+        return {
+            x: data_of(found[x]) if x in found else np.zeros(np.shape(x._value))
+            for x in wanted
+        }
+
+    def _step(self, node: Any, shares: Sequence[Any], true: Any) -> Step | None:
+        name = f"d{self.names[node]}"
+        scale = 1.0
+        if self.scaled and node not in self.wrt and node is not self.loss:
+            if self.count in np.shape(node._value):
+                scale = self.count
+        total: Any = None
+        with recording.recorded(), np.errstate(all="ignore"):
+            for _, (g, above) in shares:
+                factor = scale / above
+                part = g if factor == 1 else ops.multiply(g, factor)
+                total = part if total is None else ops.add(total, part)
+        wanted = np.asarray(true, np.float64) * scale
+        shape = np.shape(node._value)
+        expression = self._right(total, wanted, shape)
+        self.scales[node] = scale
+        if node not in self.wrt and self._says_nothing(expression):
+            # A number, the same for all: what follows is shorter with it put in.
+            self.cotangents[node] = total
+            return None
+        leaf = stand_in(np.asarray(true * np.asarray(true).dtype.type(scale))[()], name)
+        self.cotangents[node] = leaf
+        self.upstream[node] = [reader for reader, _ in shares]
+        chain, plain = (), None
+        if self.chain:
+            chain, plain = self._chain(node, expression)
+        return Step(name, expression, shape, graph.line(node), chain, plain)
+
+    def _says_nothing(self, expression: Any) -> bool:
+        """Whether a gradient depends on nothing but the number of examples."""
+        if not isinstance(expression, Node):
+            return True
+        leaves = [x for x in graph.ancestors([expression]) if x._op is None]
+        return all(x is self.examples or graph.name(x) is None for x in leaves)
+
+    def _right(self, total: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
+        """Return the tidiest expression that has the value: never a wrong one."""
+        for attempt in (
+            lambda: self.arranger.arranged(simplified(total)),
+            lambda: self.arranger.arranged(total),
+        ):
+            try:
+                found = attempt()
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                continue
+            if _agrees(found, wanted, shape):
+                return found
+        return total
+
+    # --- the chain rule ---
+
+    def _chain(self, node: Any, line: Any) -> tuple[tuple[str, ...], Any]:
+        """Return the names from the loss to a node, and the product of slopes.
+
+        Slopes are those of the plain rules, of what was written: through A2, where the
+        gradient itself takes the stable way past it.
+        """
+        path = [node]
+        while path[-1] is not self.loss:
+            above = [
+                x for x in self.lines.stations if path[-1] in self._written_reads(x)
+            ]
+            if len(above) != 1:
+                return (), None
+            path.append(above[0])
+        names = tuple(self.names[x] for x in reversed(path))
+        known = next(i for i in range(1, len(path)) if path[i] in self.scales)
+        g = self.cotangents.get(path[known])
+        if g is None:
+            g = _seed(self.loss)
+        factor = self.scales[node] / self.scales[path[known]]
+        for i in range(known, 0, -1):
+            found = self.lines.pulled_as_written(path[i], g, [path[i - 1]])
+            g = found.get(path[i - 1])
+            if g is None:
+                return names, None
+        with recording.recorded(), np.errstate(all="ignore"):
+            plain = self.arranger.arranged(
+                g if factor == 1 else ops.multiply(g, factor)
+            )
+        same = self.arranger.key(plain) == self.arranger.key(line)
+        return names, None if same else plain
+
+    def _written_reads(self, node: Any) -> set[Any]:
+        there = set(graph.ancestors([self.lines.written[node]]))
+        return {x for x, leaf in self.lines.leaves.items() if leaf in there}
+
+
+def _is_number(x: Any) -> bool:
+    return not isinstance(x, Node) and np.ndim(x) == 0 and not isinstance(x, str)
+
+
+def _count(node: Any) -> int | None:
+    """Return the whole number by which a node divides, if it divides by one."""
+    if node._op is None:
+        return None
+    inputs = inputs_of(node)
+    name = node._op.name
+    if name == "mean":
+        size = np.size(data_of(inputs[0]))
+        return size // max(np.size(node._value), 1)
+    if name not in ("divide", "multiply"):
+        return None
+    for x in inputs[1:] if name == "divide" else inputs:
+        if isinstance(x, Node) or not _is_number(x):
+            continue
+        number = abs(float(data_of(x)))
+        if name == "multiply" and number:
+            number = 1 / number
+        if number > 1 and math.isfinite(number):
+            near = round(number)
+            if abs(near - number) <= 1e-9 * number:
+                return near
+            continue
+    return None
+
+
+def _seed(loss: Any) -> Any:
+    one = constant(loss._value.dtype.type(1), recording.tick())
+    shape = np.shape(loss._value)
+    if not shape:
+        return one
+    with recording.recorded():
+        return ops.reshape(one, shape)
+
+
+def _agrees(found: Any, wanted: Any, shape: tuple[int, ...]) -> bool:
+    value = data_of(found)
+    if np.shape(value) != shape:
+        return False
+    got = np.asarray(value, np.float64)
+    coarse = getattr(value, "dtype", np.dtype(float)).itemsize < 8
+    size = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0.0)
+    tolerance = (1e-3 if coarse else 1e-9) * size
+    return bool(np.allclose(got, wanted, rtol=0, atol=tolerance, equal_nan=True))
+
+
+_MEAN = op_of(ops.mean)

@@ -1,0 +1,142 @@
+"""A derivation as plain text, LaTeX, Markdown and MathML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygrad_nn import graph
+from tinygrad_nn.derivation.steps import Step, Steps
+from tinygrad_nn.errors import MissingExtraError
+from tinygrad_nn.notation import latex_name, written
+from tinygrad_nn.notation.names import text_number
+from tinygrad_nn.op import Node
+
+__all__ = ["latex_of", "markdown_of", "mathml_of", "text_of"]
+
+
+def _own(x: Any) -> str | None:
+    return graph.name(x) if isinstance(x, Node) else None
+
+
+def _right(expression: Any, style: str) -> str:
+    """Write a right-hand side: a lone name is a name, not what is behind it."""
+    leaf = isinstance(expression, Node) and expression._op is None
+    return written(expression, _own, style, whole=not leaf)
+
+
+def _heading(steps: Steps) -> str:
+    """Say what m is, and what is m times the gradient."""
+    if steps.examples is None:
+        return ""
+    letter = steps.examples._name
+    told = f"{letter} = {text_number(steps.examples._value)}"
+    inner = [x for x in steps.backward if x.name not in steps.results.values()]
+    if steps.scaled and inner:
+        asked = ", ".join(list(steps.results.values())[:2])
+        told += (
+            f"; the 1 / {letter} of the mean is left to {asked}, …: "
+            f"{inner[0].name} and the like are {letter} times the gradient"
+        )
+    return told
+
+
+def text_of(steps: Steps) -> str:
+    """Return the lines as plain text, with shapes."""
+    sections = [("Forward", _rows(steps.forward))]
+    rows = _rows(steps.backward, steps.loss)
+    heading = _heading(steps)
+    sections.append((f"Backward ({heading})" if heading else "Backward", rows))
+    widest = max(
+        (len(row[0]) for _, rows in sections for row in rows if len(row[0]) <= 60),
+        default=0,
+    )
+    made = []
+    for title, rows in sections:
+        made.append(title)
+        made += [f"  {left:<{widest}}  {right}".rstrip() for left, right in rows]
+    return "\n".join(made)
+
+
+def _rows(steps: tuple[Step, ...], loss: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for step in steps:
+        if step.chain:
+            rows.append((f"{_product(step.chain)}", ""))
+        if step.unsimplified is not None:
+            plain = _right(step.unsimplified, "text")
+            rows.append((f"{step.name} = {plain}", "") if len(plain) < 500 else ("", ""))
+        shape = f"({', '.join(map(str, step.shape))})" if step.shape else "()"
+        rows.append((f"{step.name} = {_right(step.expression, 'text')}", shape))
+    return [row for row in rows if any(row)]
+
+
+def _product(chain: tuple[str, ...]) -> str:
+    loss, *rest = chain
+    slopes = [f"d{x}/d{y}" for x, y in zip(chain, rest, strict=False)]
+    return f"d{loss}/d{rest[-1]} = {' · '.join(slopes)}"
+
+
+def _latex_product(chain: tuple[str, ...]) -> str:
+    loss, *rest = chain
+    names = [latex_name(x) for x in chain]
+    slopes = [
+        rf"\frac{{\partial {x}}}{{\partial {y}}}"
+        for x, y in zip(names, names[1:], strict=False)
+    ]
+    left = rf"\frac{{\partial {names[0]}}}{{\partial {names[-1]}}}"
+    return f"{left} &= " + r" \cdot ".join(slopes)
+
+
+def _latex_lines(steps: tuple[Step, ...]) -> list[str]:
+    lines = []
+    for step in steps:
+        if step.chain:
+            lines.append(_latex_product(step.chain))
+        left = latex_name(step.name)
+        if step.unsimplified is not None:
+            lines.append(f"{left} &= {_right(step.unsimplified, 'latex')}")
+        lines.append(f"{left} &= {_right(step.expression, 'latex')}")
+    return lines
+
+
+def _block(lines: list[str]) -> str:
+    return (
+        r"\begin{aligned}" + "\n" + " \\\\\n".join(lines) + "\n" + r"\end{aligned}"
+    )
+
+
+def latex_of(steps: Steps) -> str:
+    """Return the lines as LaTeX: forward, then backward."""
+    forward, backward = _latex_lines(steps.forward), _latex_lines(steps.backward)
+    return f"{_block(forward)}\n\n{_block(backward)}"
+
+
+def markdown_of(steps: Steps) -> str:
+    """Return the lines as Markdown."""
+    heading = _heading(steps)
+    told = f"\n{heading}.\n" if heading else ""
+    forward = _block(_latex_lines(steps.forward))
+    backward = _block(_latex_lines(steps.backward))
+    return (
+        f"**Forward**\n\n$$\n{forward}\n$$\n\n**Backward**\n{told}\n$$\n{backward}\n$$\n"
+    )
+
+
+def mathml_of(steps: Steps) -> str:
+    """Return the lines as HTML with MathML."""
+    try:
+        import latex2mathml.converter as converter  # noqa: PLC0415 (an extra)
+    except ImportError:
+        raise MissingExtraError(
+            "Derivation: MathML needs latex2mathml: pip install 'tinygrad_nn[draw]'"
+        ) from None
+    blocks = []
+    for title, lines in (
+        ("Forward", _latex_lines(steps.forward)),
+        ("Backward", _latex_lines(steps.backward)),
+    ):
+        body = "".join(
+            f"<div>{converter.convert(line.replace('&=', '='))}</div>" for line in lines
+        )
+        blocks.append(f"<p>{title}</p>{body}")
+    return "".join(blocks)
