@@ -98,6 +98,7 @@ from tinygrad_nn.transforms import (
 if TYPE_CHECKING:
     from tinygrad_nn import check, data, losses, nn, optim, training
     from tinygrad_nn.compiler import compile, export_numpy
+    from tinygrad_nn.derivation import Derivation, derive
     from tinygrad_nn.drawing import Drawing, draw
     from tinygrad_nn.training import (
         Checkpoint,
@@ -114,12 +115,14 @@ __version__ = "0.1.0"
 # `import tinygrad_nn` costs little more than `import numpy`.
 _ROOMS = {
     "Checkpoint": "tinygrad_nn.training",
+    "Derivation": "tinygrad_nn.derivation",
     "Drawing": "tinygrad_nn.drawing",
     "EarlyStopping": "tinygrad_nn.training",
     "History": "tinygrad_nn.training",
     "check": "tinygrad_nn.check",
     "compile": "tinygrad_nn.compiler",
     "data": "tinygrad_nn.data",
+    "derive": "tinygrad_nn.derivation",
     "draw": "tinygrad_nn.drawing",
     "export_numpy": "tinygrad_nn.compiler",
     "fit": "tinygrad_nn.training",
@@ -149,6 +152,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "Checkpoint",
+    "Derivation",
     "Drawing",
     "EarlyStopping",
     "History",
@@ -166,6 +170,7 @@ __all__ = [
     "cumsum",
     "data",
     "debug",
+    "derive",
     "divide",
     "dot",
     "draw",

@@ -49,7 +49,8 @@ class Numbers:
 
     def spelled(self, number: float) -> tuple[float, list[Any], float, list[Any]]:
         """Return a positive number as (number, letters) over (number, letters)."""
-        for value, leaf in self.letters:
+        simple = self._by_count(number, strict=True) is not None
+        for value, leaf in () if simple else self.letters:
             for over in (False, True):
                 ratio = number * value if over else number / value
                 found = self._by_count(ratio, strict=True)
@@ -72,11 +73,12 @@ class Numbers:
             return whole, 1.0, []
         if self.count is not None:
             top = number * self.count
+            most = 9 if strict else self.count - 1
             whole = _whole(top)
-            if whole is not None and whole < self.count:
+            if whole is not None and whole <= most:
                 return whole, 1.0, [self.examples]
             half = _whole(2 * top)
-            if half is not None and half < self.count:
+            if half is not None and half <= most:
                 return half, 2.0, [self.examples]
         divisor = _whole(1 / number)
         if divisor is not None and (not strict or divisor <= 9):

@@ -62,6 +62,7 @@ class Lines:
         self.stations = [x for x in found if x in names and x._op is not None]
         self.leaves: dict[Any, Any] = {}
         self.arrays: dict[int, tuple[Any, Any]] = {}
+        self.shown: dict[int, Any] = {}  # what the user wrote for an array, if more
         self.recorded: dict[Any, Any] = {}
         self.written: dict[Any, Any] = {}
         self.inputs: list[Any] = []  # stand-ins for leaves and arrays
@@ -112,6 +113,12 @@ class Lines:
         self.recorded[node] = node_for(node, op, made, settings, node._value)
         self.written[node] = self.recorded[node]
         plain, operands, options = graph.written(node)
+        if plain.name == "add" and any(_is_zero(x) for x in operands):
+            rest = [x for x in operands if not _is_zero(x)]
+            if len(rest) == 1 and np.shape(data_of(rest[0])) == np.shape(node._value):
+                # sum() of Python's starts with 0.
+                self.written[node] = self._operand(rest[0], self.written)
+                return
         if plain is not op or any(isinstance(x, Node) for x in operands):
             given = tuple(self._operand(x, self.written) for x in operands)
             line = node_for(node, plain, given, options, node._value)
@@ -132,7 +139,8 @@ class Lines:
         if np.ndim(data_of(x)) == 0:
             return x
         if id(x) in self.arrays:
-            return self.arrays[id(x)][1]
+            shown = self.shown.get(id(x)) if made is self.written else None
+            return self.arrays[id(x)][1] if shown is None else shown
         if id(x) in self._known:
             return self._array_leaf(x, self._known[id(x)][1])
         leaf = self._of_others(x)
@@ -163,15 +171,27 @@ class Lines:
             if value.ndim != 2 or value.T.shape != array.shape:
                 continue
             if np.array_equal(1 - value.T, array):
-                return ops.subtract(1, ops.transpose(leaf))
+                # Turned last, so that turned back it is what others are compared with.
+                self.shown[id(array)] = ops.subtract(1, ops.transpose(leaf))
+                return ops.transpose(ops.subtract(1, leaf))
             if np.array_equal(value.T, array):
                 return ops.transpose(leaf)
         return None
 
     def read_by(self, node: Any) -> list[Any]:
         """Return the stations and leaves that a node's line is an expression of."""
-        there = set(graph.ancestors([self.recorded[node]]))
-        return [x for x, leaf in self.leaves.items() if leaf in there]
+        owners = {leaf: x for x, leaf in self.leaves.items()}
+        found: dict[Any, None] = {}
+        stack = [self.recorded[node]]
+        seen = set(stack)
+        while stack:
+            x = stack.pop()
+            if x in owners:
+                found[owners[x]] = None
+            inputs = [y for y in inputs_of(x) if isinstance(y, Node) and y not in seen]
+            seen.update(inputs)
+            stack += reversed(inputs)
+        return list(found)
 
     def pulled(self, node: Any, cotangent: Any, wanted: Sequence[Any]) -> dict[Any, Any]:
         """Return what reaches each wanted leaf through a node's line: expressions."""
@@ -190,6 +210,10 @@ class Lines:
             targets[leaf]: g
             for leaf, g in _pull(self.written[node], cotangent, list(targets)).items()
         }
+
+
+def _is_zero(x: Any) -> bool:
+    return not isinstance(x, Node) and np.ndim(x) == 0 and data_of(x) == 0
 
 
 def _pull(root: Any, cotangent: Any, wanted: list[Any]) -> dict[Any, Any]:

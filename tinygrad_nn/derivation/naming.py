@@ -97,6 +97,7 @@ def named_nodes(
     _add_layers(found, output, bases)
     if output not in bases:
         bases[output] = "L"
+    _forget_overwritten(bases)
     counts = Counter(bases.values())
     final: dict[Any, str] = {}
     naming = Naming()
@@ -114,6 +115,17 @@ def named_nodes(
             else f"{again}{number}" if number is not None else base
         )  # fmt: skip
     return final
+
+
+def _forget_overwritten(bases: dict[Any, str]) -> None:
+    """Let ``cost = cost + penalty`` be one line: a number's last name is its name."""
+    last: dict[str, Any] = {}
+    for node, name in reversed(list(bases.items())):
+        newer = last.setdefault(name, node)
+        if newer is node or np.size(node._value) != 1 or node._op is None:
+            continue
+        if graph.place(newer) != graph.place(node) and np.size(newer._value) == 1:
+            del bases[node]
 
 
 def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
@@ -134,7 +146,7 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
             continue
         op = node._op.name
         inputs = [x for x in inputs_of(node) if isinstance(x, Node)]
-        if op == "add" and any(_is_product(x) for x in inputs):
+        if op == "add" and any(_is_layer(x) for x in inputs):
             bases[node] = "Z"
             layers.add(node)
         elif op in _ACTIVATIONS and any(x in layers for x in inputs):
@@ -145,13 +157,20 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
                 (n for n in found if any(x is node for x in inputs_of(n))), None
             )
             alone = consumer is None or consumer._op.name not in ("add", "subtract")
-            if alone and any(_is_parameter(x) for x in inputs):
+            if alone and _is_layer(node):
                 bases[node] = "Z"
                 layers.add(node)
 
 
 def _is_product(x: Any) -> bool:
     return x._op is not None and x._op.name == "matmul" and x._value.ndim > 1
+
+
+def _is_layer(x: Any) -> bool:
+    """Whether a node is a product with a parameter: the number of a layer's output."""
+    return _is_product(x) and any(
+        isinstance(y, Node) and _is_parameter(y) for y in inputs_of(x)
+    )
 
 
 def _is_parameter(x: Any) -> bool:

@@ -13,7 +13,7 @@ from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.derivation.arranging import Arranger, Form, Numbers
 from tinygrad_nn.derivation.lines import Lines, simplified, stand_in
 from tinygrad_nn.derivation.naming import named_nodes
-from tinygrad_nn.op import Node, constant, data_of, inputs_of, op_of
+from tinygrad_nn.op import Node, constant, data_of, inputs_of
 from tinygrad_nn.recording import Line
 from tinygrad_nn.rewriting.program import node_for
 
@@ -306,7 +306,7 @@ class _Deriving:
                 scale = self.count
         total: Any = None
         with recording.recorded(), np.errstate(all="ignore"):
-            for _, (g, above) in shares:
+            for _, (g, above) in reversed(shares):  # what is nearest comes first
                 factor = scale / above
                 part = g if factor == 1 else ops.multiply(g, factor)
                 total = part if total is None else ops.add(total, part)
@@ -331,7 +331,8 @@ class _Deriving:
         if not isinstance(expression, Node):
             return True
         leaves = [x for x in graph.ancestors([expression]) if x._op is None]
-        return all(x is self.examples or graph.name(x) is None for x in leaves)
+        known = {self.examples, *(leaf for _, leaf in self.letters)}
+        return all(x in known or graph.name(x) is None for x in leaves)
 
     def _right(self, total: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
         """Return the tidiest expression that has the value: never a wrong one."""
@@ -434,5 +435,3 @@ def _agrees(found: Any, wanted: Any, shape: tuple[int, ...]) -> bool:
     tolerance = (1e-3 if coarse else 1e-9) * size
     return bool(np.allclose(got, wanted, rtol=0, atol=tolerance, equal_nan=True))
 
-
-_MEAN = op_of(ops.mean)

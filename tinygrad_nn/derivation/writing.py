@@ -30,14 +30,21 @@ def _heading(steps: Steps) -> str:
         return ""
     letter = steps.examples._name
     told = f"{letter} = {text_number(steps.examples._value)}"
-    inner = [x for x in steps.backward if x.name not in steps.results.values()]
+    results = list(steps.results.values())
+    inner = [x.name for x in steps.backward if x.name not in results]
     if steps.scaled and inner:
-        asked = ", ".join(list(steps.results.values())[:2])
         told += (
-            f"; the 1 / {letter} of the mean is left to {asked}, …: "
-            f"{inner[0].name} and the like are {letter} times the gradient"
-        )
+            f": {_listed(inner)} {letter} times the gradient; the 1 / {letter} comes "
+            f"in at {_listed([x.name for x in steps.backward if x.name in results])}"
+        ).removesuffix(" are").removesuffix(" is")
     return told
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} is"
+    few = names[:3]
+    return f"{', '.join(few)}{', …' if len(names) > 3 else ''} are"
 
 
 def text_of(steps: Steps) -> str:

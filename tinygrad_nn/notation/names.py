@@ -68,11 +68,10 @@ def latex_name(name: str) -> str:
         index = index.lstrip("_")
         index = index if index.isdigit() else rf"\mathrm{{{index}}}"
         index = f"_{{{index}}}"
-    return (
-        f"{d} {letters}".strip() + index + primes
-        if d and letters[0] == "\\"
-        else (d + letters + index + primes)
-    )
+    space = " " if d and letters[0] == "\\" else ""
+    made = d + space + letters + index
+    # A prime is an exponent: in a group of its own another one may follow.
+    return f"{{{made}{primes}}}" if primes else made
 
 
 def _upright(name: str) -> str:

@@ -262,6 +262,10 @@ def _multiply(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
     return Piece(first + sign + _within(right, Level.PRODUCT, style), Level.PRODUCT)
 
 
+def _is_negative(x: Any) -> bool:
+    return isinstance(x, Node) and x._op is not None and x._op.name == "negative"
+
+
 def _is_number(x: Any) -> bool:
     if isinstance(x, Node):
         return False
@@ -276,11 +280,13 @@ def _joined(first: str, right: Piece, y: Any, style: str) -> str:
     return first + (" · " if digit else " ") + second
 
 
-def _divide(_node: Node, pieces: Sequence[Piece], style: str) -> Piece:
+def _divide(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
     x, y = pieces
     if style == "latex":
         return Piece(rf"\frac{{{x.text}}}{{{y.text}}}", Level.PRODUCT)
     second = _within(y, Level.FUNCTION, style)
+    if _is_negative(inputs_of(node)[0]):  # -x / y is both (-x) / y and -(x / y)
+        return Piece(f"{x.text} / {second}", Level.SUM)
     return Piece(f"{_within(x, Level.PRODUCT, style)} / {second}", Level.PRODUCT)
 
 
@@ -352,6 +358,11 @@ def _reduction(text: str, latex: str) -> Callable[..., Piece]:
     return write
 
 
+def _reshape(node: Node, pieces: Sequence[Piece], _style: str) -> Piece | None:
+    """Write one number in another shape as the number."""
+    return pieces[0] if np.size(data_of(node)) == 1 else None
+
+
 def _copied(_node: Node, pieces: Sequence[Piece], _style: str) -> Piece:
     """Write what only repeats, or changes the dtype, as what it repeats."""
     return pieces[0]
@@ -368,6 +379,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Piece], str], Piece | None]] = {
     "multiply": _multiply,
     "negative": _negative,
     "power": _power,
+    "reshape": _reshape,
     "spread": _copied,
     "square": _square,
     "sum": _reduction("Σ", r"\sum"),
