@@ -1182,6 +1182,23 @@ def test_a_gradient_of_another_shape_is_refused():
         )
 
 
+def test_a_claim_that_is_not_refuted_is_within_the_resolution():
+    """Half as much again passes as weak in a rounded function: the resolution says so."""
+
+    def rounded(x):
+        return np.round((x**2).sum(), 4)
+
+    for x in np.random.default_rng(3).normal(size=(4, 5)):
+        report = check_gradients(rounded, x, formula=lambda x: 3 * x)
+        assert report.verdict == "wrong" or report.resolution > 0.3
+
+
+def test_arrays_that_are_not_finite_are_refused():
+    """tanh is finite at infinity, but there is no step from there."""
+    with pytest.raises(GradientError, match="expected finite arrays; got x with nan"):
+        check_gradients(lambda x: np.tanh(x).sum(), np.array([np.inf, 1.0]))
+
+
 def test_a_value_that_is_not_finite_is_refused():
     """There is no slope where there is no value."""
     with pytest.raises(GradientError, match="not finite at the given arrays; got nan"):

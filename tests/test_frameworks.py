@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_nn.check import check_gradients, from_jax, from_torch
-from tinygrad_nn.errors import DtypeError, MissingExtraError, OpError
+from tinygrad_nn.errors import DtypeError, MissingExtraError, OpError, ShapeError
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 W = np.random.default_rng(1).standard_normal((3, 2))
@@ -104,3 +104,25 @@ def test_a_missing_framework_is_named(adapt, library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=f"pip install {library}"):
         adapt(np.tanh)
+
+
+def test_what_torch_refuses_is_told_in_our_words():
+    """Several tensors, and a backward of another shape; what is detached gives zeros."""
+    torch, _ = torch_cases()
+
+    class Turned(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, W):
+            return W * W
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.T
+
+    W = np.arange(6.0).reshape(2, 3) + 1
+    with pytest.raises(OpError, match="returns one tensor; got tuple"):
+        check_gradients(from_torch(lambda x: (x, x)), W)
+    with pytest.raises(ShapeError, match=r"from_torch: .*invalid gradient.*\[3, 2\]"):
+        check_gradients(from_torch(Turned.apply), W)
+    detached = check_gradients(from_torch(lambda x: (x.detach() ** 2).sum()), W)
+    assert "all zeros" in detached.parameters["x"].cause

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.errors import DtypeError, MissingExtraError
+from tinygrad_nn.errors import DtypeError, MissingExtraError, OpError, ShapeError
 
 __all__ = ["Adapted", "from_jax", "from_torch"]
 
@@ -55,8 +55,9 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
     ------
     MissingExtraError
         Without ``torch``.
-    DtypeError
-        When it is called, where parameters are float32.
+    DtypeError, OpError, ShapeError
+        When it is called: where parameters are float32, where more than one tensor is
+        returned, where a backward returns a gradient of another shape.
 
     Examples
     --------
@@ -73,10 +74,19 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
         array = np.array(x)  # a copy: what the function writes stays its own
         return torch.from_numpy(array if array.ndim else array.reshape(()))
 
+    def called(*inputs: Any) -> Any:
+        output = function(*inputs)
+        if not isinstance(output, torch.Tensor):
+            raise OpError(
+                "from_torch: expected a function that returns one tensor; got "
+                f"{type(output).__name__}. Choose one: lambda *x: f(*x)[0]"
+            )
+        return output
+
     def f(*arrays: Any) -> np.ndarray:
         try:
             with torch.no_grad():
-                return np.asarray(function(*map(tensor, arrays)).detach().numpy())
+                return np.asarray(called(*map(tensor, arrays)).detach().numpy())
         except RuntimeError as error:
             if "Float" not in str(error):  # PyTorch's name of float32
                 raise
@@ -92,11 +102,11 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
         active = [x for x in inputs if x.is_floating_point()]
         for x in active:
             x.requires_grad_(True)
-        output = function(*inputs)
+        output = called(*inputs)
+        if not output.requires_grad:  # detached on the way: nothing arrives
+            return tuple(np.zeros(x.shape) for x in inputs)
         seed = tensor(g).to(output.dtype).reshape(output.shape)
-        found = iter(
-            torch.autograd.grad(output, active, grad_outputs=seed, allow_unused=True)
-        )
+        found = iter(_pulled(torch, output, active, seed))
         return tuple(
             np.zeros(x.shape)
             if not x.is_floating_point() or (share := next(found)) is None
@@ -105,6 +115,16 @@ def from_torch(function: Callable[..., Any]) -> Adapted:
         )
 
     return Adapted(f, vjp)
+
+
+def _pulled(torch: Any, output: Any, active: Any, seed: Any) -> Any:
+    """Return PyTorch's gradients; None for what the output does not depend on."""
+    try:
+        return torch.autograd.grad(output, active, grad_outputs=seed, allow_unused=True)
+    except RuntimeError as error:
+        if "invalid gradient" not in str(error):
+            raise
+        raise ShapeError(f"from_torch: {error}. Mend its backward") from None
 
 
 def from_jax(function: Callable[..., Any]) -> Adapted:

@@ -437,7 +437,15 @@ class Site:
         verdict = worst_verdict(*(e.verdict for e in elements.values()))
         mean = self.shares[parameter] / np.sqrt(size)
         flat = self._scales[0][parameter].ravel()
-        off = max((e.bound * flat[i] for i, e in elements.items()), default=0.0)
+        claims = self.gradients[parameter].ravel()
+        # A claim that is off and not refuted shows how blunt the numbers are.
+        unseen = {
+            i: max(e.bound, abs(claims[i] - e.numeric))
+            if e.verdict == "weak"
+            else e.bound
+            for i, e in elements.items()
+        }
+        off = max((bound * flat[i] for i, bound in unseen.items()), default=0.0)
         resolution = float(off / mean) if mean else 0.0
         return Finding(verdict, resolution, elements)
 

@@ -177,10 +177,16 @@ class Subject:
         Raises
         ------
         GradientError
-            Where ``f`` is not deterministic or not finite.
+            Where ``f`` is not deterministic or not finite, or an array is not finite.
         MutationError
             Where it writes into its inputs.
         """
+        for name, x in zip(self.names, self.point, strict=True):
+            if not np.isfinite(x).all():
+                raise GradientError(
+                    f"{self.check}: expected finite arrays; got {name} with nan or "
+                    "infinity. Choose another point"
+                )
         first = self._outputs_checked()
         if not self.on_tensors:
             first = self._stable(first)
