@@ -110,9 +110,14 @@ class _Writer:
         if scene.title:
             title = _safe(shortened(scene.title, 120))
             lines.append(f'<FONT POINT-SIZE="14"><B>{title}</B></FONT>')
+        if any(arrow.local is not None for arrow in scene.arrows):
+            told = "on each arrow: local derivative × upstream gradient"  # noqa: RUF001
+            if "gradients" in self.show:
+                lines.append(self.text(told, self.theme.grey, 9))
         if scene.note and "gradients" in self.show:
             lines.append(self.text(scene.note, self.theme.grey, 9))
-        return f"<{'<BR/>'.join(lines)}>" if lines else ""
+        left = '<BR ALIGN="LEFT"/>'
+        return f"<{left.join(lines)}{left}>" if lines else ""
 
     def box(
         self,
@@ -130,7 +135,7 @@ class _Writer:
         for group in inner.get(key, ()):
             if not _holds(group.key, inner, cards):
                 continue
-            if group.kind != "layer":  # a run that is open shows its layers
+            if group.kind != "layer" or _is_list(group, inner, cards):
                 self.box(picture, group.key, inner, cards)
                 continue
             # Keys are ours; names may hold anything.
@@ -303,20 +308,17 @@ class _Writer:
             maps.append("" if card.grad is None else self.heat(card.grad))
         rows = []
         for (title, cell), drawn in zip(words, maps, strict=True):
-            head = self.text(title, self.theme.grey, 8)
-            if drawn:
-                drawn = f'<TD ALIGN="LEFT">{drawn}</TD>'  # noqa: PLW2901 (the cell of it)
-                cell = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1"><TR>{drawn}<TD ALIGN="LEFT" BALIGN="LEFT">{cell}</TD></TR></TABLE>'  # noqa: PLW2901, E501 (the table of it)
-            rows.append(
-                f'<TR><TD ALIGN="RIGHT">{head}</TD>'
-                f'<TD ALIGN="LEFT" BALIGN="LEFT">{cell}</TD></TR>'
-            )
+            head = f'<TD ALIGN="RIGHT">{self.text(title, self.theme.grey, 8)}</TD>'
+            heat = f'<TD ALIGN="LEFT">{drawn}</TD>' if drawn else ""
+            wide = "" if drawn else ' COLSPAN="2"'
+            told = f'<TD ALIGN="LEFT" BALIGN="LEFT"{wide}>{cell}</TD>'
+            rows.append(f"<TR>{head}{heat}{told}</TR>")
         return "".join(rows) + self.marks(card)
 
     def heat(self, numbers: Numbers) -> str:
         """Draw an array as coloured cells, 8 by 8 of it at most."""
-        if not self.pictures or numbers.cells is None:
-            return ""
+        if not self.pictures or numbers.cells is None or numbers.lines[0][0] == "[":
+            return ""  # where every number is told, colours tell nothing more
         cells, reach = numbers.cells, numbers.reach
         rows, columns = (min(size, _CELLS) for size in cells.shape)
         across = [_even(j, columns, cells.shape[1]) for j in range(columns)]
@@ -334,7 +336,9 @@ class _Writer:
             )
         return (
             f'<TABLE BORDER="1" COLOR="{self.theme.frame}" CELLBORDER="0" '
-            f'CELLSPACING="0" CELLPADDING="0">{"".join(body)}</TABLE>'
+            f'CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" '
+            f'WIDTH="{columns * _CELL + 2}" HEIGHT="{rows * _CELL + 2}">'
+            f"{''.join(body)}</TABLE>"
         )
 
     def marks(self, card: Card) -> str:
@@ -379,6 +383,18 @@ def _holds(
     return False
 
 
+def _is_list(
+    group: Group,
+    inner: dict[str | None, list[Group]],
+    cards: dict[str | None, list[Card]],
+) -> bool:
+    """Whether a layer is a list of numbered ones, whose titles say where they are."""
+    within = inner.get(group.key, [])
+    own = [card for card in cards.get(group.key, ()) if card.inside is None]
+    numbered = [x.path.rpartition(".")[2].isdigit() for x in within]
+    return not own and len(numbered) > 1 and all(numbered)
+
+
 def _range_of_norms(arrows: Sequence[Arrow]) -> tuple[float, float]:
     norms = [
         math.log(arrow.share.norm)
@@ -394,7 +410,7 @@ def _even(i: int, count: int, size: int) -> int:
 
 
 def _row(cell: str) -> str:
-    return f'<TR><TD COLSPAN="2">{cell}</TD></TR>'
+    return f'<TR><TD COLSPAN="3">{cell}</TD></TR>'
 
 
 def _shape(card: Card) -> str:

@@ -8,6 +8,7 @@ layers, which nest a few deep, and never over the graph.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -320,17 +321,32 @@ def _paths(nodes: Iterable[Tensor]) -> dict[Tensor, tuple[str, ...]]:
 def _leaves(
     nodes: Iterable[Tensor], homes: Mapping[Tensor, _Draft | None]
 ) -> dict[Tensor, _Draft | None]:
-    """Place a leaf that is learnt inside what all its consumers have in common."""
+    """Place a leaf that is learnt inside what all its consumers have in common.
+
+    One that is no parameter enters a layer, and is no part of it; it is part of a run
+    where other repetitions have such a leaf in its place.
+    """
     found: dict[Tensor, _Draft | None] = {}
+    places: dict[Tensor, list[Any]] = {}
+    shared: Counter[Any] = Counter()
     for node in nodes:
-        for x in inputs_of(node) if node.op is not None else ():
+        for i, x in enumerate(inputs_of(node) if node.op is not None else ()):
             if not isinstance(x, Tensor) or x.op is not None or not x.requires_grad:
                 continue
-            home = _common(found[x], homes[node]) if x in found else homes[node]
-            # What is no parameter enters a layer, and is no part of it.
-            while home is not None and home.kind == "layer" and not _is_learnt(x):
-                home = home.parent
-            found[x] = home
+            home = homes[node]
+            found[x] = _common(found[x], home) if x in found else home
+            place = (home, node.op, node.shape, i)
+            if place not in places.setdefault(x, []):
+                places[x].append(place)
+                shared[place] += 1
+    for x in nodes:
+        if x not in found or _is_learnt(x):
+            continue
+        alone = all(shared[place] < 2 for place in places[x])
+        outer = found[x]
+        while outer is not None and (alone or outer.kind == "layer"):
+            outer = outer.parent
+        found[x] = outer
     return {x: found.get(x) for x in nodes if x.op is None}
 
 

@@ -20,6 +20,7 @@ CELLS = 16
 """Rows and columns of which a heat map has at most so many."""
 
 _BINS = 16
+_ROUNDING = 1e-12
 _FEW = 6
 _LONGEST = 40
 
@@ -186,6 +187,10 @@ def summary(value: Any) -> list[str]:
     if finite.size:
         # A mean of extremes may overflow; it is computed of halves.
         mean = 2 * float(np.mean(finite.astype(np.float64) / 2))
+        if abs(mean) < _ROUNDING * max(
+            abs(float(finite.min())), abs(float(finite.max()))
+        ):
+            mean = 0.0  # a sum of rounding errors, another one on another machine
         low, high = number(finite.min(), 3), number(finite.max(), 3)
         lines = [f"{low} … {high}", f"mean {number(mean, 3)}"]
         if low == high:
