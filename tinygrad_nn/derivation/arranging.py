@@ -71,17 +71,18 @@ class Numbers:
         whole = _whole(number)
         if whole is not None and (not strict or whole <= 9):
             return whole, 1.0, []
+        divisor = _whole(1 / number)
+        if self.count is not None and divisor == self.count:
+            return 1.0, 1.0, [self.examples]
+        if divisor is not None and divisor <= 9:
+            return 1.0, divisor, []
         if self.count is not None:
             top = number * self.count
-            most = 9 if strict else self.count - 1
-            whole = _whole(top)
-            if whole is not None and whole <= most:
-                return whole, 1.0, [self.examples]
-            half = _whole(2 * top)
-            if half is not None and half <= most:
-                return half, 2.0, [self.examples]
-        divisor = _whole(1 / number)
-        if divisor is not None and (not strict or divisor <= 9):
+            for over in (1.0, 2.0):
+                whole = _whole(over * top)
+                if whole is not None and whole <= 9:
+                    return whole, over, [self.examples]
+        if divisor is not None and not strict:
             return 1.0, divisor, []
         if strict:
             return None
@@ -106,10 +107,20 @@ class Arranger:
     ----------
     numbers
         How numbers are spelled.
+    data
+        Leaves whose values are given: of labels whose rows sum to 1 the sum is not
+        written.
+
+    Attributes
+    ----------
+    told
+        What was used that holds for the values at hand: ``"Σ Y = 1"``.
     """
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, numbers: Numbers, data: Sequence[Any] = ()) -> None:
         self.numbers = numbers
+        self.data = set(data)
+        self.told: list[str] = []
         self.known: dict[Hashable, Any] = {}  # named values by what they equal
         self._keys: dict[Any, Hashable] = {}
         self._sums: dict[Any, list[Form]] = {}
@@ -239,8 +250,8 @@ class Arranger:
         node: Any = number
         if shape is None:
             shape = np.broadcast_shapes(*[np.shape(data_of(x)) for x in parts])
-        return node if shape == () else self._binary(
-            ops.multiply, node, self.one(shape)
+        return (
+            node if shape == () else self._binary(ops.multiply, node, self.one(shape))
         )
 
     def _factors(self, form: Form, shape: Any) -> list[Any]:
@@ -292,6 +303,7 @@ class Arranger:
         if not left:
             return self.built(Form(0.0), shape)
         left.sort(key=lambda t: t.number < 0)
+        left = self._without_ones(left, shape)
         node: Any = None
         if len(left) == 1:
             return self.built(left[0], shape)
@@ -308,6 +320,19 @@ class Arranger:
         elif isinstance(node, Node) and node._op is not None:
             self._sums[node] = left
         return node
+
+    def _without_ones(self, terms: list[Form], shape: Any) -> list[Form]:
+        """Leave out what only repeats, where the other terms have the shape."""
+        for i, term in enumerate(terms):
+            rest = tuple(x for x in term.above if not self.is_one(x))
+            if len(rest) == len(term.above) or not (rest or term.below):
+                continue
+            shorter = term._replace(above=rest)
+            others = [*terms[:i], shorter, *terms[i + 1 :]]
+            sizes = [np.shape(data_of(x)) for t in others for x in (*t.above, *t.below)]
+            if np.broadcast_shapes((), *sizes) == shape:
+                terms = others
+        return terms
 
     def _negative_part(self, part: Any) -> Any:
         return -part if not isinstance(part, Node) else ops.negative(part)
@@ -343,11 +368,34 @@ class Arranger:
                 parts.sort(key=repr)
             # One number for each expression: keys of keys would grow without bound.
             made = (node._op.name, *parts, repr(sorted(settings_of(node).items())))
-            self._keys[node] = ("node", self._numbers.setdefault(made, len(self._numbers)))
+            self._keys[node] = (
+                "node",
+                self._numbers.setdefault(made, len(self._numbers)),
+            )
             stack.pop()
         return self._keys[x]
 
     # An == of nodes is recorded, so they are told apart by identity.
+
+    def sums_to_one(self, x: Any, total: Any) -> bool:
+        """Whether a sum is of labels that are shares: each is 1, and no other is meant."""
+        if x not in self.data or np.ndim(data_of(total)) == 0:
+            return False
+        if not bool(np.all(data_of(total) == 1)):
+            return False
+        self.tell(f"Σ {x._name} = 1 for each example")
+        return True
+
+    def writes(self, form: Form) -> str | None:
+        """Return the name that a form is, if it is one."""
+        if form.number != 1 or len(form.above) != 1 or form.below:
+            return None
+        return getattr(form.above[0], "_name", None)
+
+    def tell(self, what: str) -> None:
+        """Note what a line needs."""
+        if what not in self.told:
+            self.told.append(what)
 
     def is_one(self, x: Any) -> bool:
         """Whether a factor is an array of ones that stands for "repeated"."""
@@ -479,6 +527,8 @@ def _sum(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
         return _times(single, _reshaped(arranger, inner, np.shape(node._value)))
     inner = arranger.built(rest, shape)
     made = arranger.made(_SUM, [inner], **_plain(settings, len(shape)))
+    if arranger.sums_to_one(inner, made):
+        return _shaped(arranger, single, node)
     return _times(single, arranger.form_of_made(made))
 
 
@@ -502,7 +552,9 @@ def _reshaped(arranger: Arranger, x: Any, shape: tuple[int, ...]) -> Form:
         for keepdims in (True, False):
             if shapes.reduced(size, axes, keepdims=keepdims) == shape:
                 made = arranger.made(
-                    x._op, [inner], **_plain({"axis": axes, "keepdims": keepdims}, len(size))
+                    x._op,
+                    [inner],
+                    **_plain({"axis": axes, "keepdims": keepdims}, len(size)),
                 )
                 return arranger.form_of_made(made)
     made = arranger.made(_RESHAPE, [x], shape=shape)
@@ -537,7 +589,10 @@ def _repeated(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
     settings = settings_of(node)
     if "axis" in settings:
         kept = shapes.reduced(shape, settings["axis"], keepdims=True)
-        form = _reshaped(arranger, inner, kept)
+        if kept != (1,) * (len(kept) - len(np.shape(data_of(inner)))) + np.shape(
+            data_of(inner)
+        ):  # axes in front come by themselves
+            form = _reshaped(arranger, inner, kept)
     return _shaped(arranger, _times(single, form), node)
 
 
@@ -591,17 +646,47 @@ def _turned(arranger: Arranger, x: Any) -> Any:
     return arranger.made(op, [x])
 
 
+def _linear(arranger: Arranger, node: Node, given: list[Form]) -> Form:
+    """Take numbers out of what picks, puts or adds up elements."""
+    (x,) = given
+    single, rest = _split(x)
+    inner = arranger.built(rest, np.shape(data_of(inputs_of(node)[0])))
+    made = arranger.made(node._op, [inner], **settings_of(node))  # type: ignore[arg-type]
+    return _times(single, arranger.form_of_made(made))
+
+
+def _where(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
+    """Leave out a guard against 0, where nothing is 0; the page says so."""
+    condition, _, y = inputs_of(node)
+    if not isinstance(condition, Node) or condition._op is None:
+        return None
+    if condition._op.name != "equal" or np.any(data_of(condition)):
+        return None
+    x, zero = inputs_of(condition)
+    single = not isinstance(zero, Node) and np.ndim(zero) == 0 and data_of(zero) == 0
+    form = given[2]
+    guarded = isinstance(y, Node) and np.shape(data_of(y)) == np.shape(node._value)
+    if not single or not guarded or y is not x or not arranger.writes(form):
+        return None
+    arranger.tell(f"{arranger.writes(form)} ≠ 0")
+    return form
+
+
 _RULES: dict[str, Rule] = {
     "add": _add,
     "astype": _astype,
     "broadcast_to": _repeated,
+    "cumsum": _linear,
     "divide": _divide,
+    "getitem": _linear,
     "matmul": _matmul,
     "multiply": _multiply,
     "negative": _negative,
     "reshape": _moved,
+    "scatter_add": _linear,
     "spread": _repeated,
     "subtract": _add,
     "sum": _sum,
     "transpose": _transpose,
+    "where": _where,
 }

@@ -71,7 +71,9 @@ class Derivation:
     def __repr__(self) -> str:
         """Count the lines."""
         steps = self._steps
-        return f"Derivation({len(steps.forward)} forward, {len(steps.backward)} backward)"
+        return (
+            f"Derivation({len(steps.forward)} forward, {len(steps.backward)} backward)"
+        )
 
     def __iter__(self) -> Iterator[Step]:
         """Go through all lines, forward first."""
@@ -159,9 +161,7 @@ def derive(
             "it first, for example with .mean()"
         )
     targets = _targets(loss, wrt)
-    steps = steps_of(
-        loss, targets, names or {}, known, textbook=textbook, chain=chain
-    )
+    steps = steps_of(loss, targets, names or {}, known, textbook=textbook, chain=chain)
     return Derivation(steps)
 
 
@@ -175,12 +175,7 @@ def _called(
         names = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
         names = []
-    made = [
-        x
-        if isinstance(x, Node)
-        else Tensor(x, requires_grad=True)
-        for x in arrays
-    ]
+    made = [x if isinstance(x, Node) else Tensor(x, requires_grad=True) for x in arrays]
     with recording.recorded():
         loss = function(*made)
     known = {id(x): (x, name) for x, name in zip(made, names, strict=False)}

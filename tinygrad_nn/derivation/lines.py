@@ -193,7 +193,9 @@ class Lines:
             stack += reversed(inputs)
         return list(found)
 
-    def pulled(self, node: Any, cotangent: Any, wanted: Sequence[Any]) -> dict[Any, Any]:
+    def pulled(
+        self, node: Any, cotangent: Any, wanted: Sequence[Any]
+    ) -> dict[Any, Any]:
         """Return what reaches each wanted leaf through a node's line: expressions."""
         targets = {self.leaves[x]: x for x in wanted}
         return {

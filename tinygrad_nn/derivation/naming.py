@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_nn import graph
 from tinygrad_nn.op import Node, inputs_of
 
-__all__ = ["Naming", "identifier", "named_nodes"]
+__all__ = ["Naming", "identifier", "is_mask", "letters_of_layers", "named_nodes"]
 
 _ACTIVATIONS = frozenset(
     "tanh sigmoid relu softmax softplus maximum exp sin cos log_softmax".split(" ")
@@ -49,7 +49,9 @@ def identifier(name: str, taken: set[str]) -> str:
     >>> identifier("A1_", taken), identifier("lambda", taken), identifier("", taken)
     ('A1__', 'lambda_', '_')
     """
-    made = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    made = "".join(
+        c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name
+    )
     if name.isidentifier() and not name.isascii():
         made = name
     made = made[:60]
@@ -85,36 +87,67 @@ def named_nodes(
     """
     own = {id(value): name for name, value in chosen.items()}
     statements = graph.assigned(found)
+    letters = letters_of_layers(found)
     bases: dict[Any, str] = {}
     for node in found:
-        name = own.get(id(node)) or graph.name(node)
+        name = own.get(id(node)) or letters.get(node) or graph.name(node)
         if name is None and id(node) in known:
             name = known[id(node)][1]
         if name is None and node._op is not None:
             name = statements.get(node)
         if name is not None:
             bases[node] = name
+    named = set(bases)
     _add_layers(found, output, bases)
     if output not in bases:
         bases[output] = "L"
+    _name_after_activations(found, bases, named)
     _forget_overwritten(bases)
     counts = Counter(bases.values())
     final: dict[Any, str] = {}
     naming = Naming()
     for node in found:
-        if node in bases and counts[bases[node]] == 1:
+        if node in named and counts[bases.get(node, "")] == 1:
             final[node] = naming.free(bases[node])
+    made: list[str] = []
     for node in found:
         base = bases.get(node)
         if base is None or node in final:
             continue
         number = _number_below(node, final)
-        again = re.sub(r"\d+$", "", base)
-        final[node] = naming.free(
-            base if number is None and base not in naming.taken
-            else f"{again}{number}" if number is not None else base
-        )  # fmt: skip
+        if number is None and node not in named and counts[base] > 1:
+            number = 1 + made.count(base)
+        made.append(base)
+        if number is not None and (counts[base] > 1 or base == "A"):
+            base = re.sub(r"\d+$", "", base) + str(number)
+        final[node] = naming.free(base)
     return final
+
+
+def letters_of_layers(found: list[Any]) -> dict[Any, str]:
+    """Call the parameters of layers W1, b1, ...: what has a path has no short name."""
+    made: dict[Any, str] = {}
+    layers: dict[str, int] = {}
+    for node in found:
+        path, dot, kind = (graph.name(node) or "").rpartition(".")
+        if node._op is None and dot and kind in ("weight", "bias"):
+            number = layers.setdefault(path, len(layers) + 1)
+            made[node] = ("W" if kind == "weight" else "b") + str(number)
+    return made
+
+
+def _name_after_activations(
+    found: list[Any], bases: dict[Any, str], named: set[Any]
+) -> None:
+    """Let the Z of which f is the activation be Z_f, where the user named f."""
+    for node in found:
+        name = bases.get(node, "")
+        if node not in named or node._op is None or node._op.name not in _ACTIVATIONS:
+            continue
+        for x in inputs_of(node):
+            own = isinstance(x, Node) and x in bases and x not in named
+            if own and name.isidentifier() and not re.fullmatch(r"A_?\d*", name):
+                bases[x] = f"Z_{name}"
 
 
 def _forget_overwritten(bases: dict[Any, str]) -> None:
@@ -138,9 +171,7 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
         for node, name in bases.items()
         if node._op is not None and re.fullmatch(r"Z\d*", name)
     }
-    uses = Counter(
-        x for node in found for x in inputs_of(node) if isinstance(x, Node)
-    )
+    uses = Counter(x for node in found for x in inputs_of(node) if isinstance(x, Node))
     for node in found:
         if node in bases or node is output or node._op is None:
             continue
@@ -156,8 +187,8 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
             consumer = next(
                 (n for n in found if any(x is node for x in inputs_of(n))), None
             )
-            alone = consumer is None or consumer._op.name not in ("add", "subtract")
-            if alone and _is_layer(node):
+            read = consumer is not None and consumer._op.name in _ACTIVATIONS
+            if read and _is_layer(node):
                 bases[node] = "Z"
                 layers.add(node)
 

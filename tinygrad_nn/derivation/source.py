@@ -47,7 +47,10 @@ def source_of(steps: Steps) -> str:
     results = ", ".join(f"{name!r}: {names[name]}" for name in steps.results.values())
     lines.append(f'    """Gradients of {_comment(steps.loss)}."""')
     if steps.examples is not None and steps.examples._name in used:
-        lines.append(f"    {names[steps.examples._name]} = {_count(steps, names, used)}")
+        lines.append(
+            f"    {names[steps.examples._name]} = {_count(steps, names, used)}"
+        )
+    lines += [f"    # {_comment(what)}" for what in steps.told]
     lines += [line(step) for step in steps.forward if step.name in needed]
     lines += [line(step) for step in steps.backward]
     lines.append(f"    return {{{results}}}")
@@ -55,7 +58,7 @@ def source_of(steps: Steps) -> str:
 
 
 def _comment(name: str) -> str:
-    return "".join(c for c in name if c.isalnum() or c in "_ .[]'")[:60]
+    return "".join(c for c in name if c.isalnum() or c in "_ .[]'=≠")[:60]
 
 
 def _names_in(expression: Any) -> set[str]:

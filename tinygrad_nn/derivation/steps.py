@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.derivation.arranging import Arranger, Form, Numbers
 from tinygrad_nn.derivation.lines import Lines, simplified, stand_in
-from tinygrad_nn.derivation.naming import named_nodes
+from tinygrad_nn.derivation.naming import letters_of_layers, named_nodes
 from tinygrad_nn.op import Node, constant, data_of, inputs_of
 from tinygrad_nn.recording import Line
 from tinygrad_nn.rewriting.program import node_for
@@ -69,6 +69,10 @@ class Steps:
         The stand-in for the number of examples, or None.
     scaled
         Whether gradients of what has an axis of examples are so many times larger.
+    told
+        What the lines need of the values at hand: ``"Σ Y = 1 for each example"``.
+    renamed
+        Names of layers' parameters, ``"layers.0.weight"``, by the letters they have here.
     """
 
     loss: str
@@ -79,6 +83,8 @@ class Steps:
     letters: tuple[Any, ...]
     examples: Any
     scaled: bool
+    told: tuple[str, ...]
+    renamed: Mapping[str, str]
 
 
 def steps_of(
@@ -122,6 +128,11 @@ class _Deriving:
         self.names = named_nodes(self.found, loss, nodes, known)
         for i, leaf in enumerate(self.wrt, 1):
             self.names.setdefault(leaf, f"w{i}")
+        self.renamed = {
+            self.names[x]: str(graph.name(x))
+            for x in letters_of_layers(self.found)
+            if self.names[x] != graph.name(x)
+        }
         self.lines = Lines(self.found, self.names, known)
         taken = {x._name for x in self.lines.inputs} | set(self.names.values())
         self.letters = [
@@ -129,12 +140,15 @@ class _Deriving:
             for name, x in chosen.items()
             if _is_number(x) and float(data_of(x)) not in (0.0, 1.0)
         ]
+        self.is_mean = False  # whether the loss is a mean over examples
         self.examples = self._examples(taken)
         self.count = 1.0
         if self.examples is not None:
             self.count = float(self.examples._value)
-        self.scaled = textbook and self.examples is not None
-        self.arranger = Arranger(Numbers(self.letters, self.examples))
+        self.scaled = textbook and self.is_mean
+        asked = {self.lines.leaves.get(w) for w in self.wrt}
+        data = [x for x in self.lines.inputs if x not in asked]
+        self.arranger = Arranger(Numbers(self.letters, self.examples), data)
         self.scales: dict[Any, float] = {}
         self.cotangents: dict[Any, Any] = {}
         self.upstream: dict[Any, list[Any]] = {}
@@ -150,11 +164,12 @@ class _Deriving:
             for n in np.shape(x._value)
         }
         scalars = [x for x in self.lines.stations if np.size(x._value) == 1]
-        for station in [self.loss, *reversed(scalars)]:
+        for station in [self.loss, *reversed(scalars), *reversed(self.lines.stations)]:
             for node in reversed(graph.ancestors([self.lines.recorded[station]])):
                 count = _count(node)
                 if count is None or count < 2:
                     continue
+                self.is_mean = np.size(station._value) == 1 and count in axes
                 if count in axes:
                     name = next(x for x in ("m", "M", "m_") if x not in taken)
                     return stand_in(np.float64(count), name)
@@ -183,7 +198,9 @@ class _Deriving:
             inputs=tuple(self.lines.inputs),
             letters=tuple(leaf for _, leaf in self.letters),
             examples=self.examples,
-            scaled=self.scaled,
+            scaled=any(scale != 1 for scale in self.scales.values()),
+            told=tuple(self.arranger.told),
+            renamed=self.renamed,
         )
 
     def _stations(self) -> tuple[list[Any], list[Step]]:
@@ -364,6 +381,8 @@ class _Deriving:
             if len(above) != 1:
                 return (), None
             path.append(above[0])
+        if len(path) == 2:
+            return (), None
         names = tuple(self.names[x] for x in reversed(path))
         known = next(i for i in range(1, len(path)) if path[i] in self.scales)
         g = self.cotangents.get(path[known])
@@ -434,4 +453,3 @@ def _agrees(found: Any, wanted: Any, shape: tuple[int, ...]) -> bool:
     size = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0.0)
     tolerance = (1e-3 if coarse else 1e-9) * size
     return bool(np.allclose(got, wanted, rtol=0, atol=tolerance, equal_nan=True))
-

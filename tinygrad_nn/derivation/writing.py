@@ -26,17 +26,25 @@ def _right(expression: Any, style: str) -> str:
 
 def _heading(steps: Steps) -> str:
     """Say what m is, and what is m times the gradient."""
-    if steps.examples is None:
-        return ""
+    told = [_of_examples(steps)] if steps.examples is not None else []
+    told += steps.told
+    return "; ".join(told)
+
+
+def _of_examples(steps: Steps) -> str:
     letter = steps.examples._name
     told = f"{letter} = {text_number(steps.examples._value)}"
     results = list(steps.results.values())
     inner = [x.name for x in steps.backward if x.name not in results]
     if steps.scaled and inner:
         told += (
-            f": {_listed(inner)} {letter} times the gradient; the 1 / {letter} comes "
-            f"in at {_listed([x.name for x in steps.backward if x.name in results])}"
-        ).removesuffix(" are").removesuffix(" is")
+            (
+                f": {_listed(inner)} {letter} times the gradient, the 1 / {letter} comes "
+                f"in at {_listed([x.name for x in steps.backward if x.name in results])}"
+            )
+            .removesuffix(" are")
+            .removesuffix(" is")
+        )
     return told
 
 
@@ -47,9 +55,14 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(few)}{', …' if len(names) > 3 else ''} are"
 
 
+def _renamed(steps: Steps) -> str:
+    return ", ".join(f"{letter}: {name}" for letter, name in steps.renamed.items())
+
+
 def text_of(steps: Steps) -> str:
     """Return the lines as plain text, with shapes."""
-    sections = [("Forward", _rows(steps.forward))]
+    known = _renamed(steps)
+    sections = [(f"Forward ({known})" if known else "Forward", _rows(steps.forward))]
     rows = _rows(steps.backward, steps.loss)
     heading = _heading(steps)
     sections.append((f"Backward ({heading})" if heading else "Backward", rows))
@@ -71,7 +84,9 @@ def _rows(steps: tuple[Step, ...], loss: str = "") -> list[tuple[str, str]]:
             rows.append((f"{_product(step.chain)}", ""))
         if step.unsimplified is not None:
             plain = _right(step.unsimplified, "text")
-            rows.append((f"{step.name} = {plain}", "") if len(plain) < 500 else ("", ""))
+            rows.append(
+                (f"{step.name} = {plain}", "") if len(plain) < 500 else ("", "")
+            )
         shape = f"({', '.join(map(str, step.shape))})" if step.shape else "()"
         rows.append((f"{step.name} = {_right(step.expression, 'text')}", shape))
     return [row for row in rows if any(row)]
@@ -107,9 +122,7 @@ def _latex_lines(steps: tuple[Step, ...]) -> list[str]:
 
 
 def _block(lines: list[str]) -> str:
-    return (
-        r"\begin{aligned}" + "\n" + " \\\\\n".join(lines) + "\n" + r"\end{aligned}"
-    )
+    return r"\begin{aligned}" + "\n" + " \\\\\n".join(lines) + "\n" + r"\end{aligned}"
 
 
 def latex_of(steps: Steps) -> str:
@@ -122,11 +135,11 @@ def markdown_of(steps: Steps) -> str:
     """Return the lines as Markdown."""
     heading = _heading(steps)
     told = f"\n{heading}.\n" if heading else ""
+    known = _renamed(steps)
+    names = f"\n{known}.\n" if known else ""
     forward = _block(_latex_lines(steps.forward))
     backward = _block(_latex_lines(steps.backward))
-    return (
-        f"**Forward**\n\n$$\n{forward}\n$$\n\n**Backward**\n{told}\n$$\n{backward}\n$$\n"
-    )
+    return f"**Forward**\n{names}\n$$\n{forward}\n$$\n\n**Backward**\n{told}\n$$\n{backward}\n$$\n"
 
 
 def mathml_of(steps: Steps) -> str:
