@@ -729,8 +729,8 @@ def test_a_mean_is_left_open_for_what_all_examples_share_alone(grade):
 UNCLEAR = {
     "no partner": ("def cube_grad(x):\n    return 3 * x**2\n", "no function is found"),
     "no value": (
-        "def cost(W, X):\n    return np.sum(W @ X)\ndef gradients(W, X):\n    return X\n",
-        "no value for 'W', 'X' of cost",
+        "def cost(w, x):\n    return np.sum(w @ x)\ndef gradients(w, x):\n    return x\n",
+        "'w', 'x' of cost: set it in the file, w = …, or all of them, example = {'w': …",
     ),
     "no number": (
         DATA

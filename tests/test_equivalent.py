@@ -22,7 +22,7 @@ from reference import explicit
 
 import tinygrad_nn as tg
 from tinygrad_nn.check import equivalent, fields, replay
-from tinygrad_nn.check.equivalent import _POINTS_WITH_SIGNS
+from tinygrad_nn.check.equivalent import _POINTS_WITH_ALL_SIGNS
 from tinygrad_nn.check.fields import (
     CHAIN,
     TOPS,
@@ -619,7 +619,7 @@ def test_softmax_does_not_change_with_a_shift():
     proved(softmax, tg.softmax, (5, 3))
     rows = proved(lambda z, c: softmax(z), lambda z, c: softmax(z + c), (5, 3), (5, 1))
     assert rows.signs
-    assert rows.points == _POINTS_WITH_SIGNS
+    assert rows.points == _POINTS_WITH_ALL_SIGNS[3]  # a comparison a row
     different(lambda z, c: softmax(z), lambda z, c: softmax(z + c), (5, 3), (3,))
 
 
@@ -958,6 +958,24 @@ def test_the_graph_of_one_branch_proves_nothing(f):
     for seed in range(3):
         answer = equivalent(f, lambda x: 1 * one(x), (3,), seed=seed)
         assert answer.verdict != "proved"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_difference_in_one_pattern_of_few_signs_is_no_proof(seed):
+    """Three comparisons have eight answers; of more, the report says what it rests on."""
+    answer = equivalent(
+        lambda a, b, c: np.where((a > 1e9) & (b > 1e9) & (c > 1e9), 0, a),
+        lambda a, b, c: 1 * a,
+        *[()] * 3,
+        seed=seed,
+    )
+    assert answer.verdict == "cannot say"
+    few = proved(lambda x: np.maximum(x, -x), np.abs, (), seed=seed)
+    assert few.all_signs
+    assert "probability of an error at most" in str(few)
+    many = proved(lambda x: np.maximum(x, -x), np.abs, (3, 2, 4), seed=seed)
+    assert not many.all_signs
+    assert "what half of the signs show at most 5e-13" in str(many)
 
 
 def test_what_a_root_is_not_defined_for_is_looked_at():

@@ -36,6 +36,7 @@ __all__ = ["Equivalence", "Witness", "equivalent"]
 
 _POINTS_WITHOUT_SIGNS = 2
 _POINTS_WITH_SIGNS = 41
+_POINTS_WITH_ALL_SIGNS = {0: 41, 1: 41, 2: 99, 3: 213}  # of so many comparisons
 _TRIES = 1500
 _DIFFER = "its exact values differ"
 _SLIGHT = 1e-12  # relative to all the results, where exact values differ too
@@ -65,8 +66,11 @@ class Equivalence:
     signs
         Whether a comparison, maximum or absolute value was met: then the points differ
         in what these give.
+    all_signs
+        Whether there are so few comparisons that all their answers were met.
     probability
-        Of an error, at most; None unless it is proved.
+        Of an error, at most; None unless it is proved. Without `all_signs`, of
+        overlooking a difference that half of the answers show.
     witness
         Where they differ; None unless they do.
     stopped_by
@@ -81,6 +85,7 @@ class Equivalence:
     constants: tuple[str, ...] = ()
     points: int = 0
     signs: bool = False
+    all_signs: bool = True
     probability: float | None = None
     witness: Witness | None = None
     stopped_by: str | None = None
@@ -102,9 +107,12 @@ class Equivalence:
             lines.append(f"  constants: {', '.join(self.constants)}")
         if self.ok:
             signs = ", with other signs at each" if self.signs else ""
+            of = "an error"
+            if not self.all_signs:
+                of = "overlooking what half of the signs show"
             lines.append(
                 f"  {self.points} points{signs}; "
-                f"probability of an error at most {self.probability:.0e}"
+                f"probability of {of} at most {self.probability:.0e}"
             )
         return "\n".join(lines)
 
@@ -173,11 +181,12 @@ def equivalent(
     most (the Schwartz-Zippel lemma); d is bounded operation by operation and p is the
     least prime in use, above :math:`2^{88}`. If there are comparisons, the functions
     are such a rational function for each pattern of signs, and a point meets one
-    pattern. A difference that half of the patterns show (one wrong mask, one wrong
-    branch, one kink more) is overlooked at all of 41 points with probability
-    :math:`2^{-41}`. A difference that needs r signs at once shows in :math:`2^{-r}` of
-    the patterns, and escapes with :math:`(1 - 2^{-r})^{41}` in each of its places, but
-    a network's arrays have many of these.
+    pattern. Of up to 3 comparisons all patterns are met, each with probability
+    :math:`1 - 2^{-41}` at least. Of more, a difference that half of the patterns show
+    (one wrong mask, one wrong branch, one kink more) is overlooked at all of 41 points
+    with probability :math:`2^{-41}`. A difference that needs r signs at once shows in
+    :math:`2^{-r}` of the patterns, and escapes with :math:`(1 - 2^{-r})^{41}` in each
+    of its places, but a network's arrays have many of these.
 
     Functions are equal *off the kinks*: at x = 0, relu may have any slope. And where
     both are defined: x / x is 1.
@@ -195,7 +204,7 @@ def equivalent(
     >>> print(equivalent(softmax, lambda z: softmax(z + 1), (5, 3)))
     proved: f and g are equal off the kinks
       sizes: z (3, 2)
-      41 points, with other signs at each; probability of an error at most 5e-13
+      213 points, with other signs at each; probability of an error at most 4e-13
     >>> answer = equivalent(np.tanh, lambda z: 2 / (1 + np.exp(-z)) - 1, (3,))
     >>> answer.verdict, answer.witness.output
     ('different', 'the result')
@@ -319,12 +328,13 @@ class _Comparison:
             return _said("cannot say", search, stopped_by=reason)
         probability = float(Fraction(degree, min(exact.primes)))
         if known.signs:
-            probability += 2.0**-agreed
+            probability += known.overlooked**agreed
         return _said(
             "proved",
             search,
             points=agreed,
             signs=known.signs,
+            all_signs=known.all_signs,
             constants=known.recovered,
             probability=probability,
         )
@@ -412,6 +422,7 @@ class _Known:
     def __init__(self) -> None:
         self.height = 1
         self.signs = False
+        self.questions = 0
         self.recovered: dict[float, str] = {}
         self._top = 0
         self._scout: tuple[set[int], set[int]] | None = None
@@ -431,7 +442,21 @@ class _Known:
     @property
     def points(self) -> int:
         """How many points are enough."""
-        return _POINTS_WITH_SIGNS if self.signs else _POINTS_WITHOUT_SIGNS
+        if not self.signs:
+            return _POINTS_WITHOUT_SIGNS
+        return _POINTS_WITH_ALL_SIGNS.get(self.questions, _POINTS_WITH_SIGNS)
+
+    @property
+    def all_signs(self) -> bool:
+        """Whether each pattern of signs is met at these points."""
+        return not self.signs or self.questions in _POINTS_WITH_ALL_SIGNS
+
+    @property
+    def overlooked(self) -> float:
+        """How likely a point does not show a difference that depends on signs."""
+        if self.all_signs:  # it may need all of them at once
+            return float(1 - 2.0 ** -max(self.questions, 1))
+        return 0.5
 
     def corrected(self, exact: Field) -> bool:
         """Learn from a point; return whether the signs at it may have been wrong."""
@@ -452,6 +477,8 @@ class _Known:
                 self._constants.learn(again[0], again[1], exact.top)
             self._scout = now
             return True
+        free = [x for x in met if not self._constants.signs.get(x)]
+        self.questions = max(self.questions, len(free) // 2)
         again_met = self._seen & met - self._constants.signs.keys()
         self._constants.learn(again_met, set(), exact.top)
         self._seen |= met

@@ -306,8 +306,9 @@ def _warnings(
     ]
     if max(moves, default=0.0) <= 1e-12 * size or not any(map(np.any, right)):
         yield (
-            "the gradient is zero here: no wrong factor can be seen. Return the array "
-            "itself instead of a sum of it, or choose another point"
+            "the gradient is zero here: no wrong factor can be seen at this point, but "
+            "perhaps beside it. Return the array itself instead of a sum of it, or "
+            "choose another point"
         )
     for name, g in zip(subject.names, right, strict=True):
         if not g.any() and any(map(np.any, right)):

@@ -190,9 +190,10 @@ class FunctionPair:
             self.values[lacking[0]] = min(runs)[2]
             self.notes.append("at an array drawn here")
             return
+        every = ", ".join(f"'{p.name}': …" for p in needed)
         raise UnclearError(
             f"no value for {listed(lacking)} of {self.name}: set it in the file, "
-            "X = …, or all of them, example = {'X': …, 'W': …}"
+            f"{lacking[0]} = …, or all of them, example = {{{every}}}"
         )
 
     def _result(self, values: Mapping[str, Any]) -> Any:
