@@ -74,6 +74,20 @@ examples:
   tinygrad-nn check handed-in/*.py --data assignment.py
   tinygrad-nn check layers.py --function Dense --mode full --json grades.json"""
 
+DRAW = """\
+Draws the computation graph of a run's loss, or of what a function of a file computes,
+with values and gradients. TARGET is the directory of a run of "tinygrad-nn train", or
+FILE.py:FUNCTION. A function is called with the variables of its file that have the
+names of its parameters, or with those in example = {"X": …}; floating arrays become
+inputs with a gradient. FILE is run for that: what trains or plots belongs below
+if __name__ == "__main__"."""
+
+DRAW_EXAMPLES = """\
+examples:
+  tinygrad-nn draw backprop.py:cost
+  tinygrad-nn draw backprop.py:cost --out cost.svg
+  tinygrad-nn draw runs/flower --data flower --out flower.html"""
+
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line, like everything else here."""
@@ -129,6 +143,16 @@ def parser() -> argparse.ArgumentParser:
             help="grade the gradients that a file of Python writes by hand",
             description=CHECK,
             epilog=CHECK_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_draw(
+        commands.add_parser(
+            "draw",
+            help="draw the graph of a run, or of a function of a file of Python",
+            description=DRAW,
+            epilog=DRAW_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -280,6 +304,50 @@ def _add_check(check: argparse.ArgumentParser) -> None:
     check.set_defaults(command=_check)
 
 
+def _add_draw(draw: argparse.ArgumentParser) -> None:
+    add = draw.add_argument
+    add("target", metavar="TARGET", help="the directory of a run, or FILE.py:FUNCTION")
+    add(
+        "--out",
+        metavar="FILE",
+        help="what to write: x.svg, x.png, x.pdf; x.html, a page that plays the graph; "
+        "x.dot, x.mmd, x.json (the graph is printed as a tree)",
+    )
+    add(
+        "--data",
+        metavar="DATA",
+        help="for a run: the data set or CSV file that the examples come from (random "
+        "ones)",
+    )
+    add(
+        "--direction",
+        metavar="NAME",
+        type=_one_of("direction", ("LR", "TB")),
+        default="LR",
+        help="LR, left to right, or TB, top to bottom (LR)",
+    )
+    add(
+        "--theme",
+        metavar="NAME",
+        type=_one_of("theme", ("light", "dark")),
+        default="light",
+        help="light or dark (light)",
+    )
+    add(
+        "--depth",
+        metavar="N",
+        type=_number(int, least=0),
+        help="how many layers deep to look; 0 folds every layer",
+    )
+    add(
+        "--fold",
+        action=argparse.BooleanOptionalAction,
+        help="show layers and ops that are alike as one; what a large graph needs is "
+        "folded unless --no-fold",
+    )
+    draw.set_defaults(command=_draw)
+
+
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     add = doctor.add_argument
     add("--quick", action="store_true", help="measure nothing")
@@ -313,6 +381,20 @@ def _check(options: argparse.Namespace) -> int:
         mode=options.mode,
         strict=options.strict,
         json_file=options.json,
+    )
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from tinygrad_nn.cli.draw import draw  # noqa: PLC0415
+
+    draw(
+        options.target,
+        output=options.out,
+        data=options.data,
+        direction=options.direction,
+        theme=options.theme,
+        fold=options.fold,
+        depth=options.depth,
     )
 
 
