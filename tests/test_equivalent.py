@@ -978,6 +978,23 @@ def test_a_difference_in_one_pattern_of_few_signs_is_no_proof(seed):
     assert "what half of the signs show at most 5e-13" in str(many)
 
 
+def test_the_careful_way_of_gradients_is_no_choice():
+    """Far away softmax is zero, and gradients are recorded with care: nobody's branch."""
+    labels = np.array([0, 1, 2, 3, 0, 1])
+
+    def ours(z, y):
+        def loss(z):
+            return -np.log(tg.softmax(z)[np.arange(len(y)), y]).mean()
+
+        return tg.grad(loss)(z)
+
+    def formula(z, y):
+        hot = np.arange(z.shape[1]) == y[:, None]
+        return (softmax(z) - hot) / len(y)
+
+    proved(ours, formula, (6, 4), labels)
+
+
 def test_what_a_root_is_not_defined_for_is_looked_at():
     """The other branch of ``where(x > 0, sqrt(x), …)`` is compared as well."""
 

@@ -102,7 +102,9 @@ class Side:
             with contextlib.suppress(Exception), np.errstate(all="ignore"):
                 parts = self._parts(self.function(*_tensors(point)))
                 outputs = [x for x in parts.values() if isinstance(x, Tensor)]
-                programs.add(graph_text(*outputs))
+                # Where 0 * inf is met, gradients go a careful way of their own.
+                if all(np.isfinite(data_of(x)).all() for x in graph.ancestors(outputs)):
+                    programs.add(graph_text(*outputs))
         self._chooses = len(programs) > 1
 
     def _read(
