@@ -8,7 +8,6 @@ every point, at the sizes that the report names.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as attribute
@@ -28,6 +27,7 @@ from tinygrad_nn.check.fields import (
 )
 from tinygrad_nn.check.points import Argument
 from tinygrad_nn.check.side import Outputs, Side, Stopped, Trial
+from tinygrad_nn.check.subject import argument_names
 from tinygrad_nn.check.witness import PLAIN, Search, Witness
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.shapes import Shape
@@ -209,7 +209,9 @@ def equivalent(
     >>> answer.verdict, answer.witness.output
     ('different', 'the result')
     """
-    given = points.arguments(arrays, _names(names, len(arrays), f, g))
+    given = points.arguments(
+        arrays, argument_names(names, len(arrays), f, g, "equivalent")
+    )
     given = [_held(x, array, hold) for x, array in zip(given, arrays, strict=True)]
     comparison = _Comparison(Side(f, "f"), Side(g, "g"), given, seed)
     return comparison.answer()
@@ -524,33 +526,3 @@ def _held(x: Argument, array: Any, hold: Sequence[str] | str) -> Argument:
         return x
     value = np.asarray(array)
     return Argument(x.name, "held", value.shape, value)
-
-
-def _names(
-    names: Sequence[str] | str | None,
-    count: int,
-    f: Callable[..., Any],
-    g: Callable[..., Any],
-) -> list[str]:
-    if isinstance(names, str):
-        names = names.replace(",", " ").split()
-    if names is not None:
-        if len(names) != count or len(set(names)) != count:
-            raise OpError(
-                f"equivalent: expected {count} different names; got {list(names)}"
-            )
-        return list(names)
-    for function in (f, g):
-        found = _parameters(function)
-        if len(found) >= count:
-            return found[:count]
-    return [f"x{i}" for i in range(count)]
-
-
-def _parameters(function: Callable[..., Any]) -> list[str]:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return []
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in signature.parameters.values() if p.kind in kinds]

@@ -28,6 +28,7 @@ __all__ = [
     "Claim",
     "Point",
     "Subject",
+    "argument_names",
     "autograd",
     "by_hand",
     "given_by_hand",
@@ -88,7 +89,7 @@ class Subject:
             )
         for i in self.places:
             self._arguments[i] = self._arguments[i].astype(np.float64)
-        every = _names(names, len(arguments), f, other, check)
+        every = argument_names(names, len(arguments), f, other, check)
         self.names = [every[i] for i in self.places]
         self.shape: tuple[int, ...] = ()
 
@@ -439,13 +440,14 @@ def _array(x: Any, check: str) -> np.ndarray:
     return array
 
 
-def _names(
+def argument_names(
     names: Sequence[str] | str | None,
     count: int,
     f: Callable[..., Any],
     other: Callable[..., Any] | None,
     check: str,
 ) -> list[str]:
+    """Return what the arrays are called: as said, or as the functions call them."""
     if isinstance(names, str):
         names = names.replace(",", " ").split()
     if names is not None:
