@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Node, Op, constant, data_of, inputs_of, op_of, settings_of
-from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Arranger", "Form", "Numbers"]
 
@@ -367,7 +368,7 @@ class Arranger:
             if node._op.name in ("add", "multiply"):
                 parts.sort(key=repr)
             # One number for each expression: keys of keys would grow without bound.
-            made = (node._op.name, *parts, repr(sorted(settings_of(node).items())))
+            made = (node._op.name, *parts, _settings_key(node))
             self._keys[node] = (
                 "node",
                 self._numbers.setdefault(made, len(self._numbers)),
@@ -400,6 +401,16 @@ class Arranger:
     def is_one(self, x: Any) -> bool:
         """Whether a factor is an array of ones that stands for "repeated"."""
         return any(x is one for one in self._ones.values())
+
+
+def _settings_key(node: Node) -> str:
+    """Return what is equal for equal settings: axis -1 of a matrix is its axis 1."""
+    settings = dict(settings_of(node))
+    if "axis" in settings and inputs_of(node):
+        rank = np.ndim(data_of(inputs_of(node)[0]))
+        with suppress(ShapeError):
+            settings["axis"] = shapes.reduced_axes(rank, settings["axis"])
+    return repr(sorted(settings.items()))
 
 
 def _is_symbol(node: Node) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tinygrad_nn import graph, recording
+from tinygrad_nn.derivation.source import source_of
 from tinygrad_nn.derivation.steps import Step, Steps, steps_of
 from tinygrad_nn.derivation.writing import latex_of, markdown_of, mathml_of, text_of
-from tinygrad_nn.derivation.source import source_of
 from tinygrad_nn.errors import MissingExtraError, OpError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import autodiff, graph, ops, recording
-from tinygrad_nn.derivation.naming import Naming, is_mask
-from tinygrad_nn.op import Node, constant, data_of, inputs_of, settings_of
+from tinygrad_nn.derivation.naming import Naming, is_layer, is_mask
+from tinygrad_nn.op import Node, constant, data_of, inputs_of
 from tinygrad_nn.rewriting.common import common
 from tinygrad_nn.rewriting.fold import fold
 from tinygrad_nn.rewriting.program import Argument, Program, node_for
@@ -60,6 +60,7 @@ class Lines:
     ) -> None:
         self.names = names
         self.stations = [x for x in found if x in names and x._op is not None]
+        self._layers = self._layers_left = 1
         self.leaves: dict[Any, Any] = {}
         self.arrays: dict[int, tuple[Any, Any]] = {}
         self.shown: dict[int, Any] = {}  # what the user wrote for an array, if more
@@ -77,6 +78,7 @@ class Lines:
             elif node._op is None and (node._value.ndim or node.requires_grad):
                 self.leaves[node] = self._unnamed(node._value, "C")
         self._arrays_first(found)
+        self._layers = self._layers_left = sum(map(is_layer, found))
         for node in found:
             if node._op is not None:
                 self._add(node)
@@ -100,12 +102,17 @@ class Lines:
         return self.arrays[id(array)][1]
 
     def _unnamed(self, value: Any, letter: str) -> Any:
-        number = len([x for x in self.inputs if x._name.startswith(letter)]) + 1
-        leaf = stand_in(value, self._naming.free(f"{letter}{self._number or number}"))
+        number: Any = len([x for x in self.inputs if x._name.startswith(letter)]) + 1
+        number = "" if letter in "XY" else self._number or number
+        leaf = stand_in(value, self._naming.free(f"{letter}{number}"))
         self.inputs.append(leaf)
         return leaf
 
     def _add(self, node: Any) -> None:
+        self._add_line(node)
+        self._layers_left -= is_layer(node)
+
+    def _add_line(self, node: Any) -> None:
         op, inputs, settings = graph.source(node)
         number = re.search(r"\d+", self.names.get(node, ""))
         self._number = number[0] if number else ""
@@ -145,9 +152,17 @@ class Lines:
             return self._array_leaf(x, self._known[id(x)][1])
         leaf = self._of_others(x)
         if leaf is None:
-            leaf = self._unnamed(x, "D" if is_mask(x) else "C")
+            leaf = self._unnamed(x, self._letter(x))
         self.arrays[id(x)] = (x, leaf)
         return leaf
+
+    def _letter(self, array: Any) -> str:
+        """Return a textbook's letter: X goes into a layer, Y meets what comes out."""
+        if self._layers_left == self._layers and "X" not in self._naming.taken:
+            return "X"
+        if not self._layers_left and "Y" not in self._naming.taken:
+            return "Y"
+        return "D" if is_mask(array) else "C"
 
     def _of_others(self, array: Any) -> Any:
         """Return what NumPy computed before anything was recorded: 1 - Y, X.T.

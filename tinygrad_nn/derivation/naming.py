@@ -13,10 +13,19 @@ import numpy as np
 from tinygrad_nn import graph
 from tinygrad_nn.op import Node, inputs_of
 
-__all__ = ["Naming", "identifier", "is_mask", "letters_of_layers", "named_nodes"]
+__all__ = [
+    "Naming",
+    "identifier",
+    "is_layer",
+    "is_mask",
+    "letters_of_layers",
+    "named_nodes",
+]
 
+_MOST_PRIMES = 3
+_LONGEST_LINE = 40
 _ACTIVATIONS = frozenset(
-    "tanh sigmoid relu softmax softplus maximum exp sin cos log_softmax".split(" ")
+    ["tanh", "sigmoid", "relu", "softmax", "softplus", "maximum", "exp", "sin", "cos", "log_softmax"]
 )
 
 
@@ -31,13 +40,18 @@ class Naming:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self.taken = set(taken)
+        self._used: dict[str, int] = {}
 
     def free(self, name: str) -> str:
-        """Return a name, with a prime where it is taken, and take it."""
-        while name in self.taken:
-            name += "'"
-        self.taken.add(name)
-        return name
+        """Return a name, with a prime or a number where it is taken, and take it."""
+        free = name
+        count = self._used.get(name, 0)
+        while free in self.taken:
+            count += 1
+            free = name + ("'" * count if count <= _MOST_PRIMES else f"_{count}")
+        self._used[name] = count
+        self.taken.add(free)
+        return free
 
 
 def identifier(name: str, taken: set[str]) -> str:
@@ -103,6 +117,7 @@ def named_nodes(
         bases[output] = "L"
     _name_after_activations(found, bases, named)
     _forget_overwritten(bases)
+    _cut_long_lines(found, bases)
     counts = Counter(bases.values())
     final: dict[Any, str] = {}
     naming = Naming()
@@ -115,13 +130,26 @@ def named_nodes(
         if base is None or node in final:
             continue
         number = _number_below(node, final)
-        if number is None and node not in named and counts[base] > 1:
+        if (number is None or base == "T") and node not in named and counts[base] > 1:
             number = 1 + made.count(base)
         made.append(base)
         if number is not None and (counts[base] > 1 or base == "A"):
             base = re.sub(r"\d+$", "", base) + str(number)
         final[node] = naming.free(base)
     return final
+
+
+def _cut_long_lines(found: list[Any], bases: dict[Any, str]) -> None:
+    """Name a part of a line that is too long to read, or is told too often."""
+    sizes: dict[Any, int] = {}
+    for node in found:
+        if node._op is None:
+            continue
+        inputs = (*inputs_of(node), *graph.written(node)[1])
+        size = 1 + sum(sizes.get(x, 0) for x in inputs if isinstance(x, Node))
+        if size > _LONGEST_LINE and node not in bases:
+            bases[node] = "T"
+        sizes[node] = 0 if node in bases else size
 
 
 def letters_of_layers(found: list[Any]) -> dict[Any, str]:
@@ -177,7 +205,7 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
             continue
         op = node._op.name
         inputs = [x for x in inputs_of(node) if isinstance(x, Node)]
-        if op == "add" and any(_is_layer(x) for x in inputs):
+        if op == "add" and any(is_layer(x) for x in inputs):
             bases[node] = "Z"
             layers.add(node)
         elif op in _ACTIVATIONS and any(x in layers for x in inputs):
@@ -188,7 +216,7 @@ def _add_layers(found: list[Any], output: Node, bases: dict[Any, str]) -> None:
                 (n for n in found if any(x is node for x in inputs_of(n))), None
             )
             read = consumer is not None and consumer._op.name in _ACTIVATIONS
-            if read and _is_layer(node):
+            if read and is_layer(node):
                 bases[node] = "Z"
                 layers.add(node)
 
@@ -197,7 +225,7 @@ def _is_product(x: Any) -> bool:
     return x._op is not None and x._op.name == "matmul" and x._value.ndim > 1
 
 
-def _is_layer(x: Any) -> bool:
+def is_layer(x: Any) -> bool:
     """Whether a node is a product with a parameter: the number of a layer's output."""
     return _is_product(x) and any(
         isinstance(y, Node) and _is_parameter(y) for y in inputs_of(x)

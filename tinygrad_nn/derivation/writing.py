@@ -145,7 +145,7 @@ def markdown_of(steps: Steps) -> str:
 def mathml_of(steps: Steps) -> str:
     """Return the lines as HTML with MathML."""
     try:
-        import latex2mathml.converter as converter  # noqa: PLC0415 (an extra)
+        from latex2mathml import converter  # noqa: PLC0415 (an extra)
     except ImportError:
         raise MissingExtraError(
             "Derivation: MathML needs latex2mathml: pip install 'tinygrad_nn[draw]'"
