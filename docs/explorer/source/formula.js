@@ -54,7 +54,7 @@ function copied(element, fill) {
   // What was turned already and is turned again is itself: Wᵀ of W.
   if (tag === "msup" && element.children[1]?.textContent === "⊤") {
     const base = element.children[0].textContent;
-    const name = base.length === 1 && SLOT.test(base) && fill.name?.(base.charCodeAt(0) - 0xa000);
+    const name = base.length === 1 && SLOT.test(base) && fill.called?.(base.charCodeAt(0) - 0xa000);
     if (name && /^[\w.]+ᵀ$/u.test(name)) return nameOf(name.slice(0, -1));
   }
   const inside = [...element.childNodes].map((child) => copied(child, fill));
@@ -95,7 +95,7 @@ export function byName(graph, node) {
     const x = node.in[slot - 2];
     return slot > 1 && typeof x === "object" ? numberIn(name) : nameOf(name);
   };
-  fill.name = (slot) => (slot === 1 ? null : slotName(graph, node, slot));
+  fill.called = (slot) => (slot === 1 ? null : slotName(graph, node, slot));
   return fill;
 }
 

@@ -53,7 +53,8 @@ const later = (engineToBe) => async (graph) => (await engineToBe)(graph);
 /** The engine without a worker: its program runs here, and keeps the page waiting. */
 async function inPage() {
   const text = await window.explorerEngine.text.text();
-  window.module = { exports: {} };
+  window.exports = {};
+  window.module = { exports: window.exports };
   const script = document.createElement("script");
   script.textContent = text;
   document.body.append(script);
@@ -80,9 +81,9 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
     "elk.spacing.edgeEdge": "12",
     "elk.layered.spacing.edgeNodeBetweenLayers": "18",
     "elk.layered.spacing.edgeEdgeBetweenLayers": "12",
-    "elk.layered.nodePlacement.strategy": view.cards.size > 250 ? "BRANDES_KOEPF" : "NETWORK_SIMPLEX",
+    "elk.layered.nodePlacement.strategy": "BRANDES_KOEPF",
     "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
-    "elk.layered.thoroughness": view.cards.size > 120 ? "3" : "7",
+    "elk.layered.thoroughness": "3",
   };
   const wrapped = {
     "elk.layered.wrapping.strategy": "MULTI_EDGE",
