@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tinygrad_nn import graph
+from tinygrad_nn.drawing.values import shortened
 from tinygrad_nn.op import inputs_of, settings_of
 from tinygrad_nn.tensor import Parameter, Tensor
 
@@ -155,7 +156,8 @@ class _Planner:
             last = units[begin + (times - 1) * each]
             if last.name is not None and units[begin].name is not None:
                 ends = (units[begin].name, last.name)
-                run.path = " … ".join(".".join((*path, str(end))) for end in ends)
+                paths_of_ends = (".".join((*path, str(end))) for end in ends)
+                run.path = " … ".join(shortened(each) for each in paths_of_ends)
             start = begin + each * times
             for unit in units[begin:start]:
                 self.unit(unit, paths, path, run)
@@ -210,7 +212,9 @@ class _Planner:
         return name
 
     def draft(self, kind: str, name: str, path: str, home: _Draft | None) -> _Draft:
-        made = _Draft(f"g{len(self.drafts)}", kind, name, path, home)
+        made = _Draft(
+            f"g{len(self.drafts)}", kind, shortened(name), shortened(path, 80), home
+        )
         self.drafts.append(made)
         return made
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 
 from tinygrad_nn.drawing.colours import THEMES
 from tinygrad_nn.drawing.layers import Group
 from tinygrad_nn.drawing.scene import Card, Scene
-from tinygrad_nn.drawing.values import Numbers, number, shortened
+from tinygrad_nn.drawing.values import Numbers, number
 
 __all__ = ["mermaid_of"]
 
@@ -27,7 +28,9 @@ def mermaid_of(scene: Scene, direction: str, theme: str, show: Collection[str]) 
     """
     lines = [f"flowchart {direction}"]
     if scene.title:
-        lines.insert(0, f"---\ntitle: {_quoted(shortened(scene.title, 120))}\n---")
+        # A text of JSON is one of YAML as well.
+        title = json.dumps(scene.title, ensure_ascii=False)
+        lines.insert(0, f"---\ntitle: {title}\n---")
     inner: dict[str | None, list[Group]] = {}
     cards: dict[str | None, list[Card]] = {}
     for each in scene.groups:
@@ -44,7 +47,7 @@ def mermaid_of(scene: Scene, direction: str, theme: str, show: Collection[str]) 
             continue
         inside = lead
         if group is not None and group.kind == "layer" and cards.get(group.key):
-            lines.append(f"{lead}subgraph {key} [{_quoted(shortened(group.title))}]")
+            lines.append(f"{lead}subgraph {key} [{_quoted(group.title)}]")
             stack.append((group, lead, True))
             inside = f"{lead}  "
         lines += [

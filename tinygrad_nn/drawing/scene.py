@@ -237,7 +237,7 @@ def scene_of(
     scene = Scene(
         tuple(teller.cards),
         tuple(teller.arrows),
-        title,
+        None if title is None else shortened(title, 120),
         note,
         teller.scalar,
         plan.groups,
@@ -473,7 +473,7 @@ def _share(node: Tensor, i: int, g: np.ndarray) -> np.ndarray | None:
 
 def _scope(node: Tensor) -> tuple[str, ...]:
     path = graph.scope(node)
-    return () if path is None else tuple(path.split("."))
+    return () if path is None else tuple(map(shortened, path.split(".")))
 
 
 def _file(path: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from tinygrad_nn.drawing.scene import Card, Scene
-from tinygrad_nn.drawing.values import Numbers, shortened
+from tinygrad_nn.drawing.values import Numbers
 
 __all__ = ["tree_of"]
 
@@ -17,31 +19,37 @@ def tree_of(scene: Scene) -> str:
         operands[arrow.end].append(arrow.start)
         taken.add(arrow.start)
     roots = [key for key in cards if key not in taken]
-    # Layers that were called twice may feed each other once they are folded.
-    roots = roots or [key for key, card in cards.items() if card.kind == "output"]
-    lines = [shortened(scene.title, 120)] if scene.title else []
+    lines = [scene.title] if scene.title else []
     told: set[str] = set()
+    lines += _below(roots, cards, operands, told)
+    # Layers that were called twice feed each other once they are folded.
+    for key in reversed(cards):
+        if key not in told:
+            lines += _below([key], cards, operands, told)
+    return "\n".join(lines)
+
+
+def _below(
+    roots: Sequence[str],
+    cards: Mapping[str, Card],
+    operands: Mapping[str, Sequence[str]],
+    told: set[str],
+) -> Iterator[str]:
+    """Yield the lines of some cards and of all that they were computed from."""
     # (key, what stands before it, what stands before its operands), newest last
     stack = [(key, "", "") for key in reversed(roots)]
     while stack:
         key, lead, below = stack.pop()
-        card = cards[key]
         again = key in told and bool(operands[key])
         told.add(key)
-        lines.append(lead + _line(card) + ("  (see above)" if again else ""))
+        yield lead + _line(cards[key]) + ("  (see above)" if again else "")
         if again:
             continue
         children = operands[key]
         for i in range(len(children) - 1, -1, -1):
             last = i == len(children) - 1
-            stack.append(
-                (
-                    children[i],
-                    below + ("└─ " if last else "├─ "),
-                    below + ("   " if last else "│  "),
-                )
-            )
-    return "\n".join(lines)
+            branch = below + ("└─ " if last else "├─ ")
+            stack.append((children[i], branch, below + ("   " if last else "│  ")))
 
 
 def _line(card: Card) -> str:
