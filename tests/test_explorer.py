@@ -644,6 +644,20 @@ def test_the_panel_shows_formulas_and_numbers(opened):
     assert "test_explorer.py" in tab.locator(".panel .source").inner_text()
 
 
+def test_arrays_that_are_no_tensors_stand_in_formulas_by_name(opened):
+    """A plain array among the operands has its name in the rule of the other operand."""
+    Y, x = (
+        np.array([[1.0, 2.0, 3.0]]),
+        tg.Tensor([[1.0, 2.0, 4.0]], requires_grad=True, name="x"),
+    )
+    y = Y * x
+    y.name = "y"
+    story = story_of([y.sum()], chosen={"Y": Y})
+    ((position, line),) = node_of(story, "y")["back"]
+    assert position == 1
+    assert story["formulas"][line][0] in ("\ua001 ⊙ \ua002", "\ua002 ⊙ \ua001")
+
+
 def test_without_latex2mathml_formulas_are_plain_text(opened, monkeypatch):
     """The page needs no extra: formulas are then shown as text."""
     from tinygrad_nn.drawing.explorer import story

@@ -34,7 +34,13 @@ export function nameOf(name) {
 export function gradientName(name) {
   const d = m("mi", "d");
   d.setAttribute("mathvariant", "normal");
-  return m("mrow", d, nameOf(name));
+  const inside = [d, nameOf(name)];
+  if (/^\p{L}{3}/u.test(name)) {
+    const space = m("mspace");
+    space.setAttribute("width", "0.12em");
+    inside.splice(1, 0, space);
+  }
+  return m("mrow", ...inside);
 }
 
 const parsed = new Map();
@@ -90,8 +96,8 @@ function filledText(graph, node, text) {
 
 export function byName(graph, node) {
   const fill = (slot) => {
-    const name = slotName(graph, node, slot);
     if (slot === 1) return gradientName(slotName(graph, node, 0));
+    const name = slotName(graph, node, slot);
     const x = node.in[slot - 2];
     return slot > 1 && typeof x === "object" ? numberIn(name) : nameOf(name);
   };

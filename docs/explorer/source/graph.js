@@ -162,8 +162,13 @@ export function shortName(node) {
 }
 
 export function shapeText(node) {
-  if (!node.shape || !node.shape.length) return "";
-  return node.shape.length === 1 ? `${node.shape[0]},` : node.shape.join("×");
+  return node.shape ? node.shape.join("×") : "";
+}
+
+/** dZ2 for a letter; for a word a thin space keeps the d apart. */
+export function gradientText(node) {
+  const name = shortName(node);
+  return /^\p{L}{3}/u.test(name) ? `d\u2009${name}` : `d${name}`;
 }
 
 /** A formula as plain text, names in their slots. */
@@ -175,7 +180,7 @@ export function formulaText(graph, node) {
 
 export function slotName(graph, node, slot) {
   if (slot === 0) return shortName(node);
-  if (slot === 1) return `d${shortName(node)}`;
+  if (slot === 1) return gradientText(node);
   const x = node.in[slot - 2];
   if (x === undefined) return "?";
   return typeof x === "number" ? shortName(graph.nodes[x]) : x.number;

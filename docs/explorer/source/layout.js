@@ -39,8 +39,9 @@ function overWorker(worker) {
   const ready = ask({ cmd: "register", algorithms: ["layered"] });
   return async (graph) => {
     try {
-      await ready;
-      return await ask({ cmd: "layout", graph, layoutOptions: {}, options: {} });
+      // Both are on their way: the worker takes them in order.
+      const laid = ask({ cmd: "layout", graph, layoutOptions: {}, options: {} });
+      return (await Promise.all([ready, laid]))[1];
     } catch (error) {
       if (failed) return failed(graph);
       throw error;

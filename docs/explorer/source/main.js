@@ -4,7 +4,7 @@ import { select } from "d3-selection";
 import { zoom, zoomIdentity } from "d3-zoom";
 import MiniSearch from "minisearch";
 
-import { formulaText, makeGraph, reach, shapeText, shortName } from "./graph.js";
+import { formulaText, gradientText, makeGraph, reach, shapeText, shortName } from "./graph.js";
 import { layoutOf, warmUp } from "./layout.js";
 import { Painter, s, sizeOf } from "./paint.js";
 import { Panel, h } from "./panel.js";
@@ -136,7 +136,7 @@ const help = h(
         ["Home End", "before the first step, after the last"],
         ["space", "play, pause"],
         ["/", "search"],
-        ["Tab, Enter", "go through the cards; select, or unfold"],
+        ["Tab Enter", "go through the cards; select, or unfold"],
         ["F", "fold the layer of what is selected"],
         ["+ − 0", "larger, smaller, the whole graph"],
         ["Escape", "close, clear"],
@@ -389,7 +389,7 @@ function sayStep() {
     const node = graph.nodes[step.id];
     way = step.way;
     if (step.way === "forward") words = `${shortName(node)} = ${formulaText(graph, node)}`;
-    else if (step.way === "seed") words = `d${shortName(node)} = 1`;
+    else if (step.way === "seed") words = `${gradientText(node)} = 1`;
     else words = passedOn(node);
   }
   slider.setAttribute("aria-valuetext", `step ${state.step} of ${graph.steps.length}: ${way}, ${words}`);
@@ -401,8 +401,8 @@ function sayStep() {
 }
 
 function passedOn(node) {
-  const to = [...new Set(node.operands)].filter((x) => graph.nodes[x].hasGrad).map((x) => `d${shortName(graph.nodes[x])}`);
-  return `d${shortName(node)} → ${to.join(", ")}`;
+  const to = [...new Set(node.operands)].filter((x) => graph.nodes[x].hasGrad).map((x) => gradientText(graph.nodes[x]));
+  return `${gradientText(node)} → ${to.join(", ")}`;
 }
 
 function play(on) {
@@ -521,7 +521,7 @@ canvas.addEventListener("pointerleave", () => {
 let index = null;
 function indexed() {
   if (index) return index;
-  index = new MiniSearch({ fields: ["name", "op", "kind", "layer", "source"], searchOptions: { boost: { name: 4, op: 2 }, prefix: true, fuzzy: 0.2 } });
+  index = new MiniSearch({ fields: ["name", "op", "kind", "layer", "source"], searchOptions: { boost: { name: 4, op: 2 }, prefix: true, fuzzy: (word) => (word.length > 3 ? 0.2 : false) } });
   index.addAll([
     ...graph.nodes.map((node) => ({
       id: `n${node.id}`,
@@ -538,7 +538,9 @@ function indexed() {
 
 let picked = 0;
 function searchFor(text) {
-  const hits = text.trim() ? indexed().search(text).slice(0, 12) : [];
+  let hits = text.trim() ? indexed().search(text, { combineWith: "AND" }) : [];
+  if (!hits.length && text.trim()) hits = indexed().search(text);
+  hits = hits.slice(0, 12);
   picked = 0;
   found.replaceChildren(
     ...hits.map(({ id }, i) => {

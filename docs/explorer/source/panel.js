@@ -185,7 +185,8 @@ export class Panel {
     const parts = [h("h3", {}, title, partial ? h("span", { class: "muted" }, ` ${partial}`) : "")];
     if (!field) return [...parts, h("p", { class: "muted" }, why)];
     if (!field.n) return [...parts, h("p", { class: "muted" }, "Empty: no elements.")];
-    if (field.x && node.shape.length <= 2) parts.push(grid(field, node.shape, this.theme));
+    const numbers = field.x && (node.shape.length < 2 || (node.shape.length === 2 && node.shape[1] <= 6));
+    if (numbers) parts.push(grid(field, node.shape, this.theme));
     else parts.push(image(field, this.theme, "large"), legend(field, node));
     if (field.n > 1) {
       if (field.bars?.length) parts.push(histogram(field, title));
@@ -233,7 +234,7 @@ function legend(field, node) {
 
 /** Few numbers: each in its colour. */
 function grid(field, shape, theme) {
-  const columns = shape.length ? shape.at(-1) : 1;
+  const columns = shape.length === 2 ? shape[1] : Math.min(6, shape[0] ?? 1);
   const cells = cellsOf(field);
   const numbers = field.x.map((x, i) => {
     const [r, g, b] = colourOf(cells.length === field.x.length ? cells[i] : 0, theme);

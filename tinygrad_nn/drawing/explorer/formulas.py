@@ -91,9 +91,10 @@ def _written(node: Tensor, position: int | None) -> Line | None:
     slots[id(node)] = chr(RESULT)
 
     def name(x: Any) -> str | None:
-        if np.ndim(x) == 0 and not isinstance(x, Tensor):
-            return None
-        return slots.get(id(x))
+        if isinstance(x, Tensor):
+            # A rule meets an operand that is a plain array inside a Tensor.
+            return slots.get(id(x)) or (slots.get(id(x.data)) if x.ndim else None)
+        return slots.get(id(x)) if np.ndim(x) else None
 
     try:
         if position is None:

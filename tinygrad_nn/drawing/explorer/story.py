@@ -21,6 +21,7 @@ from tinygrad_nn.drawing.explorer.layers import boxes_of
 from tinygrad_nn.drawing.names import Names, leaf_kind
 from tinygrad_nn.drawing.values import number, shortened
 from tinygrad_nn.errors import MutationError, TinygradError
+from tinygrad_nn.recording import Line as SourceLine
 from tinygrad_nn.tensor import Parameter, Tensor, gradients
 
 __all__ = ["story_of"]
@@ -216,7 +217,7 @@ class _Story:
                 PurePath(line.file).name,
                 line.number,
                 line.function,
-                shortened(linecache.getline(line.file, line.number).strip(), _NAME),
+                shortened(_code_at(line), _NAME),
             ]
         if node in self._times:
             told["times"] = [finite_json(seconds) for seconds in self._times[node]]
@@ -322,6 +323,13 @@ def _shown(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
 def _path(node: Tensor) -> tuple[str, ...]:
     path = graph.scope(node)
     return () if path is None else tuple(path.split("."))
+
+
+def _code_at(line: SourceLine) -> str:
+    try:
+        return linecache.getline(line.file, line.number).strip()
+    except Exception:  # noqa: BLE001 (whatever the loader of that file raises)
+        return ""
 
 
 def _kind(node: Tensor, outputs: set[Tensor]) -> str:
