@@ -207,8 +207,8 @@ def test_the_tutorials_numpy_equals_backward(name):
     found = run(derivation)
     loss.backward()
     assert set(found) == {f"d{name}" for name in parameters}
-    for name, p in parameters.items():
-        agree(found[f"d{name}"], p.grad)
+    for key, p in parameters.items():
+        agree(found[f"d{key}"], p.grad)
     if witness is None:
         return
     X, Y, hidden, options = witness
@@ -216,8 +216,8 @@ def test_the_tutorials_numpy_equals_backward(name):
     drop = {k: v for k, v in options.items() if k != "l2"}
     cache = explicit.forward(plain, X, hidden, **drop)
     expected = explicit.backward(plain, cache, Y, hidden, **options)
-    for name, value in expected.items():
-        agree(found[f"d{name}"], value)
+    for key, value in expected.items():
+        agree(found[f"d{key}"], value)
 
 
 def test_a_wrong_line_is_noticed():
@@ -491,18 +491,17 @@ def test_every_line_has_its_value(textbook):
     derivation = tg.derive(cost, textbook=textbook)
     values = {step.name: step.expression.numpy() for step in derivation.backward}
     nodes = [x for x in graph.nodes(cost) if x.dtype.kind == "f"]
-    by_shape = {"dZ1": (30, 5), "dA1": (30, 5), "dZ2": (30, 3)}
-    for name, shape in by_shape.items():
-        assert values[name].shape == shape
+    inner = {name: value for name, value in values.items() if name[1] in "AZ"}
+    assert len(inner) == 3
+    for name, value in inner.items():
+        shape = value.shape
         matches = 0
         for node in nodes:
             if node.shape != shape or node.op is None:
                 continue
             (g,) = tg.gradients(cost, [node], unused="zero")
             scale = 30.0 if textbook else 1.0
-            matches += np.allclose(
-                values[name], scale * g.numpy(), rtol=1e-9, atol=1e-12
-            )
+            matches += np.allclose(value, scale * g.numpy(), rtol=1e-9, atol=1e-12)
         assert matches >= 1, name
 
 
@@ -538,8 +537,8 @@ def test_the_unsimplified_product_has_the_lines_value():
 
 def test_latex_markdown_and_mathml():
     """LaTeX is balanced, Markdown holds it, MathML is XML: for each tutorial."""
-    for name in TUTORIALS:
-        _, derivation, _, _, _ = TUTORIALS[name]()
+    for make in TUTORIALS.values():
+        _, derivation, _, _, _ = make()
         assert balanced(derivation.latex)
         assert derivation.latex.count(r"\begin{aligned}") == 2
         assert derivation.markdown.count("$$") == 4
@@ -579,7 +578,7 @@ def test_hostile_names_break_nothing(name):
     hold(loss, derivation, [W])
     page = derivation.mathml
     assert "<script" not in page
-    assert "<b>" not in page
+    assert page.count("<b>") == 2  # the two headings
     minidom.parseString(f"<page>{page}</page>")
 
 

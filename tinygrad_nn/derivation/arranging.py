@@ -68,32 +68,37 @@ class Numbers:
     def _by_count(
         self, number: float, *, strict: bool
     ) -> tuple[float, float, list[Any]] | None:
-        """Return number, divisor and letters below it: as whole numbers if strict."""
-        whole = _whole(number)
-        if whole is not None and (not strict or whole <= 9):
-            return whole, 1.0, []
-        divisor = _whole(1 / number)
-        if self.count is not None and divisor == self.count:
-            return 1.0, 1.0, [self.examples]
-        if divisor is not None and divisor <= 9:
-            return 1.0, divisor, []
+        """Return number, divisor and letters below it: as small numbers if strict."""
+        below = [] if self.examples is None else [self.examples]
+        ways: list[tuple[float, float, list[Any]]] = [
+            (number, 1.0, []),
+            (1.0, 1 / number, []),
+        ]
         if self.count is not None:
-            top = number * self.count
-            for over in (1.0, 2.0):
-                whole = _whole(over * top)
-                if whole is not None and whole <= 9:
-                    return whole, over, [self.examples]
-        if divisor is not None and not strict:
-            return 1.0, divisor, []
-        if strict:
-            return None
-        if len(f"{number:.12g}") <= 5:
-            return float(f"{number:.12g}"), 1.0, []
-        if len(f"{1 / number:.12g}") <= 5:
-            return 1.0, float(f"{1 / number:.12g}"), []
-        if self.count is not None and len(f"{number * self.count:.12g}") <= 5:
-            return float(f"{number * self.count:.12g}"), 1.0, [self.examples]
+            if _whole(1 / number) == self.count:
+                return 1.0, 1.0, below
+            ways += [
+                (number * self.count, 1.0, below),
+                (2 * number * self.count, 2.0, below),
+            ]
+        for fits in (_digit,) if strict else (_digit, _whole, _short):
+            for up, down, letters in ways:
+                top, bottom = fits(up), fits(down)
+                beside = letters and top is not None and top >= float(self.count or 0)
+                if top is not None and bottom is not None and not beside:
+                    return top, bottom, letters
         return None
+
+
+def _digit(x: float) -> float | None:
+    whole = _whole(x)
+    return whole if whole is not None and whole <= 9 else None
+
+
+def _short(x: float) -> float | None:
+    """Return a number that is quickly said: 0.7, and not 0.7000000000000001."""
+    text = f"{x:.12g}"
+    return float(text) if len(text) <= 5 else None
 
 
 def _whole(x: float) -> float | None:
@@ -199,36 +204,28 @@ class Arranger:
 
     def built(self, form: Form, shape: tuple[int, ...] | None = None) -> Any:
         """Return the node of a form, of that shape: number, factors, divisors."""
-        if not form.above and not form.below and shape in ((), None):
-            if form.number == 0 or not math.isfinite(form.number):
-                return form.number
         size = abs(form.number)
         if form.number == 0 or not math.isfinite(size):
-            node = self._filled(form.number, form, shape)
-            return node
+            return self._filled(form.number, form, shape)
         up, letters, down, below = self.numbers.spelled(size)
         factors = self._factors(form, shape)
-        node: Any = None
-        singles = [x for x in [*letters, *factors] if np.ndim(data_of(x)) == 0]
+        single = [x for x in [*letters, *factors] if np.ndim(data_of(x)) == 0]
         arrays = [x for x in factors if np.ndim(data_of(x)) > 0]
-        front = singles if up == 1 and singles else [up, *singles] if up != 1 else []
-        parts = [*front, *arrays]
-        if not parts:
-            parts = [1.0]
-        for part in _powers(parts):
-            node = part if node is None else self._binary(ops.multiply, node, part)
-        divisors: list[Any] = [] if down == 1 else [down]
-        divisors += [*below, *form.below]
-        under: Any = None
-        for part in _powers(divisors):
-            under = part if under is None else self._binary(ops.multiply, under, part)
-        if under is not None:
-            node = self._binary(ops.divide, node, under)
+        node = self._product([*([] if up == 1 else [up]), *single, *arrays])
+        under = [*([] if down == 1 else [down]), *below, *form.below]
+        if under:
+            node = self._binary(ops.divide, node, self._product(under))
         if form.number < 0:
             node = -node if not isinstance(node, Node) else self._negated(node)
         if shape not in (None, np.shape(data_of(node))):
             node = self._binary(ops.multiply, node, self.one(shape))
         return self._named(node)
+
+    def _product(self, parts: Sequence[Any]) -> Any:
+        node: Any = None
+        for part in _powers(parts):
+            node = part if node is None else self._binary(ops.multiply, node, part)
+        return 1.0 if node is None else node
 
     def _named(self, node: Any) -> Any:
         if not isinstance(node, Node):
@@ -379,7 +376,7 @@ class Arranger:
     # An == of nodes is recorded, so they are told apart by identity.
 
     def sums_to_one(self, x: Any, total: Any) -> bool:
-        """Whether a sum is of labels that are shares: each is 1, and no other is meant."""
+        """Whether a sum is of labels that are shares: each of its elements is 1."""
         if x not in self.data or np.ndim(data_of(total)) == 0:
             return False
         if not bool(np.all(data_of(total) == 1)):
@@ -580,9 +577,20 @@ def _moved(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
         return x
     single, rest = _split(x)
     if not rest.above and not rest.below:
-        return _shaped(arranger, single, node)
+        return _shaped(arranger, _kept(arranger, single, shape), node)
     inner = arranger.built(rest, size)
     return _times(single, _reshaped(arranger, inner, shape))
+
+
+def _kept(arranger: Arranger, form: Form, shape: tuple[int, ...]) -> Form:
+    """Let a sum of everything keep its axes, where its one number is to have some."""
+    for i, x in enumerate(form.above):
+        if isinstance(x, Node) and x._op is _SUM and math.prod(shape) == 1:
+            made = _reshaped(arranger, x, shape)
+            if not any(arranger.is_one(y) for y in made.above):
+                rest = (*form.above[:i], *form.above[i + 1 :])
+                return _times(form._replace(above=rest), made)
+    return form
 
 
 def _repeated(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tinygrad_nn import graph, recording
@@ -86,10 +87,8 @@ class Derivation:
         """Show formulas in a notebook; plain text and LaTeX without the extra."""
         del include, exclude
         bundle = {"text/plain": self.text, "text/latex": self.latex}
-        try:
+        with suppress(MissingExtraError):
             bundle["text/html"] = self.mathml
-        except MissingExtraError:
-            pass
         return bundle
 
 
@@ -142,12 +141,21 @@ def derive(
     >>> X, Y = np.array([[0.0, 1.0, 2.0]]), np.array([[0.0, 1.0, 1.0]])
     >>> W, b = Tensor([[0.5]], requires_grad=True), Tensor([[0.1]], requires_grad=True)
     >>> Z = W @ X + b
-    >>> A = 1 / (1 + np.exp(-Z))
-    >>> cost = -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A))
+    >>> A = np.tanh(Z)
+    >>> cost = np.mean((A - Y) ** 2)
     >>> print(derive(cost))
+    Forward
+      Z = W X + b            (1, 3)
+      A = tanh(Z)            (1, 3)
+      cost = mean((A - Y)²)  ()
+    Backward (m = 3: dA, dZ are m times the gradient, the 1 / m comes in at dW, db)
+      dA = 2 (A - Y)         (1, 3)
+      dZ = dA ⊙ (1 - A²)     (1, 3)
+      dW = dZ Xᵀ / m         (1, 1)
+      db = Σ dZ / m          (1, 1)
     """
     frame = recording.user_frame(sys._getframe(1))
-    known = graph.known_in(frame)
+    known: Mapping[int, tuple[Any, str]] = graph.known_in(frame)
     if not isinstance(loss, Node) and callable(loss):
         loss, known = _called(loss, arrays)
     if not isinstance(loss, Tensor):

@@ -114,12 +114,14 @@ class Lines:
 
     def _add_line(self, node: Any) -> None:
         op, inputs, settings = graph.source(node)
+        assert op is not None  # noqa: S101 (leaves have no line)
         number = re.search(r"\d+", self.names.get(node, ""))
         self._number = number[0] if number else ""
         made = tuple(self._operand(x, self.recorded) for x in inputs)
         self.recorded[node] = node_for(node, op, made, settings, node._value)
         self.written[node] = self.recorded[node]
         plain, operands, options = graph.written(node)
+        assert plain is not None  # noqa: S101 (likewise)
         if plain.name == "add" and any(_is_zero(x) for x in operands):
             rest = [x for x in operands if not _is_zero(x)]
             if len(rest) == 1 and np.shape(data_of(rest[0])) == np.shape(node._value):
@@ -170,28 +172,28 @@ class Lines:
         A transpose is told by its memory, a complement by all its elements.
         """
         base = array.base
-        if isinstance(base, np.ndarray) and id(base) in self.arrays and array.ndim == 2:
-            if array.shape == base.shape[::-1] and array.strides == base.strides[::-1]:
-                return ops.transpose(self.arrays[id(base)][1])
-        if array.dtype.kind not in "fiu" or array.size < 2:
-            return None
-        if bool((array == array.flat[0]).all()):
-            return None
+        if isinstance(base, np.ndarray) and id(base) in self.arrays and _turned(array):
+            return ops.transpose(self.arrays[id(base)][1])
+        if array.dtype.kind not in "fiu" or array.size < 2 or _constant(array):
+            return None  # all alike: it could be anything
         for leaf in list(self.inputs):
-            value = np.asarray(leaf._value)
-            if value.dtype.kind not in "fiu":
+            if np.asarray(leaf._value).dtype.kind not in "fiu":
                 continue
-            if value.shape == array.shape and np.array_equal(1 - value, array):
-                return ops.subtract(1, leaf)
-            if value.ndim != 2 or value.T.shape != array.shape:
-                continue
-            if np.array_equal(1 - value.T, array):
-                # Turned last, so that turned back it is what others are compared with.
-                self.shown[id(array)] = ops.subtract(1, ops.transpose(leaf))
-                return ops.transpose(ops.subtract(1, leaf))
-            if np.array_equal(value.T, array):
-                return ops.transpose(leaf)
+            found = self._of_other(array, leaf)
+            if found is not None:
+                return found
         return None
+
+    def _of_other(self, array: Any, leaf: Any) -> Any:
+        value = leaf._value
+        if np.array_equal(1 - value, array):
+            return ops.subtract(1, leaf)
+        if value.ndim == 2 and np.array_equal(1 - value.T, array):
+            # Turned last, so that turned back it is what others are compared with.
+            self.shown[id(array)] = ops.subtract(1, ops.transpose(leaf))
+            return ops.transpose(ops.subtract(1, leaf))
+        turned = value.ndim == 2 and np.array_equal(value.T, array)
+        return ops.transpose(leaf) if turned else None
 
     def read_by(self, node: Any) -> list[Any]:
         """Return the stations and leaves that a node's line is an expression of."""
@@ -227,6 +229,20 @@ class Lines:
             targets[leaf]: g
             for leaf, g in _pull(self.written[node], cotangent, list(targets)).items()
         }
+
+
+def _constant(array: Any) -> bool:
+    return bool(np.all(array == array.flat[0]))
+
+
+def _turned(array: Any) -> bool:
+    """Whether an array is a view of its base, transposed."""
+    base = array.base
+    return bool(
+        array.ndim == 2
+        and array.shape == base.shape[::-1]
+        and array.strides == base.strides[::-1]
+    )
 
 
 def _is_zero(x: Any) -> bool:

@@ -25,7 +25,18 @@ __all__ = [
 _MOST_PRIMES = 3
 _LONGEST_LINE = 40
 _ACTIVATIONS = frozenset(
-    ["tanh", "sigmoid", "relu", "softmax", "softplus", "maximum", "exp", "sin", "cos", "log_softmax"]
+    [
+        "tanh",
+        "sigmoid",
+        "relu",
+        "softmax",
+        "softplus",
+        "maximum",
+        "exp",
+        "sin",
+        "cos",
+        "log_softmax",
+    ]
 )
 
 
@@ -99,6 +110,22 @@ def named_nodes(
     known
         What `graph.known_in` found.
     """
+    bases = _given(found, chosen, known)
+    named = set(bases)
+    _add_layers(found, output, bases)
+    bases.setdefault(output, "L")
+    _name_after_activations(found, bases, named)
+    _forget_overwritten(bases)
+    _cut_long_lines(found, bases)
+    return _numbered(found, bases, named)
+
+
+def _given(
+    found: list[Any],
+    chosen: Mapping[str, Any],
+    known: Mapping[int, tuple[Any, str]],
+) -> dict[Any, str]:
+    """Names that the user gave, in the order in which they count."""
     own = {id(value): name for name, value in chosen.items()}
     statements = graph.assigned(found)
     letters = letters_of_layers(found)
@@ -111,13 +138,13 @@ def named_nodes(
             name = statements.get(node)
         if name is not None:
             bases[node] = name
-    named = set(bases)
-    _add_layers(found, output, bases)
-    if output not in bases:
-        bases[output] = "L"
-    _name_after_activations(found, bases, named)
-    _forget_overwritten(bases)
-    _cut_long_lines(found, bases)
+    return bases
+
+
+def _numbered(
+    found: list[Any], bases: Mapping[Any, str], named: set[Any]
+) -> dict[Any, str]:
+    """Give each name once: what has the name of others gets a number."""
     counts = Counter(bases.values())
     final: dict[Any, str] = {}
     naming = Naming()

@@ -63,7 +63,7 @@ def _comment(name: str) -> str:
 
 def _names_in(expression: Any) -> set[str]:
     found = graph.ancestors([expression]) if isinstance(expression, Node) else []
-    return {x._name for x in found if x._op is None and graph.name(x) is not None}
+    return {str(graph.name(x)) for x in found if x._op is None and graph.name(x)}
 
 
 def _needed(steps: Steps) -> set[str]:

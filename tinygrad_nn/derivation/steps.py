@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ class Steps:
     told
         What the lines need of the values at hand: ``"Σ Y = 1 for each example"``.
     renamed
-        Names of layers' parameters, ``"layers.0.weight"``, by the letters they have here.
+        Names of layers' parameters, ``"layers.0.weight"``, by their letters here.
     """
 
     loss: str
@@ -124,7 +125,15 @@ class _Deriving:
         self.loss = loss
         self.wrt = dict.fromkeys(wrt)  # in order; an == of nodes is recorded
         self.chain = chain
-        nodes = {name: x for name, x in chosen.items() if not _is_number(x)}
+        nodes = {name: x for name, x in chosen.items() if isinstance(x, Node)}
+        known = {
+            **known,
+            **{
+                id(x): (x, name)
+                for name, x in chosen.items()
+                if isinstance(x, np.ndarray) and x.ndim
+            },
+        }
         self.names = named_nodes(self.found, loss, nodes, known)
         for i, leaf in enumerate(self.wrt, 1):
             self.names.setdefault(leaf, f"w{i}")
@@ -151,7 +160,6 @@ class _Deriving:
         self.arranger = Arranger(Numbers(self.letters, self.examples), data)
         self.scales: dict[Any, float] = {}
         self.cotangents: dict[Any, Any] = {}
-        self.upstream: dict[Any, list[Any]] = {}
 
     # --- the number of examples ---
 
@@ -204,12 +212,12 @@ class _Deriving:
         )
 
     def _stations(self) -> tuple[list[Any], list[Step]]:
-        """Return the stations through which a gradient passes, and the forward lines."""
+        """Return the stations that a gradient passes, and the forward lines."""
         leads = set(self.wrt)
         for node in self.found:
-            if node._op is not None and node._value.dtype.kind == "f":
-                if any(isinstance(x, Node) and x in leads for x in inputs_of(node)):
-                    leads.add(node)
+            reads = any(isinstance(x, Node) and x in leads for x in inputs_of(node))
+            if reads and node._value.dtype.kind == "f":
+                leads.add(node)
         reached = [x for x in self.lines.stations if x in leads]
         forward = []
         for node in self.lines.stations:
@@ -263,42 +271,38 @@ class _Deriving:
     def _backward(self, reached: Sequence[Any]) -> list[Step]:
         wanted = [*reached, *self.wrt]
         true = self._true(wanted)
-        readers: dict[Any, list[Any]] = {x: [] for x in wanted}
-        shares: dict[Any, list[tuple[Any, Any]]] = {x: [] for x in wanted}
-        steps: list[Step] = []
-        done: set[Any] = set()
+        shares: dict[Any, list[tuple[Any, float]]] = {x: [] for x in wanted}
         order = list(reversed(reached))
+        reads = {
+            node: [x for x in self.lines.read_by(node) if x in shares] for node in order
+        }
+        left = Counter(x for node in order for x in reads[node])
+        steps: list[Step] = []
         for node in order:
-            for x in self.lines.read_by(node):
-                if x in readers:
-                    readers[x].append(node)
-        for node in order:
-            if node is not self.loss:
-                if not shares[node]:
-                    continue  # what is bypassed gets nothing
-                self._append(steps, self._step(node, shares[node], true[node]))
-            scale = self.scales.setdefault(node, 1.0)
-            cotangent = self.cotangents.get(node)
             if node is self.loss:
-                cotangent = _seed(node)
-            targets = [x for x in self.lines.read_by(node) if x in readers]
-            found = self.lines.pulled(node, cotangent, targets)
+                self.cotangents[node] = _seed(node)
+                self.scales[node] = 1.0
+            elif not shares[node]:
+                continue  # what is bypassed gets nothing
+            else:
+                steps += self._steps(node, shares, true)
+            found = self.lines.pulled(node, self.cotangents[node], reads[node])
             for x, g in found.items():
-                shares[x].append((node, (g, scale)))
-            done.add(node)
-            for x in targets:
-                if x in self.wrt and x._op is None and x not in self.cotangents:
-                    if all(y in done or y not in readers for y in readers[x]):
-                        if shares[x]:
-                            self._append(steps, self._step(x, shares[x], true[x]))
+                shares[x].append((g, self.scales[node]))
+            left.subtract(reads[node])
+            for x in reads[node]:
+                if x._op is None and left[x] == 0:
+                    steps += self._steps(x, shares, true)
         for x in self.wrt:
-            if x not in self.cotangents and shares[x]:
-                self._append(steps, self._step(x, shares[x], true[x]))
+            steps += self._steps(x, shares, true)
         return steps
 
-    def _append(self, steps: list[Step], step: Step | None) -> None:
-        if step is not None:
-            steps.append(step)
+    def _steps(self, node: Any, shares: Mapping[Any, Any], true: Any) -> list[Step]:
+        """Return the step of a node, if it has one and has not had it."""
+        if node in self.cotangents or not shares[node]:
+            return []
+        step = self._step(node, shares[node], true[node])
+        return [] if step is None else [step]
 
     def _true(self, wanted: Sequence[Any]) -> dict[Any, Any]:
         """Return the gradients by the engine, on the graph that was recorded."""
@@ -318,12 +322,12 @@ class _Deriving:
     def _step(self, node: Any, shares: Sequence[Any], true: Any) -> Step | None:
         name = f"d{self.names[node]}"
         scale = 1.0
-        if self.scaled and node not in self.wrt and node is not self.loss:
-            if self.count in np.shape(node._value):
-                scale = self.count
+        inner = self.scaled and node not in self.wrt and node is not self.loss
+        if inner and self.count in np.shape(node._value):
+            scale = self.count
         total: Any = None
         with recording.recorded(), np.errstate(all="ignore"):
-            for _, (g, above) in reversed(shares):  # what is nearest comes first
+            for g, above in reversed(shares):  # what is nearest comes first
                 factor = scale / above
                 part = g if factor == 1 else ops.multiply(g, factor)
                 total = part if total is None else ops.add(total, part)
@@ -337,8 +341,8 @@ class _Deriving:
             return None
         leaf = stand_in(np.asarray(true * np.asarray(true).dtype.type(scale))[()], name)
         self.cotangents[node] = leaf
-        self.upstream[node] = [reader for reader, _ in shares]
-        chain, plain = (), None
+        chain: tuple[str, ...] = ()
+        plain = None
         if self.chain:
             chain, plain = self._chain(node, expression)
         return Step(name, expression, shape, graph.line(node), chain, plain)
@@ -353,17 +357,15 @@ class _Deriving:
 
     def _right(self, total: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
         """Return the tidiest expression that has the value: never a wrong one."""
-        for attempt in (
-            lambda: self.arranger.arranged(simplified(total)),
-            lambda: self.arranger.arranged(total),
-        ):
+        right = []
+        for tidy in (simplified, _as_it_is):
             try:
-                found = attempt()
+                found = self.arranger.arranged(tidy(total))
             except (ArithmeticError, LookupError, TypeError, ValueError):
                 continue
             if _agrees(found, wanted, shape):
-                return found
-        return total
+                right.append(found)
+        return min(right, key=_length, default=total)
 
     # --- the chain rule ---
 
@@ -381,13 +383,11 @@ class _Deriving:
             if len(above) != 1:
                 return (), None
             path.append(above[0])
-        if len(path) == 2:
+        if len(path) == 2:  # a slope of the loss itself
             return (), None
         names = tuple(self.names[x] for x in reversed(path))
         known = next(i for i in range(1, len(path)) if path[i] in self.scales)
-        g = self.cotangents.get(path[known])
-        if g is None:
-            g = _seed(self.loss)
+        g = self.cotangents[path[known]]
         factor = self.scales[node] / self.scales[path[known]]
         for i in range(known, 0, -1):
             found = self.lines.pulled_as_written(path[i], g, [path[i - 1]])
@@ -404,6 +404,26 @@ class _Deriving:
     def _written_reads(self, node: Any) -> set[Any]:
         there = set(graph.ancestors([self.lines.written[node]]))
         return {x for x, leaf in self.lines.leaves.items() if leaf in there}
+
+
+def _length(expression: Any) -> int:
+    """Count the ops that are to be read, each as often as it is written.
+
+    A transpose is no more than a sign on a letter.
+    """
+    if not isinstance(expression, Node):
+        return 0
+    found = graph.ancestors([expression])
+    sizes: dict[Any, int] = {}
+    for node in found:
+        inputs = [x for x in inputs_of(node) if isinstance(x, Node)]
+        counts = node._op is not None and node._op.name != "transpose"
+        sizes[node] = counts + sum(sizes.get(x, 0) for x in inputs)
+    return sizes[expression]
+
+
+def _as_it_is(expression: Any) -> Any:
+    return expression
 
 
 def _is_number(x: Any) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+from itertools import pairwise
 from typing import Any
 
 from tinygrad_nn import graph
@@ -37,22 +40,17 @@ def _of_examples(steps: Steps) -> str:
     results = list(steps.results.values())
     inner = [x.name for x in steps.backward if x.name not in results]
     if steps.scaled and inner:
+        asked = [x.name for x in steps.backward if x.name in results]
+        verb = "is" if len(inner) == 1 else "are"
         told += (
-            (
-                f": {_listed(inner)} {letter} times the gradient, the 1 / {letter} comes "
-                f"in at {_listed([x.name for x in steps.backward if x.name in results])}"
-            )
-            .removesuffix(" are")
-            .removesuffix(" is")
+            f": {_listed(inner)} {verb} {letter} times the gradient, the 1 / {letter} "
+            f"comes in at {_listed(asked)}"
         )
     return told
 
 
 def _listed(names: list[str]) -> str:
-    if len(names) == 1:
-        return f"{names[0]} is"
-    few = names[:3]
-    return f"{', '.join(few)}{', …' if len(names) > 3 else ''} are"
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _renamed(steps: Steps) -> str:
@@ -63,7 +61,7 @@ def text_of(steps: Steps) -> str:
     """Return the lines as plain text, with shapes."""
     known = _renamed(steps)
     sections = [(f"Forward ({known})" if known else "Forward", _rows(steps.forward))]
-    rows = _rows(steps.backward, steps.loss)
+    rows = _rows(steps.backward)
     heading = _heading(steps)
     sections.append((f"Backward ({heading})" if heading else "Backward", rows))
     widest = max(
@@ -77,7 +75,7 @@ def text_of(steps: Steps) -> str:
     return "\n".join(made)
 
 
-def _rows(steps: tuple[Step, ...], loss: str = "") -> list[tuple[str, str]]:
+def _rows(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
     rows = []
     for step in steps:
         if step.chain:
@@ -93,19 +91,16 @@ def _rows(steps: tuple[Step, ...], loss: str = "") -> list[tuple[str, str]]:
 
 
 def _product(chain: tuple[str, ...]) -> str:
-    loss, *rest = chain
-    slopes = [f"d{x}/d{y}" for x, y in zip(chain, rest, strict=False)]
-    return f"d{loss}/d{rest[-1]} = {' · '.join(slopes)}"
+    slopes = [f"d{x}/d{y}" for x, y in pairwise(chain)]
+    return f"d{chain[0]}/d{chain[-1]} = {' · '.join(slopes)}"
 
 
 def _latex_product(chain: tuple[str, ...]) -> str:
-    loss, *rest = chain
     names = [latex_name(x) for x in chain]
-    slopes = [
+    left, *slopes = [
         rf"\frac{{\partial {x}}}{{\partial {y}}}"
-        for x, y in zip(names, names[1:], strict=False)
+        for x, y in [(names[0], names[-1]), *pairwise(names)]
     ]
-    left = rf"\frac{{\partial {names[0]}}}{{\partial {names[-1]}}}"
     return f"{left} &= " + r" \cdot ".join(slopes)
 
 
@@ -131,15 +126,21 @@ def latex_of(steps: Steps) -> str:
     return f"{_block(forward)}\n\n{_block(backward)}"
 
 
+def _plain(text: str) -> str:
+    """Return text in which Markdown and HTML find no sign of theirs."""
+    return re.sub(r"([\\`*_#\[\]$])", r"\\\1", html.escape(" ".join(text.split())))
+
+
 def markdown_of(steps: Steps) -> str:
     """Return the lines as Markdown."""
     heading = _heading(steps)
-    told = f"\n{heading}.\n" if heading else ""
+    told = f"\n{_plain(heading)}.\n" if heading else ""
     known = _renamed(steps)
-    names = f"\n{known}.\n" if known else ""
+    names = f"\n{_plain(known)}.\n" if known else ""
     forward = _block(_latex_lines(steps.forward))
     backward = _block(_latex_lines(steps.backward))
-    return f"**Forward**\n{names}\n$$\n{forward}\n$$\n\n**Backward**\n{told}\n$$\n{backward}\n$$\n"
+    parts = [f"**Forward**\n{names}", forward, f"**Backward**\n{told}", backward]
+    return "{}\n$$\n{}\n$$\n\n{}\n$$\n{}\n$$\n".format(*parts)
 
 
 def mathml_of(steps: Steps) -> str:
@@ -151,12 +152,13 @@ def mathml_of(steps: Steps) -> str:
             "Derivation: MathML needs latex2mathml: pip install 'tinygrad_nn[draw]'"
         ) from None
     blocks = []
-    for title, lines in (
-        ("Forward", _latex_lines(steps.forward)),
-        ("Backward", _latex_lines(steps.backward)),
+    for title, told, lines in (
+        ("Forward", _renamed(steps), _latex_lines(steps.forward)),
+        ("Backward", _heading(steps), _latex_lines(steps.backward)),
     ):
         body = "".join(
             f"<div>{converter.convert(line.replace('&=', '='))}</div>" for line in lines
         )
-        blocks.append(f"<p>{title}</p>{body}")
+        note = f" ({html.escape(told)})" if told else ""
+        blocks.append(f"<p><b>{title}</b>{note}</p>{body}")
     return "".join(blocks)
