@@ -723,6 +723,15 @@ def test_layers_that_are_alike_fold_to_one_card():
     assert shown + net.layers[0].weight.size + net.layers[0].bias.size == total
 
 
+def test_a_folded_card_counts_what_is_unusual_inside():
+    """A nan inside a folded layer is told on its card."""
+    x = tg.Tensor([1.0, -1.0], requires_grad=True, name="x")
+    with tg.scope("bad"), np.errstate(invalid="ignore"):
+        y = tg.relu(tg.log(x))
+    (text,) = [t for t in labels(draw(y.sum(), depth=0)).values() if "2 ops" in t]
+    assert "⚠ nan in 2 nodes" in text
+
+
 def test_three_alike_are_no_run():
     """Four make a run; fewer, or what differs in shape, do not."""
     x = tg.Tensor([1.0, 2.0], requires_grad=True)

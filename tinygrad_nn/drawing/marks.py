@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 
 from tinygrad_nn.drawing.values import Numbers
 from tinygrad_nn.op import inputs_of
 from tinygrad_nn.tensor import Parameter, Tensor
 
-__all__ = ["marks_of"]
+__all__ = ["marks_inside", "marks_of"]
+
+_SIGNS = {
+    " nan": "nan",
+    " inf": "inf",
+    "dead": "dead units",
+    "gradient 0": "no gradient for a part",
+}
 
 
 def marks_of(
@@ -42,6 +52,26 @@ def marks_of(
     if isinstance(node, Parameter) and grad is not None and grad.size > 1:
         marks += _unmoved(grad)
     return tuple(marks)
+
+
+def marks_inside(marks: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what is unusual inside a folded group: how many of its nodes are so.
+
+    >>> marks_inside([("2 nan",), (), ("1 of 3 units dead", "5 nan in grad")])
+    ('nan in 2 nodes', 'dead units in 1 node')
+    """
+    counts = Counter(
+        told
+        for each in marks
+        for told in {
+            told for mark in each for sign, told in _SIGNS.items() if sign in mark
+        }
+    )
+    return tuple(
+        f"{told} in {counts[told]:,} node{'s' * (counts[told] > 1)}"
+        for told in _SIGNS.values()
+        if counts[told]
+    )
 
 
 def _dead(node: Tensor) -> tuple[int, int]:

@@ -21,7 +21,7 @@ import numpy as np
 from tinygrad_nn import graph
 from tinygrad_nn.drawing.formulas import readable
 from tinygrad_nn.drawing.layers import Group, Plan, closed_in, plan_of
-from tinygrad_nn.drawing.marks import marks_of
+from tinygrad_nn.drawing.marks import marks_inside, marks_of
 from tinygrad_nn.drawing.names import Names, leaf_kind
 from tinygrad_nn.drawing.values import (
     Numbers,
@@ -303,7 +303,7 @@ class _Teller:
         shares = self.shares(node) if node in self.told else {}
         for position, x in enumerate(inputs):
             beside = not isinstance(x, Tensor) or x in self.aside
-            if first and _is_data(x, self.names):
+            if first and _is_data(x):
                 beside = False  # the way of the data begins here
             if isinstance(x, Tensor):
                 start = self.keys[x]
@@ -312,7 +312,9 @@ class _Teller:
                 same = id(x) if isinstance(x, np.ndarray) else (node, position)
                 if same not in self.constants:
                     self.constants[same] = f"{key}c{position}"
-                    self.cards.append(self.array(self.constants[same], x, node))
+                    self.cards.append(
+                        self.array(self.constants[same], x, node, outside=not beside)
+                    )
                 start = self.constants[same]
             if node in self.told:
                 operands.append(self.called(x))
@@ -378,7 +380,7 @@ class _Teller:
             group=self.homes[node],
         )
 
-    def array(self, key: str, x: Any, node: Tensor) -> Card:
+    def array(self, key: str, x: Any, node: Tensor, *, outside: bool) -> Card:
         """Tell an operand that is no node."""
         value = np.asarray(x)
         own = self.names.given(x)
@@ -394,8 +396,8 @@ class _Teller:
             value=numbers_of(value) if told else None,
             constant=True,
             # A named array is the user's data, and no part of the layer it enters.
-            scope=() if own else _scope(node),
-            group=None if own and told else self.homes[node],
+            scope=() if own or outside else _scope(node),
+            group=None if (own or outside) and told else self.homes[node],
             told=told,
         )
 
@@ -482,10 +484,10 @@ def _file(path: str) -> str:
     return "cell" if "ipykernel" in path else shortened(name)
 
 
-def _is_data(x: Any, names: Names) -> bool:
+def _is_data(x: Any) -> bool:
     if isinstance(x, Tensor):
         return x.op is None and not isinstance(x, Parameter) and x.ndim > 0
-    return np.ndim(x) > 0 and names.given(x) is not None
+    return np.ndim(x) > 0
 
 
 def _short(name: str) -> str:
@@ -654,7 +656,7 @@ def _shut(inside: Inside, held: Sequence[Card], leaving: Card) -> Card:
     """Make the card of a closed group; it shows what leaves it last."""
     group = inside.group
     more = group.kind == "more"
-    marks = dict.fromkeys(mark for card in held for mark in card.marks)
+    marks = marks_inside(card.marks for card in held)
     return Card(
         group.key,
         "more" if more else "layer",
@@ -666,7 +668,7 @@ def _shut(inside: Inside, held: Sequence[Card], leaving: Card) -> Card:
         constant=leaving.constant,
         scope=tuple(group.path.split(".")[:-1]),
         group=group.parent,
-        marks=() if more else tuple(marks),
+        marks=marks,
         told=leaving.told,
         inside=inside,
     )
