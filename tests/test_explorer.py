@@ -82,6 +82,18 @@ def layered(count=100):
     return (h * h).mean()
 
 
+def neurons():
+    """Numbers of many digits: a hidden layer of three, neuron by neuron."""
+    draw = rng(5).standard_normal
+    h = []
+    for _ in range(3):
+        s = tg.Parameter(draw())
+        for x in (1.25, -2.75):
+            s = s + tg.Parameter(draw()) * x
+        h.append(np.tanh(s))
+    return (h[0] * h[1] * 1e-5 + h[2] - 1.0) ** 2
+
+
 def node_of(story, name):
     (node,) = [node for node in story["nodes"] if node["name"] == name]
     return node
@@ -774,7 +786,7 @@ GEOMETRY = """() => {
 
 
 @pytest.mark.parametrize(
-    "graph", [network, circuit, lambda: layered(6), lambda: layered(40)]
+    "graph", [network, circuit, neurons, lambda: layered(6), lambda: layered(40)]
 )
 def test_lines_run_behind_no_card_and_captions_do_not_collide(opened, graph):
     """No point of a line is inside a card, and no two texts of a card overlap."""

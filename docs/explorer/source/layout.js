@@ -92,8 +92,8 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
     "elk.layered.wrapping.correctionFactor": "1.1",
     "elk.layered.wrapping.additionalEdgeSpacing": "14",
   };
-  const wraps = deepest(view) * (graph.scalar ? 200 : 256) > 1.5 * width;
-  const root = { id: "root", layoutOptions: { ...common, ...(wraps ? wrapped : {}) }, children: [], edges: [] };
+  const wraps = (box) => isChain(graph, view, box, (1.5 * width) / (graph.scalar ? 200 : 256));
+  const root = { id: "root", layoutOptions: { ...common, ...(wraps(-1) ? wrapped : {}) }, children: [], edges: [] };
   const places = new Map([[-1, root]]);
   for (const box of view.opened) {
     const place = {
@@ -109,8 +109,7 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
         "elk.nodeSize.constraints": "MINIMUM_SIZE PORTS",
       },
     };
-    const inside = [...view.cards.values()].filter((card) => within(graph, card.parent, box.id)).length;
-    if (inside * 256 > 1.2 * width) Object.assign(place.layoutOptions, wrapped);
+    if (wraps(box.id)) Object.assign(place.layoutOptions, wrapped);
     places.set(box.id, place);
   }
   for (const box of view.opened) places.get(box.in).children.push(places.get(box.id));
@@ -184,17 +183,19 @@ function within(graph, box, outer) {
   return b === outer;
 }
 
-/** Cards one after the other on the longest way: a chain too long for the page is wrapped. */
-function deepest(view) {
+/** Whether the cards in a box are one long thread, which is wrapped: more than so many. */
+function isChain(graph, view, box, many) {
   const depth = new Map();
   const into = new Map();
   for (const line of view.lines) into.set(line.to, [...(into.get(line.to) ?? []), line.from]);
-  const ordered = [...view.cards.values()].sort((a, b) => (a.node?.id ?? a.box.ops[0]) - (b.node?.id ?? b.box.ops[0]));
-  for (const card of ordered) {
+  const first = (card) => card.node?.id ?? card.box.ops[0];
+  const inside = [...view.cards.values()].filter((card) => box < 0 || within(graph, card.parent, box));
+  for (const card of inside.sort((a, b) => first(a) - first(b))) {
     const before = (into.get(card.key) ?? []).map((key) => depth.get(key) ?? 0);
     depth.set(card.key, 1 + Math.max(0, ...before));
   }
-  return Math.max(1, ...depth.values());
+  const longest = Math.max(1, ...depth.values());
+  return longest > many && inside.length < 3 * longest;
 }
 
 function rank(view, child) {

@@ -1,7 +1,7 @@
 // The explorer: one graph, its forward and its backward, step by step.
 
 import { select } from "d3-selection";
-import { zoom, zoomIdentity } from "d3-zoom";
+import { zoom, zoomIdentity, zoomTransform } from "d3-zoom";
 import MiniSearch from "minisearch";
 
 import { formulaText, gradientText, makeGraph, reach, shapeText, shortName } from "./graph.js";
@@ -306,7 +306,7 @@ const camera = zoom()
   });
 select(canvas).call(camera).on("dblclick.zoom", null);
 
-const transform = () => canvas.__zoom ?? zoomIdentity;
+const transform = () => zoomTransform(canvas);
 
 let gliding = 0;
 function moveTo(target, glide) {
@@ -416,6 +416,7 @@ function play(on) {
       else goto(state.step + 1);
     }, pause);
   }
+  says.setAttribute("aria-live", playing ? "off" : "polite"); // or it would never end
   const label = playing ? "Pause" : "Play";
   playButton.replaceChildren(icon(playing ? "M4.5 3 V13 M11.5 3 V13" : "M4.5 2.5 L13 8 L4.5 13.5 Z", !playing), label);
   playButton.setAttribute("aria-label", `${label} (space)`);

@@ -30,7 +30,7 @@ export function sizeOf(graph, card) {
   if (card.box) return { width: WIDE, height: 128 };
   const { node } = card;
   if (node.kind === "more") return { width: 180, height: 40 };
-  if (graph.scalar) return { width: 156, height: node.op ? 102 : 84 };
+  if (graph.scalar) return { width: 164, height: node.op ? 102 : 84 };
   const formula = node.op ? 18 : 0;
   const body = isNumber(node) ? 44 : MAP.height + 18;
   const chips = card.chips.length ? 6 + card.chips.length * (CHIP + 4) : 0;
@@ -443,7 +443,7 @@ class Field {
     }
     if (this.number) {
       const there = field && field.x;
-      this.middle.textContent = there ? brief(field.x[0], 4) : hint;
+      this.middle.textContent = there ? numberIn(field.x[0], this.width - 8, font(600, 15)) : hint;
       this.middle.setAttribute("class", there ? "big middle" : "hint middle");
       this.frame.setAttribute("class", there ? "hollow filled" : "hollow");
       return;
@@ -459,6 +459,15 @@ class Field {
     }
     this.caption.textContent = fitted(caption, this.width, font(400, 10.5));
   }
+}
+
+/** A number in as many digits as there is room for. */
+function numberIn(x, room, style) {
+  for (const digits of [4, 3, 2]) {
+    const text = brief(x, digits);
+    if (widthOf(text, style) <= room) return text;
+  }
+  return brief(x, 1);
 }
 
 class SmallField {
