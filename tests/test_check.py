@@ -1199,6 +1199,13 @@ def test_arrays_that_are_not_finite_are_refused():
         check_gradients(lambda x: np.tanh(x).sum(), np.array([np.inf, 1.0]))
 
 
+@pytest.mark.parametrize("given", ["abc", (x for x in "ab"), np.array([1j, 2.0])])
+def test_a_gradient_that_is_no_real_numbers_is_refused(given):
+    """Text, a generator or complex numbers are told by their dtype, not by a shape."""
+    with pytest.raises(OpError, match="as an array of real numbers; got"):
+        check_gradients(lambda x: np.sum(x**2), np.ones(2), formula=lambda x: given)
+
+
 def test_a_value_that_is_not_finite_is_refused():
     """There is no slope where there is no value."""
     with pytest.raises(GradientError, match="not finite at the given arrays; got nan"):

@@ -595,6 +595,7 @@ def _described(
         **{
             **report.__dict__,
             "wrong": len(wrong) or int(bad.sum()),
+            "checked": bad.size if bad.any() else report.checked,
             "worst": worst,
             "cause": finding.cause or name_cause(evidence),
         }

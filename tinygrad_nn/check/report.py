@@ -97,10 +97,9 @@ class ParameterReport:
             title = f"{self.name}[{place}]" if self.worst.index else self.name
             gap = " " * len(title)
             off = f"{self.worst.bound:.1e}"
-            lines += [
-                f"  {title}  analytic {self.worst.analytic: .10g}",
-                f"  {gap}  numeric  {self.worst.numeric: .10g}  ± {off}",
-            ]
+            lines.append(f"  {title}  analytic {self.worst.analytic: .10g}")
+            if math.isfinite(self.worst.analytic):  # else there was nothing to ask
+                lines.append(f"  {gap}  numeric  {self.worst.numeric: .10g}  ± {off}")
         if self.cause is not None:
             lines.append(f"  cause: {self.cause}")
         return "\n".join(lines)
@@ -203,7 +202,7 @@ class GradientReport:
         bad = [p for p in self.parameters.values() if p.verdict == "wrong"]
         count = len(self.parameters)
         if bad:
-            head = f"{len(bad)} of {count} parameters wrong"
+            head = f"{len(bad)} of {count} parameter{'s' if count != 1 else ''} wrong"
         else:
             head = f"{self.verdict}: {count} parameter{'s' if count != 1 else ''}"
         against = f"{' and '.join(self.judged)} against numbers"

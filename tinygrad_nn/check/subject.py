@@ -393,6 +393,11 @@ def _fitting(gradient: Any, x: np.ndarray, name: str, title: str) -> np.ndarray:
             "Return zeros where the function does not depend on it"
         )
     array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise OpError(
+            f"{title}: expected the gradient of {name} as an array of real numbers; "
+            f"got {type(value).__name__} of dtype {array.dtype}"
+        )
     if array.shape != x.shape:
         raise ShapeError(
             f"{title}: expected the gradient of {name} in its shape {x.shape}; got "
