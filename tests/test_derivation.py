@@ -651,3 +651,90 @@ def test_what_cannot_be_derived_is_refused(call, message):
     """Wrong input is refused with a sentence."""
     with pytest.raises(OpError, match=message):
         call()
+
+
+# --- the command line ----------------------------------------------------------------
+
+FILE = """
+import numpy as np
+rng = np.random.default_rng(0)
+X = rng.standard_normal((2, 6))
+Y = (X[:1] * X[1:] > 0) * 1.0
+W, b = rng.standard_normal((1, 2)), np.zeros((1, 1))
+
+def cost(X, Y, W, b):
+    Z = W @ X + b
+    A = 1 / (1 + np.exp(-Z))
+    return -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A))
+"""
+
+
+def command(*words):
+    from tinygrad_nn.cli import main
+
+    return main(["derive", *map(str, words)])
+
+
+def test_the_command_derives_a_function_of_a_file(tmp_path, capsys):
+    """``derive file.py:function`` prints the lines; --out writes each form whole."""
+    file = tmp_path / "backprop.py"
+    file.write_text(FILE, encoding="utf-8")
+    assert command(f"{file}:cost") == 0
+    printed = capsys.readouterr().out
+    for line in ("dZ = A - Y", "dW = dZ Xᵀ / m", "db = Σ dZ / m"):
+        assert line in printed
+    assert "dX" not in printed
+    for suffix, sign in [
+        ("txt", "dZ = A - Y"), ("tex", r"\begin{aligned}"), ("md", "**Backward**"),
+        ("html", "<math"), ("py", "def gradients("),
+    ]:  # fmt: skip
+        out = tmp_path / f"lines.{suffix}"
+        assert command(f"{file}:cost", "--out", out) == 0
+        assert sign in out.read_text(encoding="utf-8")
+    space = {}
+    exec((tmp_path / "lines.py").read_text(encoding="utf-8"), space)
+    assert list(inspect.signature(space["gradients"]).parameters) == [
+        "X",
+        "Y",
+        "W",
+        "b",
+    ]
+    assert command(f"{file}:cost", "--wrt", "X", "--chain", "--true") == 0
+    asked = capsys.readouterr().out
+    assert "dX = Wᵀ dZ" in asked
+    assert "dL/dZ = dL/dA · dA/dZ" in asked
+    assert "dZ = (A - Y) / m" in asked
+
+
+def test_the_command_derives_a_run(tmp_path, capsys):
+    """``derive`` on a run's directory writes its network's lines."""
+    from tinygrad_nn.cli import main
+
+    run = tmp_path / "run"
+    assert main(["train", "flower", "--quiet", "--epochs", "1", "--out", str(run)]) == 0
+    assert command(run, "--data", "flower") == 0
+    printed = capsys.readouterr().out
+    assert "W1: layers.0.weight" in printed
+    assert "(Z3) - Y" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--wrt", "W9"), "got 'W9'"),
+        (("--out", "x.xyz"), "ends in .txt"),
+        (("--letter", "keep"), "keep=0.8"),
+    ],
+)
+def test_the_command_refuses_in_one_line(words, message, tmp_path, capsys):
+    """What is wrong is one line on standard error, and the exit code is 2."""
+    file = tmp_path / "backprop.py"
+    file.write_text(FILE, encoding="utf-8")
+    try:
+        code = command(f"{file}:cost", *words)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -88,6 +88,21 @@ examples:
   tinygrad-nn draw backprop.py:cost --out cost.svg
   tinygrad-nn draw runs/flower --data flower --out flower.html"""
 
+DERIVE = """\
+Writes out the formulas of forward and backward of a run's loss, or of what a function
+of a file computes, in the user's own names. TARGET is the directory of a run of
+"tinygrad-nn train", or FILE.py:FUNCTION. A function is called with the variables of its
+file that have the names of its parameters, or with those in example = {"X": …};
+floating arrays become inputs with a gradient. FILE is run for that: what trains or
+plots belongs below if __name__ == "__main__"."""
+
+DERIVE_EXAMPLES = """\
+examples:
+  tinygrad-nn derive backprop.py:cost
+  tinygrad-nn derive backprop.py:cost --chain --letter keep=0.8
+  tinygrad-nn derive backprop.py:cost --out gradients.py
+  tinygrad-nn derive runs/flower --data flower --out flower.md"""
+
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line, like everything else here."""
@@ -153,6 +168,16 @@ def parser() -> argparse.ArgumentParser:
             help="draw the graph of a run, or of a function of a file of Python",
             description=DRAW,
             epilog=DRAW_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_derive(
+        commands.add_parser(
+            "derive",
+            help="write out the gradients of a run, or of a function of a file",
+            description=DERIVE,
+            epilog=DERIVE_EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -348,6 +373,46 @@ def _add_draw(draw: argparse.ArgumentParser) -> None:
     draw.set_defaults(command=_draw)
 
 
+def _add_derive(derive: argparse.ArgumentParser) -> None:
+    add = derive.add_argument
+    add("target", metavar="TARGET", help="the directory of a run, or FILE.py:FUNCTION")
+    add(
+        "--out",
+        metavar="FILE",
+        help="what to write: x.txt, x.tex, x.md, x.html (MathML), x.py, a function of "
+        "NumPy (the lines are printed)",
+    )
+    add(
+        "--data",
+        metavar="DATA",
+        help="for a run: the data set or CSV file that the examples come from (random "
+        "ones)",
+    )
+    add(
+        "--wrt",
+        metavar="NAMES",
+        type=_words,
+        default=(),
+        help="whose gradients are asked for: W1,b1 (all inputs but X)",
+    )
+    add(
+        "--letter",
+        metavar="NAME=NUMBER",
+        type=_letter,
+        action="append",
+        default=[],
+        help="a letter for a number of the formulas: keep=0.8; may be given again",
+    )
+    add("--chain", action="store_true", help="show the chain rule before each line")
+    add(
+        "--true",
+        action="store_true",
+        help="every line is the gradient itself, its 1/m included, not as textbooks "
+        "print it",
+    )
+    derive.set_defaults(command=_derive)
+
+
 def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     add = doctor.add_argument
     add("--quick", action="store_true", help="measure nothing")
@@ -398,6 +463,20 @@ def _draw(options: argparse.Namespace) -> None:
     )
 
 
+def _derive(options: argparse.Namespace) -> None:
+    from tinygrad_nn.cli.derive import derive  # noqa: PLC0415
+
+    derive(
+        options.target,
+        output=options.out,
+        data=options.data,
+        wrt=options.wrt,
+        letters=dict(options.letter),
+        chain=options.chain,
+        textbook=not options.true,
+    )
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from tinygrad_nn.cli.doctor import doctor  # noqa: PLC0415
 
@@ -410,6 +489,23 @@ def _doctor(options: argparse.Namespace) -> None:
 def _shown(name: str) -> str:
     value = DEFAULTS[name]
     return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _letter(text: str) -> tuple[str, float]:
+    name, sign, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (sign and name.strip() and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(
+            f"expected a name and a number, keep=0.8; got {text!r}"
+        )
+    return name.strip(), value
 
 
 def _layers(text: str) -> tuple[int, ...]:

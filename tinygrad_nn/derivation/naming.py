@@ -183,7 +183,8 @@ def letters_of_layers(found: list[Any]) -> dict[Any, str]:
     """Call the parameters of layers W1, b1, ...: what has a path has no short name."""
     made: dict[Any, str] = {}
     layers: dict[str, int] = {}
-    for node in found:
+    # In the order in which they are used: leaves have the times of their last change.
+    for node in (x for user in found for x in inputs_of(user) if isinstance(x, Node)):
         path, dot, kind = (graph.name(node) or "").rpartition(".")
         if node._op is None and dot and kind in ("weight", "bias"):
             number = layers.setdefault(path, len(layers) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def source_of(steps: Steps) -> str:
         arguments.append("*")
         arguments += [f"{names[x._name]}={float(x._value)!r}" for x in letters]
     lines = [f"def gradients({', '.join(arguments)}):"]
-    results = ", ".join(f"{name!r}: {names[name]}" for name in steps.results.values())
+    results = ", ".join(
+        f"{json.dumps(name)}: {names[name]}" for name in steps.results.values()
+    )
     lines.append(f'    """Gradients of {_comment(steps.loss)}."""')
     if steps.examples is not None and steps.examples._name in used:
         lines.append(

@@ -143,6 +143,11 @@ def markdown_of(steps: Steps) -> str:
     return "{}\n$$\n{}\n$$\n\n{}\n$$\n{}\n$$\n".format(*parts)
 
 
+def _large(mathml: str) -> str:
+    """Let fractions be as large as on a line of their own, and stand at the left."""
+    return mathml.replace('display="inline"', 'display="inline" displaystyle="true"', 1)
+
+
 def mathml_of(steps: Steps) -> str:
     """Return the lines as HTML with MathML."""
     try:
@@ -157,7 +162,8 @@ def mathml_of(steps: Steps) -> str:
         ("Backward", _heading(steps), _latex_lines(steps.backward)),
     ):
         body = "".join(
-            f"<div>{converter.convert(line.replace('&=', '='))}</div>" for line in lines
+            f"<div>{_large(converter.convert(line.replace('&=', '=')))}</div>"
+            for line in lines
         )
         note = f" ({html.escape(told)})" if told else ""
         blocks.append(f"<p><b>{title}</b>{note}</p>{body}")
