@@ -61,7 +61,9 @@ def run(page, python):
             code = compile("\n" * block.line + block.text, str(page), "exec")
             exec(code, names)
             continue
-        test = parser.get_doctest(block.text, names, page.name, str(page), block.line)
+        # Each block has a name of its own: doctest finds source lines by it.
+        title = f"{page.name}:{block.line}"
+        test = parser.get_doctest(block.text, names, title, str(page), block.line)
         test.globs = names
         runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
         runner.run(test, out=wrong.append, clear_globs=False)
