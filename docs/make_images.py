@@ -83,7 +83,7 @@ def flower(theme: str) -> tg.drawing.Drawing:
     with tg.scope("output"):
         A2 = tg.sigmoid(W2 @ A1 + b2)
     cost = tg.losses.binary_cross_entropy(A2, Y)
-    return tg.draw(cost, title="The flower network, 2-4-1", theme=theme)
+    return tg.draw(cost, title="The flower network, 2-4-1", theme=theme, direction="TB")
 
 
 class Block(tg.nn.Module):
@@ -108,7 +108,9 @@ def residual(theme: str) -> tg.drawing.Drawing:
         tg.nn.Dense(32, 10, rng=rng),
     )
     loss = tg.losses.cross_entropy(net(X), y)
-    return tg.draw(loss, title="A residual network of 100 layers", theme=theme)
+    return tg.draw(
+        loss, title="A residual network of 100 layers", theme=theme, direction="TB"
+    )
 
 
 def attention(theme: str) -> tg.drawing.Drawing:
@@ -125,7 +127,7 @@ def attention(theme: str) -> tg.drawing.Drawing:
         weights = tg.softmax(scores)
         H = weights @ V
     loss = (H * H).mean()
-    return tg.draw(loss, title="Self-attention, one head", theme=theme)
+    return tg.draw(loss, title="Self-attention, one head", theme=theme, direction="TB")
 
 
 GALLERY = (circuit, logistic, flower, residual, attention)
