@@ -38,8 +38,7 @@ def source_of(steps: Steps) -> str:
         return f"    {names[step.name]} = {right}"
 
     used = _used(steps, needed)
-    given = sorted(steps.inputs, key=lambda x: x._name in steps.results)
-    arguments = [names[x._name] for x in given if x._name in used]
+    arguments = [names[x._name] for x in steps.inputs if x._name in used]
     letters = [x for x in steps.letters if x._name in used]
     if letters:
         arguments.append("*")

@@ -203,12 +203,29 @@ class _Deriving:
             forward=tuple(forward),
             backward=tuple(backward),
             results=results,
-            inputs=tuple(self.lines.inputs),
+            inputs=self._inputs(forward),
             letters=tuple(leaf for _, leaf in self.letters),
             examples=self.examples,
             scaled=any(scale != 1 for scale in self.scales.values()),
             told=tuple(self.arranger.told),
             renamed=self.renamed,
+        )
+
+    def _inputs(self, forward: Sequence[Step]) -> tuple[Any, ...]:
+        """Return what is given in the order in which it is read: data, parameters."""
+        read: dict[Any, int] = {}
+        for step in forward:
+            stack = [step.expression]
+            while stack:
+                x = stack.pop()
+                if x._op is None:
+                    read.setdefault(x, len(read))
+                stack += [y for y in reversed(inputs_of(x)) if isinstance(y, Node)]
+        asked = {self.lines.leaves[x] for x in self.wrt if x in self.lines.leaves}
+        return tuple(
+            sorted(
+                self.lines.inputs, key=lambda x: (x in asked, read.get(x, len(read)))
+            )
         )
 
     def _stations(self) -> tuple[list[Any], list[Step]]:
