@@ -21,7 +21,6 @@ from tinygrad_nn.drawing.data import json_of
 from tinygrad_nn.drawing.dot import SHOWN, dot_of
 from tinygrad_nn.drawing.engines import rendered
 from tinygrad_nn.drawing.mermaid import mermaid_of
-from tinygrad_nn.drawing.page import page_of
 from tinygrad_nn.drawing.scene import Scene, folded, scene_of
 from tinygrad_nn.drawing.tree import tree_of
 from tinygrad_nn.errors import (
@@ -393,6 +392,9 @@ def draw(
                 "Drawing.html: expected the values that were drawn; got a graph of "
                 "which a value changed since. Draw it again, or save the page before"
             )
+        # Half the cost of importing this room, and a picture needs none of it.
+        from tinygrad_nn.drawing.page import page_of  # noqa: PLC0415
+
         return page_of(
             outputs,
             title=title,

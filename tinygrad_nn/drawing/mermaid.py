@@ -76,7 +76,9 @@ def mermaid_of(scene: Scene, direction: str, theme: str, show: Collection[str]) 
 
 
 def _label(card: Card, show: Collection[str]) -> str:
-    rows = [card.name or "constant"]
+    if card.kind == "constant" and not card.name and card.value is not None:
+        return f'"{_safe(_words(card.value))}"'
+    rows = [card.name]
     if card.formula and card.formula != card.name and "formulas" in show:
         rows[0] += f" = {card.formula}"
     if card.inside is not None:
