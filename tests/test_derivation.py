@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import sys
+from pathlib import Path
 from xml.dom import minidom
 
 import numpy as np
@@ -22,6 +23,8 @@ import tinygrad_nn as tg
 from tinygrad_nn import graph, losses, nn
 from tinygrad_nn.derivation.naming import identifier
 from tinygrad_nn.errors import OpError
+
+ROOT = Path(tg.__file__).parent.parent
 
 # --- tools ---------------------------------------------------------------------------
 
@@ -651,6 +654,21 @@ def test_what_cannot_be_derived_is_refused(call, message):
     """Wrong input is refused with a sentence."""
     with pytest.raises(OpError, match=message):
         call()
+
+
+def test_the_page_shows_what_is_written():
+    """The formulas in docs/derive.md are those of the code above them."""
+    page = (ROOT / "docs" / "derive.md").read_text("utf-8")
+    first = re.search(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    names = {}
+    exec(first, names)
+    assert tg.derive(names["cost"], names=names_of(names)).markdown.rstrip() in page
+
+
+def names_of(names):
+    return {
+        name: x for name, x in names.items() if isinstance(x, (tg.Tensor, np.ndarray))
+    }
 
 
 # --- the command line ----------------------------------------------------------------

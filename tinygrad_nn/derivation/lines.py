@@ -22,6 +22,8 @@ from tinygrad_nn.rewriting.program import Argument, Program, node_for
 from tinygrad_nn.rewriting.scaling import scaled
 from tinygrad_nn.tensor import Tensor
 
+_LONG_AGO = 1 << 60
+
 __all__ = ["Lines", "simplified", "stand_in"]
 
 
@@ -155,14 +157,16 @@ class Lines:
         leaf = self._of_others(x)
         if leaf is None:
             leaf = self._unnamed(x, self._letter(x))
+        _before_all([leaf, self.shown.get(id(x))])
         self.arrays[id(x)] = (x, leaf)
         return leaf
 
     def _letter(self, array: Any) -> str:
         """Return a textbook's letter: X goes into a layer, Y meets what comes out."""
-        if self._layers_left == self._layers and "X" not in self._naming.taken:
+        taken = self._naming.taken | {name for _, name in self._known.values()}
+        if self._layers_left == self._layers and "X" not in taken:
             return "X"
-        if not self._layers_left and "Y" not in self._naming.taken:
+        if not self._layers_left and "Y" not in taken:
             return "Y"
         return "D" if is_mask(array) else "C"
 
@@ -177,15 +181,27 @@ class Lines:
         if array.dtype.kind not in "fiu" or array.size < 2 or _constant(array):
             return None  # all alike: it could be anything
         for leaf in list(self.inputs):
-            if np.asarray(leaf._value).dtype.kind not in "fiu":
-                continue
-            found = self._of_other(array, leaf)
+            found = self._of_other(array, leaf._value, leaf)
             if found is not None:
                 return found
+        for value, name in self._known.values():  # a loss may hold -Y, and no Y
+            if isinstance(value, np.ndarray) and id(value) not in self.arrays:
+                leaf = stand_in(value, name)
+                found = self._of_other(array, value, leaf)
+                if found is not None:
+                    leaf._name = self._naming.free(name)
+                    self.arrays[id(value)] = (value, leaf)
+                    self.inputs.append(leaf)
+                    return found
         return None
 
-    def _of_other(self, array: Any, leaf: Any) -> Any:
-        value = leaf._value
+    def _of_other(self, array: Any, value: Any, leaf: Any) -> Any:
+        if value.dtype.kind not in "fiu" or value.size != array.size:
+            return None
+        if np.array_equal(value, array):
+            return leaf
+        if np.array_equal(-1.0 * value, array):
+            return ops.negative(leaf)
         if np.array_equal(1 - value, array):
             return ops.subtract(1, leaf)
         if value.ndim == 2 and np.array_equal(1 - value.T, array):
@@ -243,6 +259,13 @@ def _turned(array: Any) -> bool:
         and array.shape == base.shape[::-1]
         and array.strides == base.strides[::-1]
     )
+
+
+def _before_all(found: Sequence[Any]) -> None:
+    """Let nodes made now stand before those that were recorded, and now read them."""
+    for node in graph.ancestors([x for x in found if x is not None]):
+        if node._op is not None and node._order > 0:
+            node._order -= _LONG_AGO
 
 
 def _is_zero(x: Any) -> bool:

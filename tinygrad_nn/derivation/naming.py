@@ -172,8 +172,10 @@ def _cut_long_lines(found: list[Any], bases: dict[Any, str]) -> None:
     for node in found:
         if node._op is None:
             continue
-        inputs = (*inputs_of(node), *graph.written(node)[1])
-        size = 1 + sum(sizes.get(x, 0) for x in inputs if isinstance(x, Node))
+        size = 1 + max(
+            sum(sizes.get(x, 0) for x in inputs if isinstance(x, Node))
+            for inputs in (inputs_of(node), graph.written(node)[1])
+        )
         if size > _LONGEST_LINE and node not in bases:
             bases[node] = "T"
         sizes[node] = 0 if node in bases else size
