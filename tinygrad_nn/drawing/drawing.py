@@ -372,7 +372,7 @@ def draw(
     else:
         outputs = _outputs(given)
     chosen, known = dict(names or {}), graph.known_in(frame)
-    scene, _ = scene_of(
+    scene, recorded = scene_of(
         outputs,
         title=title,
         chosen=chosen,
@@ -399,7 +399,7 @@ def draw(
             outputs,
             title=title,
             chosen=chosen,
-            known=known,
+            known={**recorded.names.assigned, **known},
             direction=direction,
             theme=theme,
         )

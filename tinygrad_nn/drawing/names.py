@@ -36,7 +36,8 @@ class Names:
     known
         What `graph.known_in` found.
     caller
-        Code of the function whose variables are known.
+        Code of the function whose variables are known; without it no statement is
+        looked at.
     """
 
     def __init__(
@@ -53,11 +54,11 @@ class Names:
         self._arrays: dict[int, tuple[np.ndarray, str]] = {}
         self._assigned: dict[int, tuple[Any, str]] = {}
         everything = list(nodes)
-        if len(everything) <= _LOOKED_UP:
+        if caller is not None and len(everything) <= _LOOKED_UP:
             self._assign(everything, caller)
         self._number(everything)
 
-    def _assign(self, nodes: Sequence[Tensor], caller: CodeType | None) -> None:
+    def _assign(self, nodes: Sequence[Tensor], caller: CodeType) -> None:
         """Note names of statements that name one node, and nothing else here.
 
         The caller's own variables say what they hold now: its statements are left out.
@@ -65,7 +66,7 @@ class Names:
         taken = Counter(
             name for node in nodes if (name := self.given(node)) is not None
         )
-        others = [x for x in nodes if caller is None or graph.place(x)[0] is not caller]
+        others = [x for x in nodes if graph.place(x)[0] is not caller]
         try:
             assigned = graph.assigned(others)
         except (IndexError, OSError):
@@ -90,6 +91,11 @@ class Names:
             for i, node in enumerate(members, 1):
                 place = "" if len(members) == 1 else str(i).translate(_LOWERED)
                 self._numbered[node] = kind + place
+
+    @property
+    def assigned(self) -> Mapping[int, tuple[Any, str]]:
+        """Names that statements gave, by identity: more of ``known``."""
+        return self._assigned
 
     def given(self, value: Any) -> str | None:
         """Return the name that the user gave a node or array, or None."""
