@@ -32,7 +32,8 @@ _DIGITS = "".join(
     character for character in map(chr, range(33, 127)) if character not in "\"&'<>\\`"
 )[:85]
 
-# Takes program and data out of their boxes, and starts the one on the other.
+# Takes program and data out of their boxes, and starts the one on the other. The layout
+# engine goes first: it starts on a thread of its own.
 _LOADER = """
 (async () => {
   const unpack = (id) => {
@@ -62,6 +63,8 @@ _LOADER = """
     engine.worker.onerror = () => { engine.worker = null; };
   } catch { engine.worker = null; }
   window.explorerEngine = engine;
+  if (document.readyState === "loading")
+    await new Promise((ready) => addEventListener("DOMContentLoaded", ready));
   window.story = JSON.parse(await unpack("story").text());
   const program = await unpack("program").text();
   const script = document.createElement("script");
@@ -87,9 +90,9 @@ _PAGE = """<!DOCTYPE html>
 <body{theme}>
 <noscript>This page plays a computation graph, and needs JavaScript.</noscript>
 <script type="text/plain" id="engine" {engine}</script>
+<script>{loader}</script>
 <script type="text/plain" id="program" {program}</script>
 <script type="text/plain" id="story" {story}</script>
-<script>{loader}</script>
 </body>
 </html>
 """

@@ -213,7 +213,9 @@ async function relayout(keep = null) {
   const slow = setTimeout(() => working.classList.add("shown"), 120);
   let laid;
   try {
-    laid = await layoutOf(graph, next, measured, room());
+    const places = layoutOf(graph, next, measured, room());
+    painter.prepare(next); // while the engine is at work
+    laid = await places;
   } finally {
     clearTimeout(slow);
     working.classList.remove("shown");

@@ -47,6 +47,16 @@ export class Painter {
     this.lineParts = [];
   }
 
+  /** Make the maps that will be seen, before it is known where. */
+  prepare(view) {
+    for (const card of view.cards.values()) {
+      const shown = [card.node ?? this.graph.nodes[card.box.ops.at(-1)], ...card.chips.map((chip) => this.graph.nodes[chip.id])];
+      for (const { value, grad } of shown) {
+        for (const field of [value, grad]) if (field?.map && field.n > 1) pictureOf(field, this.theme);
+      }
+    }
+  }
+
   /** Draw a layout anew. */
   draw(view, layout, sizes) {
     this.view = view;
