@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn import graph
 from tinygrad_nn.drawing import draw
 from tinygrad_nn.drawing.colours import THEMES
 from tinygrad_nn.drawing.engines import rendered
+from tinygrad_nn.drawing.slopes import times_of
 from tinygrad_nn.drawing.values import shortened
 from tinygrad_nn.errors import (
     DataError,
@@ -89,13 +91,7 @@ def test_every_operand_has_its_edge():
     x = tg.Tensor([1.0, 2.0], requires_grad=True)
     y = tg.relu(x) * 3.0 + x
     drawn = edges(draw(y.sum()))
-    assert len(drawn) == sum(len(n.inputs) for n in tg_nodes(y.sum()))
-
-
-def tg_nodes(*outputs):
-    from tinygrad_nn import graph
-
-    return graph.nodes(*outputs)
+    assert len(drawn) == sum(len(n.inputs) for n in graph.nodes(y.sum()))
 
 
 def test_a_card_shows_formula_shape_value_and_gradient():
@@ -895,6 +891,16 @@ def test_the_page_is_of_the_values_that_were_drawn():
         drawing.html  # noqa: B018
     assert "text/html" not in drawing._repr_mimebundle_()
     assert "value [1, 2]" in label_of(drawing, "W")
+
+
+def test_times_are_measured_where_they_are_asked_for():
+    """Each op has two times, of its body and of its rules; leaves have none."""
+    x = tg.Tensor(np.ones((50, 50)), requires_grad=True)
+    y = tg.tanh(x @ x)
+    found = times_of(graph.nodes(y.sum()))
+    assert [node.op.name for node in found] == ["matmul", "tanh", "sum"]
+    assert all(forward > 0 and backward > 0 for forward, backward in found.values())
+    assert len(draw(y.sum(), times=True).html) > len(draw(y.sum()).html)
 
 
 def test_every_form_is_the_same_on_every_run():

@@ -21,7 +21,9 @@ from tinygrad_nn.drawing.data import json_of
 from tinygrad_nn.drawing.dot import SHOWN, dot_of
 from tinygrad_nn.drawing.engines import rendered
 from tinygrad_nn.drawing.mermaid import mermaid_of
-from tinygrad_nn.drawing.scene import Scene, folded, scene_of
+from tinygrad_nn.drawing.scene import Scene, folded
+from tinygrad_nn.drawing.slopes import times_of
+from tinygrad_nn.drawing.telling import scene_of
 from tinygrad_nn.drawing.tree import tree_of
 from tinygrad_nn.errors import (
     DataError,
@@ -296,6 +298,7 @@ def draw(
     fold: bool | None = None,
     depth: int | None = None,
     names: Mapping[str, Any] | None = None,
+    times: bool = False,
 ) -> Drawing:
     """Draw the graph from which a Tensor, or several, were computed.
 
@@ -329,6 +332,9 @@ def draw(
         Tensors or arrays by name, where the names that are found are not wanted: a
         node's own ``.name``, else the caller's variable, else that of the statement
         which computed it, else op and number.
+    times
+        Whether the page tells how long each op takes, forward and backward. Ops are
+        run three times more for that, and no two pages are the same then.
 
     Returns
     -------
@@ -402,6 +408,7 @@ def draw(
             known={**recorded.names.assigned, **known},
             direction=direction,
             theme=theme,
+            times=times_of(recorded.nodes.values()) if times else None,
         )
 
     return Drawing(scene, direction, theme=theme, show=show, page=page)
