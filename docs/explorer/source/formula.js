@@ -63,7 +63,7 @@ function copied(element, fill) {
     const name = base.length === 1 && SLOT.test(base) && fill.called?.(base.charCodeAt(0) - 0xa000);
     if (name && /^[\w.]+ᵀ$/u.test(name)) return nameOf(name.slice(0, -1));
   }
-  const inside = [...element.childNodes].map((child) => copied(child, fill));
+  const inside = spaced([...element.childNodes].map((child) => copied(child, fill)));
   if (!ELEMENTS.has(tag)) return m("mrow", ...inside);
   // A word in upright letters is one word.
   const letters = [...element.children];
@@ -77,6 +77,18 @@ function copied(element, fill) {
   return made;
 }
 
+/** A function's name keeps a distance from what it is applied to: tanh add. */
+function spaced(elements) {
+  return elements.flatMap((element, i) => {
+    const next = elements[i + 1];
+    const named = element.localName === "mi" && [...element.textContent].length > 1 && /^\p{L}+$/u.test(element.textContent);
+    if (!named || !next || next.localName === "mo" || next.localName === "mspace" || next.nodeType === Node.TEXT_NODE) return [element];
+    const space = m("mspace");
+    space.setAttribute("width", "0.17em");
+    return [element, space];
+  });
+}
+
 function word(text) {
   const found = m("mi", text);
   if (text.length === 1) found.setAttribute("mathvariant", "normal");
@@ -87,7 +99,7 @@ function word(text) {
 export function rightSide(graph, node, index, fill) {
   const [text, mathml] = graph.story.formulas[index];
   if (!mathml) return [m("mtext", filledText(graph, node, text))];
-  return [...treeOf(mathml).childNodes].map((child) => copied(child, fill));
+  return spaced([...treeOf(mathml).childNodes].map((child) => copied(child, fill)));
 }
 
 function filledText(graph, node, text) {
