@@ -892,3 +892,25 @@ def test_a_picture_may_run_from_top_to_bottom(opened):
     tab = opened(circuit(), direction="TB")
     tops = {name: card(tab, name).bounding_box()["y"] for name in "aedpL"}
     assert tops["a"] < tops["e"] < tops["d"] < tops["p"] < tops["L"]
+
+
+def test_a_drawing_is_saved_as_a_page(opened, tmp_path):
+    """`tg.draw(loss).save("x.html")`: with the names of the caller's variables, and its title."""
+    data = tg.Tensor(rng().standard_normal((3, 4)))
+    weights = tg.Parameter(rng(1).standard_normal((4, 2)))
+    hidden = np.tanh(data @ weights)
+    cost = (hidden * hidden).mean()
+    saved = tg.draw(cost, title="saved").save(tmp_path / "saved.html")
+    tab = opened(cost, page=saved.read_text(encoding="utf-8"))
+    assert tab.locator("h1").inner_text() == "saved"
+    for name in ("data", "hidden", "cost"):
+        assert card(tab, name).count() == 1
+    assert tab.locator('.chip[aria-label^="weights,"]').count() == 1
+
+
+def test_times_are_shown_where_they_were_measured(opened):
+    """Seconds of forward and backward, in microseconds."""
+    loss = circuit()
+    tab = opened(loss, page=page_of([loss], times={loss: (2.5e-6, 4e-6)}))
+    card(tab, "L").click()
+    assert "forward 2.5 µs · backward 4 µs" in tab.locator(".panel").inner_text()

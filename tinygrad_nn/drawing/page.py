@@ -122,7 +122,7 @@ def page_of(
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> page = page_of([(x * x).sum()], title="</title><script>")
     >>> page.count("<script"), "http://" in page
-    (3, False)
+    (4, False)
     """
     story = story_of(
         outputs,
