@@ -756,3 +756,76 @@ def test_the_command_refuses_in_one_line(words, message, tmp_path, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+# --- programs at random --------------------------------------------------------------
+
+
+def random_loss(seed):
+    """Return the loss of a random program, some of whose values have names."""
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 5, 2)
+    shapes = {"P": (n, m), "Q": (m, n), "b": (n, 1), "s": ()}
+    P, Q, b, s = (
+        tg.Tensor(rng.uniform(0.5, 1.5, shape), requires_grad=True, name=name)
+        for name, shape in shapes.items()
+    )
+    data = rng.uniform(0.5, 1.5, (n, m))
+    ways = [
+        lambda x, y: x + y,
+        lambda x, y: x - y,
+        lambda x, y: x * y,
+        lambda x, y: x / (1 + y * y),
+        lambda x, y: np.tanh(x),
+        lambda x, y: tg.sigmoid(x),
+        lambda x, y: tg.relu(x - 1),
+        lambda x, y: x + b,
+        lambda x, y: x * s,
+        lambda x, y: (P @ Q) @ x,
+        lambda x, y: x - x.mean(axis=1, keepdims=True),
+        lambda x, y: tg.softmax(x, axis=0),
+        lambda x, y: np.where(x > 1, x, 2 * y),
+        lambda x, y: x * data,
+        lambda x, y: np.exp(-x),
+        lambda x, y: np.log(1 + x * x),
+        np.maximum,
+        lambda x, y: x.T.reshape(x.shape),
+        lambda x, y: np.sqrt(x * x + 1),
+        lambda x, y: x / np.sum(x * x + 1, axis=0),
+        lambda x, y: tg.concatenate([x[:1], y[1:]]),
+        lambda x, y: np.log(tg.sigmoid(x)),
+        lambda x, y: -x * 3,
+        lambda x, y: x**3 / 7,
+    ]
+    pool = [P, P * b]
+    for i in range(rng.integers(2, 9)):
+        x, y = (pool[rng.integers(len(pool))] for _ in range(2))
+        made = ways[rng.integers(len(ways))](x, y)
+        if rng.random() < 0.5:
+            made.name = f"v{i}"
+        pool.append(made)
+    out = pool[-1]
+    losses_ = [
+        out.mean,
+        lambda: (out * out).sum() / m,
+        lambda: np.sum(out * data) / n,
+        lambda: ((out - data) ** 2).mean() + 0.35 * np.sum(Q**2),
+    ]
+    return losses_[rng.integers(4)](), [P, Q, b, s]
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_random_programs_are_derived_right(seed):
+    """Whatever is computed, named or not: the function gives backward()'s gradients."""
+    loss, leaves = random_loss(seed)
+    derivation = tg.derive(loss, textbook=seed % 3 > 0, chain=seed % 5 == 0)
+    assert balanced(derivation.latex)
+    found = run(derivation)
+    loss.backward()
+    for leaf in leaves:
+        name = f"d{leaf.name}"
+        assert (name in found) == (leaf.grad is not None)
+        if (
+            leaf.grad is not None and np.max(np.abs(leaf.grad)) > 1e-12
+        ):  # not all cancels
+            agree(found[name], leaf.grad, 1e-9)

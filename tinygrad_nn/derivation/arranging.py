@@ -173,7 +173,7 @@ class Arranger:
     def _of_node(self, x: Node, given: list[Form]) -> Form:
         op = x._op
         if op is None:
-            return _leaf_form(x)
+            return self._of_leaf(x)
         rule = _RULES.get(op.name)
         if rule is not None and x._value.dtype.kind == "f":
             found = rule(self, x, given)
@@ -184,6 +184,17 @@ class Arranger:
             for form, y in zip(given, inputs_of(x), strict=True)
         ]
         return self.form_of_made(self.made(op, inputs, **settings_of(x)))
+
+    def _of_leaf(self, x: Any) -> Form:
+        """Return a leaf as itself; one without a name as its number, repeated."""
+        value = x._value
+        if _is_symbol(x) or value.dtype.kind == "b" or not np.size(value):
+            return Form(1.0, (x,))
+        if np.ndim(value) == 0:
+            return Form(float(value))
+        if bool(np.all(value == value.flat[0])):
+            return Form(float(value.flat[0]), (self.one(value.shape),))
+        return Form(1.0, (x,))
 
     def form_of_made(self, node: Any) -> Form:
         """Return the form of a node that stands for itself."""
@@ -414,12 +425,6 @@ def _is_symbol(node: Node) -> bool:
     return getattr(node, "_name", None) is not None
 
 
-def _leaf_form(x: Node) -> Form:
-    if np.ndim(x._value) == 0 and not _is_symbol(x) and x._value.dtype.kind != "b":
-        return Form(float(x._value))
-    return Form(1.0, (x,))
-
-
 def _powers(parts: Sequence[Any]) -> list[Any]:
     """Return factors with those that are repeated as powers: A A as A²."""
     found: list[list[Any]] = []
@@ -644,6 +649,8 @@ def _transpose(arranger: Arranger, node: Node, given: list[Form]) -> Form | None
     if not plain:
         return None
     single, rest = _split(x)
+    if all(arranger.is_one(z) for z in rest.above) and not rest.below:
+        return _shaped(arranger, single, node)
     inner = arranger.built(rest, size)
     op = _TRANSPOSE
     if isinstance(inner, Node) and inner._op is not None and rank == 2:

@@ -22,6 +22,7 @@ from tinygrad_nn.rewriting.program import Argument, Program, node_for
 from tinygrad_nn.rewriting.scaling import scaled
 from tinygrad_nn.tensor import Tensor
 
+_TELLING = 8
 _LONG_AGO = 1 << 60
 
 __all__ = ["Lines", "simplified", "stand_in"]
@@ -63,6 +64,7 @@ class Lines:
         self.names = names
         self.stations = [x for x in found if x in names and x._op is not None]
         self._layers = self._layers_left = 1
+        self.owners: dict[Any, Any] = {}
         self.leaves: dict[Any, Any] = {}
         self.arrays: dict[int, tuple[Any, Any]] = {}
         self.shown: dict[int, Any] = {}  # what the user wrote for an array, if more
@@ -198,9 +200,10 @@ class Lines:
     def _of_other(self, array: Any, value: Any, leaf: Any) -> Any:
         if value.dtype.kind not in "fiu" or value.size != array.size:
             return None
-        if np.array_equal(value, array):
+        few = array.size < _TELLING  # so few may be equal by chance
+        if not few and np.array_equal(value, array):
             return leaf
-        if np.array_equal(-1.0 * value, array):
+        if not few and np.array_equal(-1.0 * value, array):
             return ops.negative(leaf)
         if np.array_equal(1 - value, array):
             return ops.subtract(1, leaf)
@@ -211,9 +214,14 @@ class Lines:
         turned = value.ndim == 2 and np.array_equal(value.T, array)
         return ops.transpose(leaf) if turned else None
 
+    def _owners(self) -> dict[Any, Any]:
+        if len(self.owners) != len(self.leaves):
+            self.owners = {leaf: x for x, leaf in self.leaves.items()}
+        return self.owners
+
     def read_by(self, node: Any) -> list[Any]:
         """Return the stations and leaves that a node's line is an expression of."""
-        owners = {leaf: x for x, leaf in self.leaves.items()}
+        owners = self._owners()
         found: dict[Any, None] = {}
         stack = [self.recorded[node]]
         seen = set(stack)

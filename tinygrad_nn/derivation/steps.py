@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.derivation.arranging import Arranger, Form, Numbers
 from tinygrad_nn.derivation.lines import Lines, simplified, stand_in
-from tinygrad_nn.derivation.naming import letters_of_layers, named_nodes
+from tinygrad_nn.derivation.naming import Naming, letters_of_layers, named_nodes
 from tinygrad_nn.op import Node, constant, data_of, inputs_of
 from tinygrad_nn.recording import Line
 from tinygrad_nn.rewriting.program import node_for
@@ -158,6 +158,9 @@ class _Deriving:
         asked = {self.lines.leaves.get(w) for w in self.wrt}
         data = [x for x in self.lines.inputs if x not in asked]
         self.arranger = Arranger(Numbers(self.letters, self.examples), data)
+        self.naming = Naming(taken)
+        self.gradient_names: dict[Any, str] = {}
+        self.readers: dict[Any, list[Any]] = {}
         self.scales: dict[Any, float] = {}
         self.cotangents: dict[Any, Any] = {}
 
@@ -196,7 +199,9 @@ class _Deriving:
             self.arranger.defines(self.lines.recorded[node], self.lines.leaves[node])
         backward = self._backward(reached)
         results = {
-            self.names[x]: f"d{self.names[x]}" for x in self.wrt if x in self.cotangents
+            self.names[x]: self.gradient_names[x]
+            for x in self.wrt
+            if x in self.cotangents
         }
         return Steps(
             loss=self.names[self.loss],
@@ -288,7 +293,7 @@ class _Deriving:
     def _backward(self, reached: Sequence[Any]) -> list[Step]:
         wanted = [*reached, *self.wrt]
         true = self._true(wanted)
-        shares: dict[Any, list[tuple[Any, float]]] = {x: [] for x in wanted}
+        shares: dict[Any, list[tuple[Any, float, float]]] = {x: [] for x in wanted}
         order = list(reversed(reached))
         reads = {
             node: [x for x in self.lines.read_by(node) if x in shares] for node in order
@@ -304,8 +309,9 @@ class _Deriving:
             else:
                 steps += self._steps(node, shares, true)
             found = self.lines.pulled(node, self.cotangents[node], reads[node])
+            size = float(np.max(np.abs(data_of(self.cotangents[node])), initial=0.0))
             for x, g in found.items():
-                shares[x].append((g, self.scales[node]))
+                shares[x].append((g, self.scales[node], size))
             left.subtract(reads[node])
             for x in reads[node]:
                 if x._op is None and left[x] == 0:
@@ -337,20 +343,21 @@ class _Deriving:
         }
 
     def _step(self, node: Any, shares: Sequence[Any], true: Any) -> Step | None:
-        name = f"d{self.names[node]}"
+        name = self._gradient_name(node)
         scale = 1.0
         inner = self.scaled and node not in self.wrt and node is not self.loss
         if inner and self.count in np.shape(node._value):
             scale = self.count
         total: Any = None
         with recording.recorded(), np.errstate(all="ignore"):
-            for g, above in reversed(shares):  # what is nearest comes first
+            for g, above, _ in reversed(shares):  # what is nearest comes first
                 factor = scale / above
                 part = g if factor == 1 else ops.multiply(g, factor)
                 total = part if total is None else ops.add(total, part)
         wanted = np.asarray(true, np.float64) * scale
         shape = np.shape(node._value)
-        expression = self._right(total, wanted, shape)
+        upstream = max(size for _, _, size in shares)
+        expression = self._right(total, wanted, shape, upstream)
         self.scales[node] = scale
         if node not in self.wrt and self._says_nothing(expression):
             # A number, the same for all: what follows is shorter with it put in.
@@ -364,6 +371,13 @@ class _Deriving:
             chain, plain = self._chain(node, expression)
         return Step(name, expression, shape, graph.line(node), chain, plain)
 
+    def _gradient_name(self, node: Any) -> str:
+        """Return dW for W; where the user has a dW of another kind, dW'."""
+        if node not in self.gradient_names:
+            name = self.naming.free(f"d{self.names[node]}")
+            self.gradient_names[node] = name
+        return self.gradient_names[node]
+
     def _says_nothing(self, expression: Any) -> bool:
         """Whether a gradient depends on nothing but the number of examples."""
         if not isinstance(expression, Node):
@@ -372,7 +386,9 @@ class _Deriving:
         known = {self.examples, *(leaf for _, leaf in self.letters)}
         return all(x in known or graph.name(x) is None for x in leaves)
 
-    def _right(self, total: Any, wanted: Any, shape: tuple[int, ...]) -> Any:
+    def _right(
+        self, total: Any, wanted: Any, shape: tuple[int, ...], upstream: float
+    ) -> Any:
         """Return the tidiest expression that has the value: never a wrong one."""
         right = []
         for tidy in (simplified, _as_it_is):
@@ -380,7 +396,7 @@ class _Deriving:
                 found = self.arranger.arranged(tidy(total))
             except (ArithmeticError, LookupError, TypeError, ValueError):
                 continue
-            if _agrees(found, wanted, shape):
+            if _agrees(found, wanted, shape, upstream):
                 right.append(found)
         return min(right, key=_length, default=total)
 
@@ -394,9 +410,7 @@ class _Deriving:
         """
         path = [node]
         while path[-1] is not self.loss:
-            above = [
-                x for x in self.lines.stations if path[-1] in self._written_reads(x)
-            ]
+            above = self._written_readers(path[-1])
             if len(above) != 1:
                 return (), None
             path.append(above[0])
@@ -418,9 +432,15 @@ class _Deriving:
         same = self.arranger.key(plain) == self.arranger.key(line)
         return names, None if same else plain
 
-    def _written_reads(self, node: Any) -> set[Any]:
-        there = set(graph.ancestors([self.lines.written[node]]))
-        return {x for x, leaf in self.lines.leaves.items() if leaf in there}
+    def _written_readers(self, node: Any) -> list[Any]:
+        """Return the stations in whose written lines a node stands."""
+        if not self.readers:
+            owners = {leaf: x for x, leaf in self.lines.leaves.items()}
+            for station in self.lines.stations:
+                for leaf in graph.ancestors([self.lines.written[station]]):
+                    if leaf in owners:
+                        self.readers.setdefault(owners[leaf], []).append(station)
+        return self.readers.get(node, [])
 
 
 def _length(expression: Any) -> int:
@@ -481,12 +501,17 @@ def _seed(loss: Any) -> Any:
         return ops.reshape(one, shape)
 
 
-def _agrees(found: Any, wanted: Any, shape: tuple[int, ...]) -> bool:
+def _agrees(found: Any, wanted: Any, shape: tuple[int, ...], upstream: float) -> bool:
+    """Whether a line has the value it must have, but for rounding.
+
+    Where all cancels, what is left is as large as the rounding of what came in.
+    """
     value = data_of(found)
     if np.shape(value) != shape:
         return False
     got = np.asarray(value, np.float64)
     coarse = getattr(value, "dtype", np.dtype(float)).itemsize < 8
     size = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0.0)
-    tolerance = (1e-3 if coarse else 1e-9) * size
+    least = upstream if math.isfinite(upstream) else 0.0
+    tolerance = 1e-3 * size + 1e-5 * least if coarse else 1e-9 * size + 1e-14 * least
     return bool(np.allclose(got, wanted, rtol=0, atol=tolerance, equal_nan=True))
