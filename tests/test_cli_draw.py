@@ -83,7 +83,7 @@ def test_without_a_file_the_tree_is_printed(file, capsys):
 def test_of_several_results_the_number_is_drawn(file, capsys):
     """What has gradients to show is drawn, though it is returned last."""
     assert main(["draw", f"{file}:pair"]) == 0
-    assert "sum = Σ(" in capsys.readouterr().out
+    assert "sum = Σ multiply" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", ["dot", "mmd", "html", "json"])

@@ -377,7 +377,13 @@ def draw(
         outputs = _outputs(_computed(given, arrays), what)
     else:
         outputs = _outputs(given)
-    chosen, known = dict(names or {}), graph.known_in(frame)
+    chosen = dict(names or {})
+    # pytest keeps parts of an assertion in variables that no one could write.
+    known = {
+        key: (value, name)
+        for key, (value, name) in graph.known_in(frame).items()
+        if not name.startswith("@")
+    }
     scene, recorded = scene_of(
         outputs,
         title=title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
@@ -10,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import graph
-from tinygrad_nn.drawing.formulas import readable
 from tinygrad_nn.drawing.layers import Plan, closed_in, plan_of
 from tinygrad_nn.drawing.marks import marks_of
 from tinygrad_nn.drawing.names import Names, leaf_kind
 from tinygrad_nn.drawing.scene import Arrow, Card, Scene
 from tinygrad_nn.drawing.slopes import gradients_of, share_of
 from tinygrad_nn.drawing.values import index_text, number, numbers_of, shortened
+from tinygrad_nn.notation import written
 from tinygrad_nn.op import inputs_of, settings_of
 from tinygrad_nn.tensor import Parameter, Tensor
 
@@ -24,6 +25,9 @@ __all__ = ["DETAILED", "Recorded", "scene_of"]
 
 DETAILED = 2000
 """Nodes of which each is told in full; of more, those that are shown folded."""
+
+_PRODUCTS = {"multiply": "⊙", "matmul": "@"}
+_WORD = re.compile(r"[^\W\d_]{3}|\.")  # a name that is no letter with an index
 
 
 class Recorded(NamedTuple):
@@ -293,16 +297,8 @@ def _formula(node: Tensor, operands: Sequence[str]) -> str:
     settings = settings_of(node)
     filled = {name: shortened(str(setting), 24) for name, setting in settings.items()}
     if "index" in settings:
-        filled["index"] = shortened(index_text(settings["index"]))
-    if op.variadic:
-        filled[op.operands[0]] = shortened(", ".join(operands), 60)
-    else:
-        filled.update(zip(op.operands, operands, strict=True))
-    text = readable(op.formula, filled)
-    if node.ndim == 0:
-        text = text.replace("⊙", "·")
-    if "index" in settings and "$x[" not in op.formula.template:
-        filled["index"] = f"[{filled['index']}]"
+        filled["index"] = f"[{shortened(index_text(settings['index']))}]"
+    text = _written(node, operands, filled)
     extra = [
         f"{name}={filled[name]}"
         for name, setting in settings.items()
@@ -312,6 +308,24 @@ def _formula(node: Tensor, operands: Sequence[str]) -> str:
         and name != "tie"
     ]
     return f"{text}  ({', '.join(extra)})" if extra else text
+
+
+def _written(node: Tensor, operands: Sequence[str], settings: Mapping[str, str]) -> str:
+    op = node.op
+    if op is None:
+        return ""
+    if "$x[" in op.formula.template and "index" in settings:
+        return f"{operands[0]}{settings['index']}"
+    sign = _PRODUCTS.get(op.name)
+    number_times_number = op.name == "multiply" and node.ndim == 0
+    if sign and (number_times_number or any(map(_WORD.search, operands))):
+        # Letters side by side are a product; words side by side are not.
+        return f" {'·' if number_times_number else sign} ".join(operands)
+    if op.variadic:
+        return f"{op.name}({shortened(', '.join(operands), 60)})"
+    inputs = inputs_of(node)
+    named = {id(x): name for x, name in zip(inputs, operands, strict=True)}
+    return written(node, lambda x: named.get(id(x)))
 
 
 def _aside(nodes: Collection[Tensor]) -> set[Tensor]:
