@@ -505,6 +505,18 @@ def test_a_function_is_drawn_on_arrays():
     assert "input₁ @ input₂" in again.dot
 
 
+def test_arrays_in_dictionaries_and_lists_are_inputs_too():
+    """Entries have their key, or their place, for a name."""
+    drawing = draw(
+        lambda params, scales: (params["W"] * scales[1]).sum(),
+        {"W": np.array([1.0, 2.0])},
+        [np.ones(2), np.array([3.0, 4.0])],
+    )
+    cards = cards_of(drawing)
+    assert cards["W"]["grad"]["cells"] == [[3.0, 4.0]]
+    assert cards["scales[1]"]["grad"]["cells"] == [[1.0, 2.0]]
+
+
 def test_names_within_a_function_are_its_own():
     """What a statement of the function computes has the name that it gave."""
 

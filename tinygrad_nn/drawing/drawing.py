@@ -220,6 +220,16 @@ def _computed(function: Callable[..., Any], arrays: Sequence[Any]) -> Any:
 
 
 def _variable(name: str | None, x: Any, *, differentiated: bool) -> Any:
+    if isinstance(x, Mapping):  # params["W1"] is called W1
+        return {
+            key: _variable(str(key), item, differentiated=differentiated)
+            for key, item in x.items()
+        }
+    if type(x) in (list, tuple):
+        return type(x)(
+            _variable(f"{name or 'x'}[{i}]", item, differentiated=differentiated)
+            for i, item in enumerate(x)
+        )
     if isinstance(x, Tensor) or not isinstance(x, (np.ndarray, np.floating, float)):
         return x
     array = np.asarray(x)
@@ -311,8 +321,9 @@ def draw(
     given
         One Tensor, a sequence of them, or a function or model that computes them.
     arrays
-        What the function or model is called with. Floating arrays become inputs with a
-        gradient, called as the function's parameters are; of a model they are data.
+        What the function or model is called with. Floating arrays, those in
+        dictionaries and lists too, become inputs with a gradient, called as the
+        function's parameters are; of a model they are data.
     title
         Shown above the picture.
     direction
