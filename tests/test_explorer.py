@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
+from tinygrad_nn import graph
 from tinygrad_nn.drawing.explorer import story_of
 from tinygrad_nn.drawing.explorer.field import field_of
 from tinygrad_nn.drawing.explorer.layers import boxes_of
@@ -212,7 +213,7 @@ def test_a_zero_that_is_no_path_is_no_nan_in_a_share():
 def test_a_story_touches_no_gradient():
     """Telling a story leaves `.grad` and the values as they were."""
     loss = network()
-    leaves = [x for x in tg.drawing.explorer.story.graph.nodes(loss) if x.op is None]
+    leaves = [x for x in graph.nodes(loss) if x.op is None]
     story_of([loss])
     assert all(leaf.grad is None for leaf in leaves)
 
@@ -294,6 +295,17 @@ def test_runs_of_like_layers_fold():
     assert [(run.name, run.times) for run in runs] == [("Dense 0 … Dense 99", 100)]
     alone = next(box for box in boxes if box.name == "Dense 100")
     assert alone.parent == -1
+
+
+def test_layers_and_runs_say_their_class():
+    """A class that is known by its path is told of the layer, and of a run of such layers."""
+    paths = [(f"layers.{i}",) for i in range(60) for _ in range(2)]
+    classes = {f"layers.{i}": "Dense" for i in range(60)}
+    boxes, homes = boxes_of(paths, ["matmul", "tanh"] * 60, classes)
+    assert boxes[homes[0]].of == "Dense"
+    assert [(box.of, box.times) for box in boxes if box.kind == "run"] == [
+        ("Dense", 60)
+    ]
 
 
 def test_a_chain_of_a_hundred_thousand_ops_is_told():

@@ -21,6 +21,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import tinygrad_nn as tg
+from tinygrad_nn import graph
 from tinygrad_nn.drawing.page import page_of
 
 ROUNDS = 9
@@ -115,7 +116,7 @@ def main():
             file = Path(folder, "page.html")
             file.write_text(page, encoding="utf-8")
             drawn, steps, calibration, faults = measured(browser, file)
-            nodes = len(list(tg.drawing.explorer.story.graph.nodes(loss)))
+            nodes = len(list(graph.nodes(loss)))
             print(
                 f"{name:>22} {nodes:>6} {made:>7.2f} {len(page.encode()) / 1000:>6.0f} {statistics.median(drawn):>22.0f}, {min(drawn):>6.0f} {steps[0]:>14.2f}, {steps[1]:>6.2f}, {steps[2]:>6.2f} {calibration:>13.1f}  {len(faults)}"
             )

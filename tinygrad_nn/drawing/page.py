@@ -107,12 +107,13 @@ def page_of(
     direction: str = "LR",
     theme: str = "auto",
     times: Mapping[Tensor, tuple[float, float]] | None = None,
+    classes: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page of the graph behind the outputs, as HTML text.
 
     Parameters
     ----------
-    outputs, title, chosen, known, direction, times
+    outputs, title, chosen, known, direction, times, classes
         As `story_of` takes them.
     theme
         ``"light"``, ``"dark"``, or ``"auto"``, as the reader's system has it.
@@ -131,6 +132,7 @@ def page_of(
         known=known,
         direction=direction,
         times=times,
+        classes=classes,
     )
     return page_of_story(story, theme=theme)
 

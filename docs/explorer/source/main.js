@@ -534,7 +534,7 @@ function indexed() {
       layer: node.box >= 0 ? graph.boxes[node.box].title : "",
       source: node.line ? `${node.line[0]} ${node.line[3]}` : "",
     })),
-    ...graph.boxes.map((box) => ({ id: `b${box.id}`, name: box.title, op: "", kind: "layer", layer: "", source: "" })),
+    ...graph.boxes.map((box) => ({ id: `b${box.id}`, name: box.title, op: "", kind: `layer ${box.of}`, layer: "", source: "" })),
   ]);
   return index;
 }

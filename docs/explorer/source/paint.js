@@ -90,12 +90,15 @@ export class Painter {
       s("path", { class: "mark", d: "M17 17 l4.5 5 l4.5 -5" }),
       text(33, 23, title, "box-title"),
     );
+    const after = 33 + widthOf(title, font(600, 12)) + 10;
+    const of = width - after > 40 ? fitted(box.of, width - after - 12, font(400, 11)) : "";
     if (title !== box.title) toggle.append(s("title", {}, box.title));
     return s(
       "g",
       { class: "box", transform: `translate(${x} ${y})` },
       s("rect", { class: "paper", width, height, rx: 12 }),
       toggle,
+      text(after, 23, of, "muted"),
     );
   }
 
@@ -235,7 +238,7 @@ export class Painter {
     element.append(s("title", {}, `${box.title} ${times}`));
     const last = graph.nodes[ops.at(-1)];
     const parameters = box.parameters.length;
-    const facts = [`${ops.length} ops`];
+    const facts = [box.of, `${ops.length} ops`].filter(Boolean);
     if (parameters) facts.push(`${parameters} parameter${parameters > 1 ? "s" : ""}`);
     element.append(text(PAD, 41, fitted(facts.join(" · "), size.width - 2 * PAD, font(400, 11.5)), "muted"));
     const part = { element, node: last, box, ops: new Set(ops), size, fields: [] };

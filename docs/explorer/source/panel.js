@@ -67,7 +67,7 @@ export class Panel {
     const shown = box.parameters.slice(0, 40);
     return [
       h("h2", {}, box.title),
-      h("p", { class: "tags" }, tag(`${box.ops.length} ops`), numbers ? tag(`${numbers.toLocaleString("en")} parameters`) : "", box.times > 1 ? tag(`×${box.times}`) : ""),
+      h("p", { class: "tags" }, box.of ? tag(box.of) : "", tag(`${box.ops.length} ops`), numbers ? tag(`${numbers.toLocaleString("en")} parameters`) : "", box.times > 1 ? tag(`×${box.times}`) : ""),
       h("p", {}, fold),
       ...(box.badges.length ? [h("ul", { class: "faults" }, ...box.badges.map((b) => h("li", { class: b.is }, b.why)))] : []),
       h("h3", {}, "Ops"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = ["Box", "boxes_of"]
@@ -25,12 +25,15 @@ class Box(NamedTuple):
         too long to read).
     times
         How often a run repeats.
+    of
+        Class of the layer, or of the layers of a run, where it is known.
     """
 
     name: str
     parent: int
     kind: str
     times: int = 1
+    of: str = ""
 
 
 class _Item(NamedTuple):
@@ -43,7 +46,9 @@ class _Item(NamedTuple):
 
 
 def boxes_of(
-    paths: Sequence[tuple[str, ...]], looks: Sequence[Hashable]
+    paths: Sequence[tuple[str, ...]],
+    looks: Sequence[Hashable],
+    classes: Mapping[str, str] | None = None,
 ) -> tuple[list[Box], list[int]]:
     """Arrange ops in boxes.
 
@@ -54,6 +59,8 @@ def boxes_of(
         again, later on, is another box.
     looks
         What an op looks like: ops and layers that look alike are folded into runs.
+    classes
+        Names of layers' classes by path, where they are known.
 
     Returns
     -------
@@ -65,18 +72,20 @@ def boxes_of(
     >>> paths = [("net", f"Dense {i // 2}") for i in range(100)]
     >>> boxes, homes = boxes_of(paths, ["matmul", "tanh"] * 50)
     >>> boxes[0]
-    Box(name='Dense 0 … Dense 49', parent=-1, kind='run', times=50)
+    Box(name='Dense 0 … Dense 49', parent=-1, kind='run', times=50, of='')
     >>> len(boxes), boxes[homes[0]]
-    (51, Box(name='Dense 0', parent=0, kind='layer', times=1))
+    (51, Box(name='Dense 0', parent=0, kind='layer', times=1, of=''))
     """
-    boxes, homes = _in_order(*_plain(*_layers(paths)))
+    boxes, homes = _in_order(*_plain(*_layers(paths, classes or {})))
     if len(paths) <= _WIDE:
         return boxes, homes
     boxes, homes = _with_runs(boxes, homes, looks)
     return _in_order(boxes, homes)
 
 
-def _layers(paths: Sequence[tuple[str, ...]]) -> tuple[list[Box], list[int]]:
+def _layers(
+    paths: Sequence[tuple[str, ...]], classes: Mapping[str, str]
+) -> tuple[list[Box], list[int]]:
     boxes: list[Box] = []
     homes: list[int] = []
     visits: dict[tuple[int, str], int] = {}
@@ -96,7 +105,8 @@ def _layers(paths: Sequence[tuple[str, ...]]) -> tuple[list[Box], list[int]]:
             visits[parent, name] = visit
             title = name if visit == 1 else f"{name} ({visit})"
             open_path.append((name, len(boxes)))
-            boxes.append(Box(title, parent, "layer"))
+            where = ".".join(step for step, _ in open_path)
+            boxes.append(Box(title, parent, "layer", of=classes.get(where, "")))
         homes.append(open_path[-1][1] if open_path else -1)
     return boxes, homes
 
@@ -191,7 +201,9 @@ def _folded(
         else:
             title = _word(first)
         made = len(boxes)
-        boxes.append(Box(title, box, "run", times))
+        named = [boxes[item.box].of for item in pattern if item.box >= 0]
+        of = ", ".join(filter(None, named))
+        boxes.append(Box(title, box, "run", times, of))
         _move(run, made, boxes, homes)
         _parted(run, made, boxes, homes, length)
         ops = tuple(op for item in run for op in item.ops)

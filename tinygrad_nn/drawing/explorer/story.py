@@ -19,6 +19,7 @@ from tinygrad_nn.drawing.explorer.formulas import (
 )
 from tinygrad_nn.drawing.explorer.layers import boxes_of
 from tinygrad_nn.drawing.names import Names, leaf_kind
+from tinygrad_nn.drawing.slopes import share_of
 from tinygrad_nn.drawing.values import number, shortened
 from tinygrad_nn.errors import MutationError, TinygradError
 from tinygrad_nn.recording import Line as SourceLine
@@ -39,6 +40,7 @@ def story_of(
     known: Mapping[int, tuple[Any, str]] | None = None,
     direction: str = "LR",
     times: Mapping[Tensor, tuple[float, float]] | None = None,
+    classes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Tell of the graph behind the outputs all that the page shows.
 
@@ -56,6 +58,8 @@ def story_of(
         ``"LR"`` or ``"TB"``.
     times
         Seconds of each node's forward and backward, where they were measured.
+    classes
+        Names of layers' classes by path, where they are known.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def story_of(
     ops.sort(key=lambda pair: pair[0])
     paths = [_path(node) for _, node in ops]
     looks = [f"{node.op.name}|{node.shape}" for _, node in ops if node.op is not None]
-    boxes, homes = boxes_of(paths, looks)
+    boxes, homes = boxes_of(paths, looks, classes or {})
     for (i, _), home in zip(ops, homes, strict=True):
         told.nodes[i]["box"] = home
     scalar = all(node.ndim == 0 for node in nodes)
@@ -104,6 +108,7 @@ def story_of(
         "boxes": [
             {
                 "name": shortened(box.name, _NAME),
+                "of": shortened(box.of, _NAME),
                 "in": box.parent,
                 "kind": box.kind,
                 "times": box.times,
@@ -259,7 +264,11 @@ class _Story:
         total = self._slopes[x]
         shares = []
         for taker, i in takers:
-            share = _share(taker, i, self._slopes[taker])
+            try:
+                with np.errstate(all="ignore"):
+                    share = share_of(taker, i, self._slopes[taker])
+            except (TinygradError, TypeError, ValueError):
+                share = None  # a user's own rule may read more than arrays
             if share is None:
                 return [None] * len(takers)
             # A zero that means "no path" is told from 0 * inf by the engine alone.
@@ -269,37 +278,6 @@ class _Story:
         if not np.allclose(found, total, rtol=1e-3, atol=1e-12, equal_nan=True):
             return [None] * len(takers)  # rather nothing than what is not so
         return [field_of(share, self._side) for share in shares]
-
-
-def _share(taker: Tensor, i: int, g: np.ndarray) -> np.ndarray | None:
-    """Pull ``g`` back to operand ``i`` alone, and undo its broadcasting."""
-    op = taker.op
-    if op is None:
-        return None
-    x = taker.inputs[i]
-    values = [y.data if isinstance(y, Tensor) else y for y in taker.inputs]
-    try:
-        with np.errstate(all="ignore"):
-            if op.variadic:
-                share = op.rules(g, taker.data, *values, **taker.settings)[i]
-            else:
-                share = op.rules[i](g, taker.data, *values, **taker.settings)
-            if share is None:
-                return None
-            share = np.asarray(share)
-            if share.ndim < x.ndim or (op.pointwise and share.shape != taker.shape):
-                share = np.broadcast_to(share, taker.shape)
-            extra = tuple(range(share.ndim - x.ndim))
-            share = np.asarray(share.sum(axis=extra))
-            axes = tuple(
-                k
-                for k, (have, want) in enumerate(zip(share.shape, x.shape, strict=True))
-                if have != want
-            )
-            whole: np.ndarray = share.sum(axis=axes).reshape(np.shape(x))
-            return whole
-    except (TinygradError, TypeError, ValueError):
-        return None  # a rule that reads more than arrays
 
 
 def _shown(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
