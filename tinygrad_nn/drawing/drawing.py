@@ -368,7 +368,7 @@ def draw(
     │  └─ y: 3 | grad 2
     └─ x: 2 | grad 4
     >>> print(draw(lambda a, b: (a * b).sum(), np.array([1.0, 2.0]), np.ones(2)))
-    sum = Σ(multiply): 3 | grad 1
+    sum = Σ multiply: 3 | grad 1
     └─ multiply = a ⊙ b (2,): [1, 2] | grad [1, 1]
        ├─ a (2,): [1, 2] | grad [1, 1]
        └─ b (2,): [1, 1] | grad [1, 2]
