@@ -456,12 +456,28 @@ def test_a_notebook_is_given_picture_and_text():
     assert bundle["image/svg+xml"].startswith("<?xml")
 
 
+def test_a_deep_network_is_folded_unasked():
+    """Fourteen layers are a card or two wide, six are shown each; nobody has to ask."""
+    deep, few = (
+        tg.nn.Sequential(
+            *[tg.nn.Dense(4, 4, activation="relu", rng=i) for i in range(n)]
+        )
+        for n in (14, 6)
+    )
+    x = np.ones((2, 4))
+    assert (
+        len(draw(deep, x).dot)
+        < len(draw(few, x).dot)
+        < len(draw(deep, x, fold=False).dot)
+    )
+
+
 def test_what_is_used_twice_is_told_once():
     """The tree stays linear in the graph: 60 doublings are 61 nodes, not 2^60 lines."""
     y = tg.Tensor(1.0, requires_grad=True)
     for _ in range(60):
         y = y + y
-    assert len(str(draw(y)).splitlines()) == 121
+    assert len(str(draw(y, fold=False)).splitlines()) == 121
 
 
 def test_what_cannot_be_drawn_is_refused():

@@ -335,8 +335,9 @@ def draw(
         ``"shapes"`` and ``"values"``.
     fold
         Whether layers, or ops, that are alike and follow each other, four or more, are
-        shown as one, twelve ``Dense`` for instance. Unless said, a graph of up to 120
-        ops is shown whole; of a larger one as much is folded as has to be, layers too.
+        shown as one, twelve ``Dense`` for instance. Unless said, that is done in a
+        graph of more than 40 ops; where more than 120 are left, as much is folded as
+        has to be, layers too.
     depth
         How many layers deep to look: 0 folds every layer.
     names

@@ -22,6 +22,7 @@ __all__ = ["READABLE", "Group", "Plan", "closed_in", "plan_of"]
 READABLE = 120
 """Ops and folded layers that one picture shows unless told otherwise."""
 
+_WHOLE = 40  # so many ops are shown one by one, also where they repeat
 _DEEPEST = 12  # boxes in boxes
 _ALIKE = 4  # so many in a row are a run
 _LONGEST = 24  # units of which one repetition may consist
@@ -379,9 +380,9 @@ def closed_in(
     Parameters
     ----------
     fold
-        True: every run is closed. False: none is. None: what has to be, that at most
-        `READABLE` ops and groups are left: runs first, then layers from the inside
-        out, then the middle of what is still too long.
+        True: every run is closed. False: none is. None: runs, in a graph of more than
+        forty ops; then what has to be, that at most `READABLE` ops and groups are
+        left: layers from the inside out, then the middle of what is still too long.
     depth
         How many layers deep to look; what is deeper is closed. None: as deep as
         ``fold`` lets.
@@ -393,7 +394,7 @@ def closed_in(
         if depth is not None and group.kind == "layer" and group.depth >= depth
     }
     runs = {group.key for group in plan.groups if group.kind == "run"}
-    if fold is False or (fold is None and _count(plan, ops, deep) <= READABLE):
+    if fold is False or (fold is None and _count(plan, ops, deep) <= _WHOLE):
         return plan, frozenset(deep)
     closed = deep | runs
     deepest = max((g.depth for g in plan.groups if g.kind == "layer"), default=-1)
