@@ -85,6 +85,12 @@ export async function layoutOf(graph, view, sizes, { width, height }) {
     "elk.layered.nodePlacement.strategy": "BRANDES_KOEPF",
     "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
     "elk.layered.thoroughness": "3",
+    "elk.layered.layering.strategy": "LONGEST_PATH",
+    // Nearly a thread: there is little to disentangle, and the first picture is not late.
+    ...(view.lines.length <= view.cards.size + 6 && {
+      "elk.layered.thoroughness": "1",
+      "elk.layered.crossingMinimization.greedySwitch.type": "OFF",
+    }),
   };
   const wrapped = {
     "elk.layered.wrapping.strategy": "MULTI_EDGE",

@@ -244,6 +244,7 @@ function redraw() {
 /** In a graph of numbers a line tells the share it brings: upstream × local derivative. */
 function labelLines(next) {
   for (const line of next.lines) {
+    if (line.uses.length > 1) continue;
     const use = line.uses[0];
     const from = graph.nodes[use.from];
     const to = graph.nodes[use.to];

@@ -254,7 +254,7 @@ def _parted(
 
     A pattern of ``whole`` items is not cut.
     """
-    while len(items) > 3 * _WIDE:
+    while 2 * len(items) > 3 * _WIDE:
         parts = []
         count = -(-len(items) // _WIDE)
         size = -(-len(items) // count)
@@ -264,7 +264,8 @@ def _parted(
             made = len(boxes)
             ops = tuple(op for item in members for op in item.ops)
             title = f"ops {ops[0] + 1} … {ops[-1] + 1}"
-            layers = [item.name for item in members if item.box >= 0]
+            inner = [boxes[item.box] for item in members if item.box >= 0]
+            layers = [box.name for box in inner if box.kind == "layer"]
             if len(layers) > 1:
                 title = f"{layers[0]} … {_ending(layers[0], layers[-1])}"
             boxes.append(Box(title, box, "part"))

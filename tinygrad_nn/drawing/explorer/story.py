@@ -157,7 +157,7 @@ class _Story:
     def tell(self, nodes: Iterable[Tensor]) -> None:
         """Tell of all nodes, operands before the ops that take them."""
         for node in nodes:
-            if self._names.is_number(node):
+            if self._names.is_number(node) and node not in self._outputs:
                 continue  # told where it is used
             operands = [self._operand(x) for x in node.inputs]
             self.ids[node] = len(self.nodes)
