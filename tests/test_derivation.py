@@ -392,13 +392,10 @@ def test_attention():
     hold(L, derivation, [Q, K, V])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_layers_and_losses(dtype):
+def test_layers_and_losses():
     """A network of layers has a textbook's letters, and says whose they are."""
     rng = np.random.default_rng(0)
     net = nn.Sequential(nn.Dense(4, 5, rng=rng), nn.ReLU(), nn.Dense(5, 3, rng=rng))
-    for p in net.parameters():
-        p.data = p.data.astype(np.float64)
     X, y = rng.standard_normal((30, 4)), rng.integers(3, size=30)
     loss = losses.cross_entropy(net(X), y)
     derivation = tg.derive(loss)
@@ -433,6 +430,72 @@ def test_mean_squared_error():
     }
     assert "times the gradient" not in true.text
     hold(loss, true, [w, b])
+
+
+def test_single_precision():
+    """In float32 numbers are spelled as well, and the function stays in float32."""
+    rng = np.random.default_rng(0)
+    x = tg.Tensor(rng.standard_normal((5, 3)).astype(np.float32), requires_grad=True)
+    h = np.tanh(x)
+    L = (h * h).mean()
+    derivation = tg.derive(L)
+    assert lines(derivation) == {"dh": "2 h / N", "dx": "dh ⊙ (1 - h²)"}
+    found = run(derivation)["dx"]
+    L.backward()
+    assert found.dtype == np.float32
+    agree(found, x.grad, 1e-6)
+
+
+def test_a_loop_on_one_line():
+    """What one instruction computes in turn is numbered; a residual's ways are added."""
+    x = tg.Tensor(np.ones((2, 2)), requires_grad=True)
+    h = x
+    for _ in range(3): h = h + np.tanh(h)  # fmt: skip  # noqa: E701 (one line)
+    L = h.sum()
+    derivation = tg.derive(L)
+    found = lines(derivation)
+    assert list(found) == ["dh2", "dh1", "dx"]
+    assert found["dh1"] == "dh2 + dh2 ⊙ (1 - tanh(h1)²)"
+    hold(L, derivation, [x])
+
+
+def test_layers_that_drop():
+    """A mask that a layer drew is given to the function: D1, and no new draw."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(
+        nn.Dense(3, 4, rng=rng), nn.Dropout(0.5, rng=rng), nn.Dense(4, 1, rng=rng)
+    )
+    X, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 1))
+    loss = losses.mse(net(X), y)
+    derivation = tg.derive(loss)
+    assert lines(derivation)["dZ1"] == "2 dZ2 W2 ⊙ D1"
+    gradients = run(derivation)
+    loss.backward()
+    named = dict(zip(("W1", "b1", "W2", "b2"), net.parameters(), strict=True))
+    for name, p in named.items():
+        agree(gradients[f"d{name}"], p.grad)
+
+
+def test_a_name_that_is_taken():
+    """Where the user has a dW, the gradient of W is dW', and not confused with it."""
+    W = tg.Parameter([[1.0, 2.0], [3.0, 4.0]])
+    dW = W * 2
+    loss = (dW @ dW).sum()
+    derivation = tg.derive(loss)
+    assert [step.name for step in derivation.backward] == ["ddW", "dW'"]
+    hold(loss, derivation, [W])
+
+
+def test_zero_where_there_is_no_path():
+    """log(x) where x > 0: the gradient is 0 at x = 0, and not nan."""
+    x = tg.Tensor([0.0, 1.0, 2.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        y = np.where(x > 0, np.log(x), 0.0)
+    loss = y.sum()
+    derivation = tg.derive(loss)
+    with np.errstate(all="ignore"):
+        found = run(derivation)["dx"]
+    assert np.array_equal(found, [0.0, 1.0, 0.5])
 
 
 def test_a_scalar_circuit():
@@ -648,6 +711,7 @@ def test_long_chains_are_cut_into_lines():
         ),
         (lambda: tg.derive(tg.Tensor(2.0) * 2), "requires_grad"),
         (lambda: tg.derive(tg.Parameter(2.0) * 2, wrt=[3.0]), "wrt is Tensors"),
+        (lambda: tg.derive(tg.Parameter(2.0)), "got a leaf"),
     ],
 )
 def test_what_cannot_be_derived_is_refused(call, message):
@@ -829,3 +893,9 @@ def test_random_programs_are_derived_right(seed):
             leaf.grad is not None and np.max(np.abs(leaf.grad)) > 1e-12
         ):  # not all cancels
             agree(found[name], leaf.grad, 1e-9)
+
+
+def test_no_path_is_refused():
+    """A Tensor that the loss does not depend on is refused, as `gradients` does."""
+    with pytest.raises(tg.errors.NoPathError, match="does not depend on W"):
+        tg.derive(tg.Parameter(2.0) * 2, wrt=tg.Parameter(1.0, name="W"))

@@ -39,11 +39,17 @@ class Numbers:
         Leaves of one number each, by the number.
     examples
         The leaf that stands for the number of examples, or None.
+    digits
+        How many digits of a number count: 12, and 6 in single precision.
     """
 
     def __init__(
-        self, letters: Sequence[tuple[float, Any]], examples: Any = None
+        self,
+        letters: Sequence[tuple[float, Any]],
+        examples: Any = None,
+        digits: int = 12,
     ) -> None:
+        self.digits = digits
         self.letters = letters
         self.examples = examples
         self.count = None if examples is None else float(data_of(examples))
@@ -75,13 +81,13 @@ class Numbers:
             (1.0, 1 / number, []),
         ]
         if self.count is not None:
-            if _whole(1 / number) == self.count:
+            if self._whole(1 / number) == self.count:
                 return 1.0, 1.0, below
             ways += [
                 (number * self.count, 1.0, below),
                 (2 * number * self.count, 2.0, below),
             ]
-        for fits in (_digit,) if strict else (_digit, _whole, _short):
+        for fits in (self._digit, *(() if strict else (self._whole, self._short))):
             for up, down, letters in ways:
                 top, bottom = fits(up), fits(down)
                 beside = letters and top is not None and top >= float(self.count or 0)
@@ -89,21 +95,19 @@ class Numbers:
                     return top, bottom, letters
         return None
 
+    def _whole(self, x: float) -> float | None:
+        near = round(x) if math.isfinite(x) and abs(x) < 1e9 else 0
+        least = 10.0**-self.digits * near
+        return float(near) if near and abs(x - near) <= least else None
 
-def _digit(x: float) -> float | None:
-    whole = _whole(x)
-    return whole if whole is not None and whole <= 9 else None
+    def _digit(self, x: float) -> float | None:
+        whole = self._whole(x)
+        return whole if whole is not None and whole <= 9 else None
 
-
-def _short(x: float) -> float | None:
-    """Return a number that is quickly said: 0.7, and not 0.7000000000000001."""
-    text = f"{x:.12g}"
-    return float(text) if len(text) <= 5 else None
-
-
-def _whole(x: float) -> float | None:
-    near = round(x) if math.isfinite(x) and abs(x) < 1e9 else 0
-    return float(near) if near and abs(x - near) <= 1e-12 * near else None
+    def _short(self, x: float) -> float | None:
+        """Return a number that is quickly said: 0.7, not 0.7000000000000001."""
+        text = f"{x:.{self.digits}g}"
+        return float(text) if len(text) <= 5 else None
 
 
 class Arranger:
@@ -175,7 +179,7 @@ class Arranger:
         if op is None:
             return self._of_leaf(x)
         rule = _RULES.get(op.name)
-        if rule is not None and x._value.dtype.kind == "f":
+        if rule is not None and x._value.dtype.kind in _KINDS.get(op.name, "f"):
             found = rule(self, x, given)
             if found is not None:
                 return found
@@ -298,21 +302,10 @@ class Arranger:
 
     def total(self, terms: Sequence[Form], shape: Any) -> Any:
         """Return the node of a sum: like terms added, what is positive first."""
-        found: dict[Hashable, Form] = {}
-        for term in terms:
-            key = (
-                tuple(sorted(map(repr, map(self.key, term.above)))),
-                tuple(sorted(map(repr, map(self.key, term.below)))),
-            )
-            old = found.get(key)
-            found[key] = (
-                term if old is None else old._replace(number=old.number + term.number)
-            )
-        left = [t for t in found.values() if t.number != 0]
+        left = self.merged(terms, shape)
         if not left:
             return self.built(Form(0.0), shape)
         left.sort(key=lambda t: t.number < 0)
-        left = self._without_ones(left, shape)
         node: Any = None
         if len(left) == 1:
             return self.built(left[0], shape)
@@ -330,11 +323,25 @@ class Arranger:
             self._sums[node] = left
         return node
 
+    def merged(self, terms: Sequence[Form], shape: Any) -> list[Form]:
+        """Return the terms of a sum with like terms added."""
+        found: dict[Hashable, Form] = {}
+        for term in self._without_ones(list(terms), shape):
+            key = (
+                tuple(sorted(map(repr, map(self.key, term.above)))),
+                tuple(sorted(map(repr, map(self.key, term.below)))),
+            )
+            old = found.get(key)
+            found[key] = (
+                term if old is None else old._replace(number=old.number + term.number)
+            )
+        return [t for t in found.values() if t.number != 0]
+
     def _without_ones(self, terms: list[Form], shape: Any) -> list[Form]:
         """Leave out what only repeats, where the other terms have the shape."""
         for i, term in enumerate(terms):
             rest = tuple(x for x in term.above if not self.is_one(x))
-            if len(rest) == len(term.above) or not (rest or term.below):
+            if len(rest) == len(term.above):
                 continue
             shorter = term._replace(above=rest)
             others = [*terms[:i], shorter, *terms[i + 1 :]]
@@ -442,6 +449,7 @@ def _powers(parts: Sequence[Any]) -> list[Any]:
 
 _SUM, _MATMUL = op_of(ops.sum), op_of(ops.matmul)
 _TRANSPOSE, _RESHAPE = op_of(ops.transpose), op_of(ops.reshape)
+_WHERE = op_of(ops.where)
 
 # --- rules -----------------------------------------------------------------------
 
@@ -484,7 +492,13 @@ def _add(arranger: Arranger, node: Node, given: list[Form]) -> Form:
     common = _common(terms)
     if common != 1.0:
         terms = [t._replace(number=t.number / common) for t in terms]
-    total = arranger.total(terms, np.shape(node._value))
+    shape = np.shape(node._value)
+    merged = arranger.merged(terms, shape)
+    if len(merged) == 1 and common != 0:
+        return _shaped(
+            arranger, merged[0]._replace(number=merged[0].number * common), node
+        )
+    total = arranger.total(terms, shape)
     if not isinstance(total, Node):
         return Form(float(total) * common)
     return Form(common, (total,))
@@ -608,15 +622,12 @@ def _repeated(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
     single, rest = _split(x)
     if not rest.above and not rest.below:
         return _shaped(arranger, single, node)
-    inner = arranger.built(rest, size)
-    form = arranger.form_of_made(inner)
+    form = rest
     settings = settings_of(node)
     if "axis" in settings:
         kept = shapes.reduced(shape, settings["axis"], keepdims=True)
-        if kept != (1,) * (len(kept) - len(np.shape(data_of(inner)))) + np.shape(
-            data_of(inner)
-        ):  # axes in front come by themselves
-            form = _reshaped(arranger, inner, kept)
+        if kept != (1,) * (len(kept) - len(size)) + size:  # axes in front come alone
+            form = _reshaped(arranger, arranger.built(rest, size), kept)
     return _shaped(arranger, _times(single, form), node)
 
 
@@ -682,22 +693,45 @@ def _linear(arranger: Arranger, node: Node, given: list[Form]) -> Form:
 
 
 def _where(arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
-    """Leave out a guard against 0, where nothing is 0; the page says so."""
-    condition, _, y = inputs_of(node)
-    if not isinstance(condition, Node) or condition._op is None:
+    """Leave out a guard against 0 where nothing is 0, and a choice made before."""
+    condition, x, y = (
+        arranger.built(form, np.shape(data_of(operand)))
+        for form, operand in zip(given, inputs_of(node), strict=True)
+    )
+    if not isinstance(condition, Node):
         return None
-    if condition._op.name != "equal" or np.any(data_of(condition)):
+    if _is(x, "where") and arranger.key(inputs_of(x)[0]) == arranger.key(condition):
+        made = arranger.made(_WHERE, [condition, inputs_of(x)[1], y])
+        same = np.shape(data_of(made)) == np.shape(node._value)
+        return arranger.form_of_made(made) if same else None
+    if not _is(condition, "equal") or np.any(data_of(condition)):
         return None
-    x, zero = inputs_of(condition)
-    single = not isinstance(zero, Node) and np.ndim(zero) == 0 and data_of(zero) == 0
-    form = given[2]
+    tested, zero = inputs_of(condition)
+    if isinstance(zero, Node) or np.ndim(zero) or data_of(zero) != 0:
+        return None
     guarded = isinstance(y, Node) and np.shape(data_of(y)) == np.shape(node._value)
-    if not single or not guarded or y is not x or not arranger.writes(form):
+    name = arranger.writes(given[2])
+    if not guarded or y is not tested or name is None:
         return None
-    arranger.tell(f"{arranger.writes(form)} ≠ 0")
-    return form
+    arranger.tell(f"{name} ≠ 0")
+    return given[2]
 
 
+def _not_equal(_arranger: Arranger, node: Node, given: list[Form]) -> Form | None:
+    """Let what is true or false stand for itself where it is compared with 0."""
+    x, y = inputs_of(node)
+    zero = not isinstance(y, Node) and not np.ndim(y) and data_of(y) == 0
+    if not zero or not isinstance(x, Node) or x._value.dtype.kind != "b":
+        return None
+    same = np.shape(x._value) == np.shape(node._value)
+    return given[0] if same else None
+
+
+def _is(x: Any, name: str) -> bool:
+    return isinstance(x, Node) and x._op is not None and x._op.name == name
+
+
+_KINDS = {"not_equal": "b"}
 _RULES: dict[str, Rule] = {
     "add": _add,
     "astype": _astype,
@@ -708,6 +742,7 @@ _RULES: dict[str, Rule] = {
     "matmul": _matmul,
     "multiply": _multiply,
     "negative": _negative,
+    "not_equal": _not_equal,
     "reshape": _moved,
     "scatter_add": _linear,
     "spread": _repeated,

@@ -11,7 +11,7 @@ from tinygrad_nn import graph, recording
 from tinygrad_nn.derivation.source import source_of
 from tinygrad_nn.derivation.steps import Step, Steps, steps_of
 from tinygrad_nn.derivation.writing import latex_of, markdown_of, mathml_of, text_of
-from tinygrad_nn.errors import MissingExtraError, OpError
+from tinygrad_nn.errors import MissingExtraError, NoPathError, OpError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor
 
@@ -168,6 +168,10 @@ def derive(
             f"derive: expected a loss of one element; got shape {loss.shape}. Reduce "
             "it first, for example with .mean()"
         )
+    if loss.op is None:
+        raise OpError(
+            "derive: expected a loss that was computed; got a leaf. Pass the result"
+        )
     targets = _targets(loss, wrt)
     steps = steps_of(loss, targets, names or {}, known, textbook=textbook, chain=chain)
     return Derivation(steps)
@@ -201,7 +205,11 @@ def _targets(loss: Tensor, wrt: Sequence[Tensor] | Tensor | None) -> list[Any]:
             )
         return targets
     given = [wrt] if isinstance(wrt, Node) else list(wrt)
+    reached = set(graph.ancestors([loss]))
     for x in given:
         if not isinstance(x, Node):
             raise OpError(f"derive: wrt is Tensors; got {type(x).__name__}")
+        if x not in reached:
+            title = graph.name(x) or f"a Tensor of shape {x._value.shape}"
+            raise NoPathError(f"derive: the loss does not depend on {title}")
     return given

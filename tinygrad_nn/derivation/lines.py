@@ -62,7 +62,10 @@ class Lines:
         known: Mapping[int, tuple[Any, str]],
     ) -> None:
         self.names = names
-        self.stations = [x for x in found if x in names and x._op is not None]
+        given = _drawn(found)
+        self.stations = [
+            x for x in found if x in names and x._op is not None and x not in given
+        ]
         self._layers = self._layers_left = 1
         self.owners: dict[Any, Any] = {}
         self.leaves: dict[Any, Any] = {}
@@ -77,14 +80,17 @@ class Lines:
         for node in found:
             if node in names:
                 self.leaves[node] = stand_in(node._value, names[node])
-                if node._op is None:
+                if node._op is None or node in given:
                     self.inputs.append(self.leaves[node])
             elif node._op is None and (node._value.ndim or node.requires_grad):
                 self.leaves[node] = self._unnamed(node._value, "C")
         self._arrays_first(found)
         self._layers = self._layers_left = sum(map(is_layer, found))
         for node in found:
-            if node._op is not None:
+            if node in given:
+                if node not in self.leaves:
+                    self.leaves[node] = self._unnamed(node._value, "D")
+            elif node._op is not None:
                 self._add(node)
 
     def _arrays_first(self, found: Sequence[Any]) -> None:
@@ -267,6 +273,19 @@ def _turned(array: Any) -> bool:
         and array.shape == base.shape[::-1]
         and array.strides == base.strides[::-1]
     )
+
+
+def _drawn(found: Sequence[Any]) -> set[Any]:
+    """Return masks that were drawn at random, or else the random numbers: given."""
+    numbers = {x for x in found if x._op is not None and x._op.kind == "random"}
+    masks = {
+        node
+        for node in found
+        if node._value.dtype.kind == "b"
+        and any(x in numbers for x in inputs_of(node) if isinstance(x, Node))
+    }
+    compared = {x for mask in masks for x in inputs_of(mask) if isinstance(x, Node)}
+    return masks | (numbers - compared)
 
 
 def _before_all(found: Sequence[Any]) -> None:

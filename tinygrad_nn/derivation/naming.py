@@ -24,6 +24,7 @@ __all__ = [
 
 _MOST_PRIMES = 3
 _LONGEST_LINE = 40
+_WORTH_A_NAME = 4
 _ACTIVATIONS = frozenset(
     [
         "tanh",
@@ -138,6 +139,12 @@ def _given(
             name = statements.get(node)
         if name is not None:
             bases[node] = name
+    # What one instruction made again and again has one name: a loop on one line.
+    places = {(graph.place(x), x._op): bases[x] for x in bases if x._op is not None}
+    for node in found:
+        name = places.get((graph.place(node), node._op))
+        if name is not None and graph.place(node)[0] is not None:
+            bases.setdefault(node, name)
     return bases
 
 
@@ -157,7 +164,7 @@ def _numbered(
         if base is None or node in final:
             continue
         number = _number_below(node, final)
-        if (number is None or base == "T") and node not in named and counts[base] > 1:
+        if (number is None or base == "T") and counts[base] > 1:
             number = 1 + made.count(base)
         made.append(base)
         if number is not None and (counts[base] > 1 or base == "A"):
@@ -169,6 +176,9 @@ def _numbered(
 def _cut_long_lines(found: list[Any], bases: dict[Any, str]) -> None:
     """Name a part of a line that is too long to read, or is told too often."""
     sizes: dict[Any, int] = {}
+    readers = Counter(
+        x for node in found for x in {y for y in inputs_of(node) if isinstance(y, Node)}
+    )
     for node in found:
         if node._op is None:
             continue
@@ -176,7 +186,8 @@ def _cut_long_lines(found: list[Any], bases: dict[Any, str]) -> None:
             sum(sizes.get(x, 0) for x in inputs if isinstance(x, Node))
             for inputs in (inputs_of(node), graph.written(node)[1])
         )
-        if size > _LONGEST_LINE and node not in bases:
+        again = readers[node] > 1 and size >= _WORTH_A_NAME
+        if (size > _LONGEST_LINE or again) and node not in bases:
             bases[node] = "T"
         sizes[node] = 0 if node in bases else size
 
@@ -279,7 +290,9 @@ def _number_below(node: Any, final: Mapping[Any, str]) -> int | None:
         if name is not None:
             found = re.search(r"(\d+)'*$", name)
             if found is not None:
-                numbers.append(int(found[1]))
+                # In the next turn of a loop it has the next number.
+                next_turn = graph.place(x) == graph.place(node)
+                numbers.append(int(found[1]) + (next_turn and x._op is node._op))
             continue
         for y in inputs_of(x):
             if isinstance(y, Node) and y not in seen:

@@ -157,7 +157,12 @@ class _Deriving:
         self.scaled = textbook and self.is_mean
         asked = {self.lines.leaves.get(w) for w in self.wrt}
         data = [x for x in self.lines.inputs if x not in asked]
-        self.arranger = Arranger(Numbers(self.letters, self.examples), data)
+        self.arranger = Arranger(
+            Numbers(
+                self.letters, self.examples, 12 if loss._value.dtype.itemsize > 4 else 6
+            ),
+            data,
+        )
         self.naming = Naming(taken)
         self.gradient_names: dict[Any, str] = {}
         self.readers: dict[Any, list[Any]] = {}
@@ -396,7 +401,7 @@ class _Deriving:
                 found = self.arranger.arranged(tidy(total))
             except (ArithmeticError, LookupError, TypeError, ValueError):
                 continue
-            if _agrees(found, wanted, shape, upstream):
+            if _agrees(found, wanted, shape, upstream, self.loss._value.dtype):
                 right.append(found)
         return min(right, key=_length, default=total)
 
@@ -501,7 +506,9 @@ def _seed(loss: Any) -> Any:
         return ops.reshape(one, shape)
 
 
-def _agrees(found: Any, wanted: Any, shape: tuple[int, ...], upstream: float) -> bool:
+def _agrees(
+    found: Any, wanted: Any, shape: tuple[int, ...], upstream: float, dtype: Any
+) -> bool:
     """Whether a line has the value it must have, but for rounding.
 
     Where all cancels, what is left is as large as the rounding of what came in.
@@ -510,7 +517,7 @@ def _agrees(found: Any, wanted: Any, shape: tuple[int, ...], upstream: float) ->
     if np.shape(value) != shape:
         return False
     got = np.asarray(value, np.float64)
-    coarse = getattr(value, "dtype", np.dtype(float)).itemsize < 8
+    coarse = dtype.itemsize < 8
     size = np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0.0)
     least = upstream if math.isfinite(upstream) else 0.0
     tolerance = 1e-3 * size + 1e-5 * least if coarse else 1e-9 * size + 1e-14 * least

@@ -246,7 +246,10 @@ def _multiply(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
     left, right = pieces
     if x is y or (left == right and not _is_number(x)):
         return _raised(left, "2", style)
-    if _single(y) and not _single(x):
+    for one, text, other in ((x, left.text, right), (y, right.text, left)):
+        if text == "1" and np.ndim(data_of(one)) > 0 and other.text != "1":
+            return other  # an array of ones repeats, and no more
+    if (_single(y) and not _single(x)) or (_is_number(y) and not _is_number(x)):
         (x, y), (left, right) = (y, x), (right, left)
     first = _within(left, Level.PRODUCT, style)
     if left.text.startswith("-") and _is_number(x):
@@ -290,11 +293,25 @@ def _divide(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
     return Piece(f"{_within(x, Level.PRODUCT, style)} / {second}", Level.PRODUCT)
 
 
-def _matmul(_node: Node, pieces: Sequence[Piece], style: str) -> Piece:
-    x, y = pieces
+def _matmul(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
+    x, y = (
+        _whole_array(piece, operand, style)
+        for piece, operand in zip(pieces, inputs_of(node), strict=True)
+    )
     space = r"\, " if style == "latex" else " "
     left = _within(x, Level.JOINED, style)
     return Piece(f"{left}{space}{_within(y, Level.FUNCTION, style)}", Level.JOINED)
+
+
+def _whole_array(piece: Piece, operand: Any, style: str) -> Piece:
+    """Write an array of ones as an array, where a product sums over it."""
+    if piece.text != "1":
+        return piece
+    shape = np.shape(data_of(operand))
+    if style == "latex":
+        size = r" \times ".join(map(str, shape))
+        return Piece(rf"\mathbf{{1}}_{{{size}}}", Level.ATOM)
+    return Piece(f"ones({', '.join(map(str, shape))})", Level.ATOM)
 
 
 def _raised(base: Piece, exponent: str, style: str) -> Piece:
