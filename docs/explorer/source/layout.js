@@ -1,8 +1,6 @@
 // Places for cards and ways for lines, by ELK: its program runs in a worker, so the page
 // stays awake; where workers are forbidden it runs here.
 
-import { nodeKey } from "./view.js";
-
 let engine = null;
 
 function startEngine() {
@@ -37,6 +35,7 @@ function overWorker(worker) {
     waiting.clear();
   };
   const ready = ask({ cmd: "register", algorithms: ["layered"] });
+  ready.catch(() => {}); // told where a layout waits for it
   return async (graph) => {
     try {
       // Both are on their way: the worker takes them in order.
@@ -248,5 +247,3 @@ function placed(root, extra) {
   }
   return { cards, boxes, lines, width: root.width, height: root.height };
 }
-
-export { nodeKey };

@@ -4,14 +4,13 @@ import { select } from "d3-selection";
 import { zoom, zoomIdentity, zoomTransform } from "d3-zoom";
 import MiniSearch from "minisearch";
 
-import { formulaText, gradientText, makeGraph, reach, shapeText, shortName } from "./graph.js";
+import { brief, formulaText, gradientText, makeGraph, reach, shapeText, shortName } from "./graph.js";
 import { layoutOf, warmUp } from "./layout.js";
 import { Painter, s, sizeOf } from "./paint.js";
 import { Panel, h } from "./panel.js";
 import { savedSvg } from "./save.js";
-import { boxKey, firstOpen, nodeKey, viewOf } from "./view.js";
+import { boxKey, firstOpen, viewOf } from "./view.js";
 import { widthOf } from "./heat.js";
-import { brief } from "./graph.js";
 import css from "./style.css";
 
 const started = performance.now();
@@ -196,7 +195,7 @@ const acts = {
   isOpen: (id) => state.open.has(id),
   step: () => state.step,
 };
-const painter = new Painter(graph, ground, "light", acts);
+const painter = new Painter(graph, ground, "light");
 const panel = new Panel(graph, panelElement, acts);
 
 let view = null;

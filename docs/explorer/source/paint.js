@@ -6,7 +6,6 @@ import { fitted, pictureOf, sumOf, widthOf } from "./heat.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
-export const FONT = { family: SANS };
 const font = (weight, size) => `${weight} ${size}px ${SANS}`;
 
 export function s(tag, attributes = {}, ...inside) {
@@ -38,11 +37,10 @@ export function sizeOf(graph, card) {
 }
 
 export class Painter {
-  constructor(graph, layer, theme, acts) {
+  constructor(graph, layer, theme) {
     this.graph = graph;
     this.layer = layer;
     this.theme = theme;
-    this.acts = acts;
     this.parts = new Map();
     this.lineParts = [];
   }

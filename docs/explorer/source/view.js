@@ -77,7 +77,6 @@ export function viewOf(graph, open) {
       }
     }
   }
-  // A leaf whose only taker is a chip that is never shown would be lost.
   const lines = new Map();
   for (const node of nodes) {
     if (node.asChip) continue;
