@@ -238,6 +238,7 @@ export class Painter {
     const parameters = box.parameters.length;
     const facts = [box.of, `${ops.length} ops`].filter(Boolean);
     if (parameters) facts.push(`${parameters} parameter${parameters > 1 ? "s" : ""}`);
+    while (facts.length > 2 && widthOf(facts.join(" · "), font(400, 11.5)) > size.width - 2 * PAD) facts.pop();
     element.append(text(PAD, 41, fitted(facts.join(" · "), size.width - 2 * PAD, font(400, 11.5)), "muted"));
     const part = { element, node: last, box, ops: new Set(ops), size, fields: [] };
     this.parts.set(card.key, part);
