@@ -476,6 +476,13 @@ def test_layers_that_drop():
         agree(gradients[f"d{name}"], p.grad)
 
 
+def test_letters_that_python_reads_alike():
+    """Names that Python takes for one, the ligature and its letters, stay two."""
+    a, b = tg.Parameter([1.0, 2.0], name="\ufb01"), tg.Parameter([3.0, 5.0], name="fi")
+    loss = (a * b * b).sum()
+    hold(loss, tg.derive(loss), [a, b])
+
+
 def test_a_name_that_is_taken():
     """Where the user has a dW, the gradient of W is dW', and not confused with it."""
     W = tg.Parameter([[1.0, 2.0], [3.0, 4.0]])
@@ -644,6 +651,7 @@ def test_hostile_names_break_nothing(name):
     hold(loss, derivation, [W])
     page = derivation.mathml
     assert "<script" not in page
+    assert "<script" not in derivation.markdown
     assert page.count("<b>") == 2  # the two headings
     minidom.parseString(f"<page>{page}</page>")
 

@@ -28,7 +28,7 @@ MODULES = sorted(
     if not module.name.endswith("__main__")
 )
 OPTIONAL = [
-    "graphviz", "jax", "matplotlib", "pandas", "scipy", "sklearn", "threadpoolctl", "tqdm",
+    "graphviz", "jax", "latex2mathml", "matplotlib", "pandas", "scipy", "sklearn", "threadpoolctl", "tqdm",
 ]  # fmt: skip
 RUNS_SOURCE = "tinygrad_nn.compiler.execute"
 LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
@@ -147,7 +147,7 @@ def test_every_op_carries_a_doctest():
 FRONT_DOOR = {
     "": """Tensor Parameter no_grad gradients grad value_and_grad vjp jvp jacobian hessian hvp
         elementwise primitive exp log tanh sigmoid relu softmax matmul where concatenate
-        nn losses optim data fit draw check save load errors debug scope
+        nn losses optim data fit draw derive check save load errors debug scope
         add subtract multiply divide power negative abs expm1 log1p sqrt square reciprocal
         sin cos softplus maximum minimum clip sum mean max min var std prod logsumexp
         log_softmax cumsum norm reshape transpose swapaxes moveaxis squeeze expand_dims
@@ -224,7 +224,7 @@ def test_the_error_tree_is_the_one_drawn():
 @pytest.mark.parametrize(
     "statement",
     ["import tinygrad_nn", *[f"import tinygrad_nn.{room}" for room in
-     ("nn", "losses", "optim", "data", "check", "compiler", "training", "cli")]],
+     ("nn", "losses", "optim", "data", "check", "compiler", "derivation", "training", "cli")]],
 )  # fmt: skip
 def test_an_import_needs_no_optional_package(statement):
     """Optional packages are imported by the feature that uses them, not before."""
@@ -242,7 +242,7 @@ def test_the_front_door_opens_without_the_rooms_behind_it():
     loaded = set(python(code, ROOT).stdout.split())
     assert not loaded & {
         f"tinygrad_nn.{room}"
-        for room in ("cli", "compiler", "drawing", "check", "training", "data")
+        for room in ("cli", "compiler", "derivation", "drawing", "check", "training", "data")
     }
     assert not loaded & {
         "argparse",
@@ -317,5 +317,5 @@ def test_every_module_is_of_a_floor():
     assert {name.split(".")[1] for name in MODULES} >= {
         "errors", "shapes", "op", "ops", "graph", "autodiff", "algebra", "tensor", "functional",
         "transforms", "nn", "losses", "optim", "data", "training", "drawing", "check", "cli",
-        "compiler", "recording", "scalars",
+        "compiler", "derivation", "notation", "rewriting", "recording", "scalars",
     }  # fmt: skip

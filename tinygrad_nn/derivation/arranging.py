@@ -87,7 +87,19 @@ class Numbers:
                 (number * self.count, 1.0, below),
                 (2 * number * self.count, 2.0, below),
             ]
-        for fits in (self._digit, *(() if strict else (self._whole, self._short))):
+        found = self._fitting(ways, (self._digit,))
+        if found is not None or strict:
+            return found
+        if len(f"{number:.12g}") > 3:
+            ways += [(number * d, float(d), []) for d in range(2, 10)]
+        return self._fitting(ways, (self._digit, self._whole, self._short))
+
+    def _fitting(
+        self,
+        ways: Sequence[tuple[float, float, list[Any]]],
+        kinds: Sequence[Callable[[float], float | None]],
+    ) -> tuple[float, float, list[Any]] | None:
+        for fits in kinds:
             for up, down, letters in ways:
                 top, bottom = fits(up), fits(down)
                 beside = letters and top is not None and top >= float(self.count or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -79,7 +80,7 @@ def identifier(name: str, taken: set[str]) -> str:
         c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name
     )
     if name.isidentifier() and not name.isascii():
-        made = name
+        made = unicodedata.normalize("NFKC", name)  # as Python reads it
     made = made[:60]
     if not made or made[0].isdigit():
         made = "_" + made
