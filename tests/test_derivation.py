@@ -686,6 +686,18 @@ def test_what_is_asked_for():
     assert repr(derivation) == "Derivation(6 forward, 2 backward)"
 
 
+def test_a_value_on_the_way_may_be_asked_for():
+    """`wrt` takes a value that was computed: its line is then the true gradient."""
+    x = tg.Tensor(np.ones((2, 3)), requires_grad=True)
+    h = np.tanh(x)
+    loss = (h * h).mean()
+    with tg.no_grad():
+        derivation = tg.derive(loss, wrt=[h])
+    (expected,) = tg.gradients(loss, [h])
+    agree(run(derivation)["dh"], expected.numpy())
+    assert [step.name for step in derivation.backward] == ["dh"]
+
+
 def test_deriving_changes_nothing():
     """No gradient is left behind, and no value is touched."""
     cost, _, parameters, _, _ = flower()

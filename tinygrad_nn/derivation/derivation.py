@@ -173,7 +173,10 @@ def derive(
             "derive: expected a loss that was computed; got a leaf. Pass the result"
         )
     targets = _targets(loss, wrt)
-    steps = steps_of(loss, targets, names or {}, known, textbook=textbook, chain=chain)
+    with recording.recorded():  # whatever mode the caller is in
+        steps = steps_of(
+            loss, targets, names or {}, known, textbook=textbook, chain=chain
+        )
     return Derivation(steps)
 
 
