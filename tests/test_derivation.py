@@ -223,6 +223,46 @@ def test_the_tutorials_numpy_equals_backward(name):
         agree(found[f"d{key}"], value)
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "derivations.md"
+SOURCES = {
+    "flower": "planar_flower.py",
+    "one hidden layer": "one_hidden_layer.py",
+    "sigmoid network": "sigmoid_network.py",
+    "logistic regression": "image_classifier.py",
+    "12288-7-1": "image_classifier.py",
+    "12288-5-5-5-3-1": "image_classifier.py",
+    "weather": "weather_network.py",
+    "weather, L2": "weather_network.py",
+    "weather, dropout": "weather_network.py",
+}
+
+
+def page():
+    """Return docs/derivations.md: what derivations of the tutorials say, whole."""
+    made = [
+        "# The five tutorials, derived",
+        (
+            "What [`tg.derive`](derive.md) writes for the networks in "
+            "[examples](../examples): the lines are the tutorials' own.\nThe tests hold "
+            "them to these, and the functions of NumPy to `backward()`, to 1e-12."
+        ),
+    ]
+    for name, make in TUTORIALS.items():
+        derivation = make()[1]
+        file = SOURCES[name]
+        made += [
+            f"## {name[0].upper()}{name[1:]}",
+            f"[{file}](../examples/{file})",
+            f"```text\n{derivation}\n```",
+        ]
+    return "\n\n".join(made) + "\n"
+
+
+def test_the_page_of_the_tutorials_is_theirs():
+    """docs/derivations.md is what derivations say now."""
+    assert PAGE.read_text("utf-8") == page(), "run: python tests/test_derivation.py"
+
+
 def test_a_wrong_line_is_noticed():
     """The laws above can fail: a slip in one line of the function changes a gradient."""
     loss, derivation, _, _, _ = flower()
@@ -919,3 +959,7 @@ def test_no_path_is_refused():
     """A Tensor that the loss does not depend on is refused, as `gradients` does."""
     with pytest.raises(tg.errors.NoPathError, match="does not depend on W"):
         tg.derive(tg.Parameter(2.0) * 2, wrt=tg.Parameter(1.0, name="W"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
