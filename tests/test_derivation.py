@@ -21,6 +21,7 @@ from test_tutorials import cats, example
 
 import tinygrad_nn as tg
 from tinygrad_nn import graph, losses, nn
+from tinygrad_nn.derivation import arranging
 from tinygrad_nn.derivation.naming import identifier
 from tinygrad_nn.errors import OpError
 
@@ -616,6 +617,25 @@ def test_every_line_has_its_value(textbook):
             scale = 30.0 if textbook else 1.0
             matches += np.allclose(value, scale * g.numpy(), rtol=1e-9, atol=1e-12)
         assert matches >= 1, name
+
+
+@pytest.mark.parametrize("rule", ["multiply", "sum", "transpose"])
+def test_a_line_that_came_out_wrong_is_not_shown(rule, monkeypatch):
+    """With a mistake in the algebra of lines they are less tidy, and stay right."""
+    right = arranging._RULES[rule]
+
+    def wrong(arranger, node, given):
+        form = right(arranger, node, given)
+        return None if form is None else form._replace(number=form.number * 1.5)
+
+    tidy = flower()[1].text
+    monkeypatch.setitem(arranging._RULES, rule, wrong)
+    loss, derivation, parameters, _, _ = flower()
+    found = run(derivation)
+    loss.backward()
+    for name, p in parameters.items():
+        agree(found[f"d{name}"], p.grad)
+    assert derivation.text != tidy
 
 
 # --- the chain rule ------------------------------------------------------------------

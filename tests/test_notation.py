@@ -15,7 +15,7 @@ import pytest
 import tinygrad_nn as tg
 from tinygrad_nn import graph, ops
 from tinygrad_nn.errors import GradientError, OpError
-from tinygrad_nn.notation import latex_name, pulled, written
+from tinygrad_nn.notation import latex_name, pulled, writing, written
 from tinygrad_nn.op import REGISTRY
 
 MEMBERS = [
@@ -249,6 +249,21 @@ def test_a_missing_parenthesis_is_noticed():
     assert Reader("a - b - c", values).read() == -6.0
     assert Reader("a / (b c)", values).read() == 2 / 15
     assert Reader("2 a² ⊙ c", values).read() == 40.0
+
+
+def found_out(seed):
+    try:
+        test_parentheses_say_what_was_computed((3,), seed)
+    except (AssertionError, ValueError):  # another value, or none at all
+        return True
+    return False
+
+
+def test_the_law_of_parentheses_can_fail(monkeypatch):
+    """A writer that forgets its parentheses is found out by random expressions."""
+    monkeypatch.setattr(writing, "_within", lambda piece, need, style: piece.text)
+    wrong = sum(found_out(seed) for seed in range(60))
+    assert wrong > 10
 
 
 @pytest.mark.parametrize(
