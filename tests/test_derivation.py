@@ -443,6 +443,7 @@ def test_layers_and_losses():
     found = lines(derivation)
     assert found["dW1"] == "dZ1ᵀ X / m"
     assert found["dZ1"] == "dA1 ⊙ (Z1 > 0)"
+    assert found["dZ2"] == "softmax(Z2) - onehot"
     assert "W1: " in derivation.text
     gradients = run(derivation)
     loss.backward()

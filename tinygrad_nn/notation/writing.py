@@ -359,6 +359,19 @@ def _getitem(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
     return Piece(f"{base}[{shown}]", Level.POWER)
 
 
+def _scatter(node: Node, pieces: Sequence[Piece], style: str) -> Piece | None:
+    """Write a one in each row, at the place of its label, as what it is called."""
+    index = settings_of(node)["index"]
+    if pieces[0].text != "1" or not isinstance(index, tuple) or len(index) != 2:
+        return None
+    rows = index[0]
+    count = np.shape(data_of(node))[0]
+    if not isinstance(rows, np.ndarray) or not np.array_equal(rows, np.arange(count)):
+        return None
+    word = r"\operatorname{onehot}" if style == "latex" else "onehot"
+    return Piece(word, Level.ATOM)
+
+
 def _reduction(text: str, latex: str) -> Callable[..., Piece]:
     def write(node: Node, pieces: Sequence[Piece], style: str) -> Piece:
         need = Level.JOINED
@@ -397,6 +410,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Piece], str], Piece | None]] = {
     "negative": _negative,
     "power": _power,
     "reshape": _reshape,
+    "scatter_add": _scatter,
     "spread": _copied,
     "square": _square,
     "sum": _reduction("Σ", r"\sum"),
