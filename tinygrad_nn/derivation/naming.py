@@ -144,7 +144,8 @@ def _given(
     places = {(graph.place(x), x._op): bases[x] for x in bases if x._op is not None}
     for node in found:
         name = places.get((graph.place(node), node._op))
-        if name is not None and graph.place(node)[0] is not None:
+        several = np.size(node._value) != 1  # of a sum of numbers no part is named
+        if name is not None and several and graph.place(node)[0] is not None:
             bases.setdefault(node, name)
     return bases
 

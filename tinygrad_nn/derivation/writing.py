@@ -161,9 +161,10 @@ def mathml_of(steps: Steps) -> str:
         ("Forward", _renamed(steps), _latex_lines(steps.forward)),
         ("Backward", _heading(steps), _latex_lines(steps.backward)),
     ):
+        formulas = [converter.convert(line.replace("&=", "=")) for line in lines]
         body = "".join(
-            f"<div>{_large(converter.convert(line.replace('&=', '=')))}</div>"
-            for line in lines
+            f'<div style="margin: 5px 0">{_large(formula)}</div>'
+            for formula in formulas
         )
         note = f" ({html.escape(told)})" if told else ""
         blocks.append(f"<p><b>{title}</b>{note}</p>{body}")
