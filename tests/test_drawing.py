@@ -884,7 +884,9 @@ def test_dark_differs_in_colours_alone():
     assert re.sub(r"#[0-9a-f]{6}", "", light.dot) == re.sub(
         r"#[0-9a-f]{6}", "", dark.dot
     )
-    with pytest.raises(OpError, match="theme is 'light' or 'dark'; got 'blue'"):
+    with pytest.raises(
+        OpError, match="theme is 'auto' or 'light' or 'dark'; got 'blue'"
+    ):
         draw(net, X, theme="blue")
 
 

@@ -242,7 +242,15 @@ def test_the_front_door_opens_without_the_rooms_behind_it():
     loaded = set(python(code, ROOT).stdout.split())
     assert not loaded & {
         f"tinygrad_nn.{room}"
-        for room in ("cli", "compiler", "derivation", "drawing", "check", "training", "data")
+        for room in (
+            "cli",
+            "compiler",
+            "derivation",
+            "drawing",
+            "check",
+            "training",
+            "data",
+        )
     }
     assert not loaded & {
         "argparse",

@@ -354,9 +354,10 @@ def _add_draw(draw: argparse.ArgumentParser) -> None:
     add(
         "--theme",
         metavar="NAME",
-        type=_one_of("theme", ("light", "dark")),
-        default="light",
-        help="light or dark (light)",
+        type=_one_of("theme", ("auto", "light", "dark")),
+        default="auto",
+        help="light, dark, or auto: a page as the reader's system has it, a picture "
+        "light (auto)",
     )
     add(
         "--depth",

@@ -16,7 +16,7 @@ def draw(
     output: str | None = None,
     data: str | None = None,
     direction: str = "LR",
-    theme: str = "light",
+    theme: str = "auto",
     fold: bool | None = None,
     depth: int | None = None,
 ) -> None:

@@ -37,7 +37,7 @@ from tinygrad_nn.tensor import Tensor
 __all__ = ["Drawing", "draw"]
 
 _DIRECTIONS = ("LR", "TB")
-_THEMES = ("light", "dark")
+_THEMES = ("auto", "light", "dark")
 _RENDERED = (".svg", ".png", ".pdf")
 _SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".html", ".json", ".mmd")
 
@@ -54,14 +54,14 @@ class Drawing:
         scene: Scene,
         direction: str = "LR",
         *,
-        theme: str = "light",
+        theme: str = "auto",
         show: Collection[str] = SHOWN,
         page: Callable[[], str] | None = None,
     ) -> None:
         self._whole = scene
         self._scene = folded(scene)
         self._direction = direction
-        self._theme = theme
+        self._theme = "light" if theme == "auto" else theme  # paper has no preference
         self._show = tuple(show)
         self._page = page
 
@@ -303,7 +303,7 @@ def draw(
     *arrays: Any,
     title: str | None = None,
     direction: str = "LR",
-    theme: str = "light",
+    theme: str = "auto",
     show: Collection[str] = SHOWN,
     fold: bool | None = None,
     depth: int | None = None,
@@ -329,7 +329,8 @@ def draw(
     direction
         ``"LR"``, left to right, or ``"TB"``, top to bottom.
     theme
-        ``"light"`` or ``"dark"``.
+        ``"light"``, ``"dark"``, or ``"auto"``: a page follows the reader's system, and
+        a picture is light.
     show
         Some of ``"formulas"``, ``"gradients"``, ``"pictures"`` (heat maps),
         ``"shapes"`` and ``"values"``.
@@ -396,13 +397,14 @@ def draw(
         for key, (value, name) in graph.known_in(frame).items()
         if not name.startswith("@")
     }
+    classes = _classes(given, frame)
     scene, recorded = scene_of(
         outputs,
         title=title,
         chosen=chosen,
         known=known,
         caller=frame.f_code,
-        classes=_classes(given, frame),
+        classes=classes,
         fold=fold,
         depth=depth,
     )
@@ -427,6 +429,7 @@ def draw(
             direction=direction,
             theme=theme,
             times=times_of(recorded.nodes.values()) if times else None,
+            classes=classes,
         )
 
     return Drawing(scene, direction, theme=theme, show=show, page=page)
