@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,13 @@ from tinygrad_nn.check.golden import graph_text
 from tinygrad_nn.check.replay import numbers, replay
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import data_of
+from tinygrad_nn.recording import OURS
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Outputs", "Side", "Stopped", "Trial", "paired"]
 
 _MOST_NUMBERS = 200_000
+_NUMPY = str(Path(np.__file__).parent)
 _CHOOSES = "what it records depends on values"
 
 Outputs = dict[str, np.ndarray]
@@ -256,7 +259,7 @@ def _told(error: Exception) -> str:
     """Return what was raised and the user's line that led to it."""
     what = str(error) or type(error).__name__
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        inside = "/numpy/" in frame.filename or "/tinygrad_nn/" in frame.filename
+        inside = frame.filename in OURS or frame.filename.startswith(_NUMPY)
         if not inside and not frame.filename.startswith("<"):
             return f"{what} ({frame.filename}:{frame.lineno}: {frame.line})"
     return what

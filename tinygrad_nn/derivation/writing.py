@@ -72,7 +72,14 @@ def text_of(steps: Steps) -> str:
     for title, rows in sections:
         made.append(title)
         made += [f"  {left:<{widest}}  {right}".rstrip() for left, right in rows]
-    return "\n".join(made)
+    return "\n".join(map(_printable, made))
+
+
+def _printable(line: str) -> str:
+    """Return a line that stays one, whatever characters a name has."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _rows(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
@@ -85,8 +92,8 @@ def _rows(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
             rows.append(
                 (f"{step.name} = {plain}", "") if len(plain) < 500 else ("", "")
             )
-        shape = f"({', '.join(map(str, step.shape))})" if step.shape else "()"
-        rows.append((f"{step.name} = {_right(step.expression, 'text')}", shape))
+        line = f"{step.name} = {_right(step.expression, 'text')}"
+        rows.append((line, str(step.shape)))
     return [row for row in rows if any(row)]
 
 
