@@ -359,3 +359,12 @@ def test_an_op_that_a_user_declares_is_written():
         well_formed(pulled(y, 0, own, "latex", g="dy"))
     finally:
         del REGISTRY["cube"]
+
+
+def test_a_minus_of_a_minus_is_none():
+    """Two minuses that meet where an op is written out cancel, and the value stays."""
+    x = tg.Tensor(np.array([0.5, -2.0]), name="x")
+    text = written(tg.sigmoid(-x), lambda x: getattr(x, "name", None), "numpy")
+    assert text == "1 / (1 + np.exp(x))"
+    value = eval(text, {"np": np, "x": x.data})
+    np.testing.assert_allclose(value, tg.sigmoid(-x).data, rtol=1e-15)

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -138,6 +138,14 @@ class _Filled(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.values.get(node.id, node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        """A minus of a minus is none."""
+        inner = self.visit(node.operand)
+        both = isinstance(node.op, ast.USub) and isinstance(inner, ast.UnaryOp)
+        if both and isinstance(inner.op, ast.USub):
+            return cast("ast.expr", inner.operand)
+        return ast.UnaryOp(node.op, inner)
 
 
 @lru_cache(maxsize=256)
