@@ -720,6 +720,24 @@ def test_layers_fold_and_the_address_remembers(opened):
     assert tab.locator(".card").count() == cards
 
 
+@pytest.mark.parametrize(
+    ("asked", "folded", "least"),
+    [
+        ({"fold": True}, 1, 3),
+        ({"fold": False}, 0, 30),
+        ({"depth": 0}, 1, 3),
+        ({"fold": False, "depth": 0}, 12, 14),
+        ({"fold": False, "depth": 1}, 0, 30),
+    ],
+)
+def test_a_page_begins_as_it_was_asked_to(opened, asked, folded, least):
+    """``fold=`` and ``depth=`` of a drawing are what its page begins with."""
+    loss = layered(12)
+    tab = opened(loss, page=tg.draw(loss, **asked).html)
+    assert tab.locator(".card.folded").count() == folded
+    assert tab.locator(".card").count() >= least
+
+
 def test_a_hundred_layers_begin_folded(opened):
     """Five hundred nodes are a handful of cards, until they are asked for."""
     tab = opened(layered(100))

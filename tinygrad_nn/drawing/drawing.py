@@ -430,6 +430,8 @@ def draw(
             theme=theme,
             times=times_of(recorded.nodes.values()) if times else None,
             classes=classes,
+            fold=fold,
+            depth=depth,
         )
 
     return Drawing(scene, direction, theme=theme, show=show, page=page)

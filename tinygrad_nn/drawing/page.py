@@ -108,12 +108,14 @@ def page_of(
     theme: str = "auto",
     times: Mapping[Tensor, tuple[float, float]] | None = None,
     classes: Mapping[str, str] | None = None,
+    fold: bool | None = None,
+    depth: int | None = None,
 ) -> str:
     """Return the page of the graph behind the outputs, as HTML text.
 
     Parameters
     ----------
-    outputs, title, chosen, known, direction, times, classes
+    outputs, title, chosen, known, direction, times, classes, fold, depth
         As `story_of` takes them.
     theme
         ``"light"``, ``"dark"``, or ``"auto"``, as the reader's system has it.
@@ -133,6 +135,8 @@ def page_of(
         direction=direction,
         times=times,
         classes=classes,
+        fold=fold,
+        depth=depth,
     )
     return page_of_story(story, theme=theme)
 

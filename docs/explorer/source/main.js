@@ -27,7 +27,7 @@ document.adoptedStyleSheets = [sheet];
 
 // --- what the page remembers -----------------------------------------------------------
 
-const usual = firstOpen(graph);
+const usual = firstOpen(graph, story.fold, story.depth);
 const state = { step: graph.steps.length, open: new Set(usual), chosen: null, rest: true, theme: document.body.dataset.theme ?? "auto" };
 
 function readAddress() {

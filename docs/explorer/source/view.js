@@ -6,9 +6,21 @@ const FEW = 26; // cards that are opened without being asked for
 export const nodeKey = (id) => `n${id}`;
 export const boxKey = (id) => `b${id}`;
 
-/** Boxes to begin with: open while the page stays easy to read; runs stay folded. */
-export function firstOpen(graph) {
+/** Boxes to begin with: what was asked for, or open while the page stays easy to read. */
+export function firstOpen(graph, fold, depth) {
   const open = new Set();
+  if (fold !== null || depth !== null) {
+    const layersAround = (box) => {
+      let count = 0;
+      for (let b = box.in; b >= 0; b = graph.boxes[b].in) count += graph.boxes[b].kind === "layer";
+      return count;
+    };
+    for (const box of graph.boxes) {
+      const shallow = box.kind !== "layer" || depth === null || layersAround(box) < depth;
+      if (shallow && (fold === false || box.kind !== "run")) open.add(box.id);
+    }
+    return open;
+  }
   const direct = new Map([[-1, 0]]);
   for (const box of graph.boxes) direct.set(box.id, 0);
   for (const id of graph.ops) {

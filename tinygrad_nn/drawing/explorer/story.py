@@ -41,6 +41,8 @@ def story_of(
     direction: str = "LR",
     times: Mapping[Tensor, tuple[float, float]] | None = None,
     classes: Mapping[str, str] | None = None,
+    fold: bool | None = None,
+    depth: int | None = None,
 ) -> dict[str, Any]:
     """Tell of the graph behind the outputs all that the page shows.
 
@@ -60,6 +62,9 @@ def story_of(
         Seconds of each node's forward and backward, where they were measured.
     classes
         Names of layers' classes by path, where they are known.
+    fold, depth
+        What the page begins with: whether runs of alike are folded, and how many
+        layers deep it is open. None: as much as is easy to read.
 
     Returns
     -------
@@ -101,6 +106,8 @@ def story_of(
         "title": None if title is None else shortened(title, _NAME),
         "note": note,
         "direction": direction,
+        "fold": fold,
+        "depth": depth,
         "scalar": scalar,
         "outputs": [told.ids[x] for x in dict.fromkeys(outputs)],
         "backward": whole,
