@@ -370,6 +370,9 @@ def test_a_page_names_no_address():
     assert not re.search(r"https?:|src=|href=|url\(|@import", shell)
 
 
+OUT_OF_REACH = "ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH"
+
+
 @pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None,
     reason="needs node and npm",
@@ -383,7 +386,17 @@ def test_the_asset_is_what_its_source_builds_to(tmp_path):
         (copy / "node_modules").symlink_to(source / "node_modules")
     built = tmp_path / "built"
     built.mkdir()
-    subprocess.run(["bash", copy / "build.sh", built], check=True, capture_output=True)
+    once = {"npm_config_fetch_retries": "1", "npm_config_fetch_timeout": "60000"}
+    done = subprocess.run(
+        ["bash", copy / "build.sh", built],
+        env={**os.environ, **once},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if done.returncode and re.search(OUT_OF_REACH, done.stderr):
+        pytest.skip("the packages of docs/explorer/package.json are out of reach")
+    assert done.returncode == 0, done.stderr
     for file in built.iterdir():
         assert (
             ROOT / "tinygrad_nn" / "drawing" / "explorer" / file.name
