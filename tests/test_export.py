@@ -18,8 +18,9 @@ import pytest
 from laws import close, identical
 
 import tinygrad_nn as tg
-from tinygrad_nn.compiler import export, export_step, inlined, op_text, prediction
+from tinygrad_nn.compiler import export, export_step, inlined, prediction
 from tinygrad_nn.errors import CompileError, SaveError
+from tinygrad_nn.notation import bodies
 from tinygrad_nn.op import REGISTRY
 
 S = tg.optim.schedules
@@ -988,6 +989,6 @@ def test_every_mutant_is_noticed(name, tmp_path, monkeypatch):
     owner, attribute, change, law = MUTANTS[name]
     law(tmp_path)
     monkeypatch.setattr(owner, attribute, change(getattr(owner, attribute)))
-    op_text._template.cache_clear()
+    bodies.expression_of.cache_clear()
     with pytest.raises((AssertionError, LookupError, ValueError, SyntaxError)):
         law(tmp_path)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
-import numpy as np
-
-from tinygrad_nn.compiler.inlined import definition
+from tinygrad_nn.notation.bodies import expression_of
 from tinygrad_nn.op import Op, inputs_of
 
 __all__ = [
@@ -27,37 +23,9 @@ __all__ = [
 _REDUCTIONS = ("sum", "max", "min", "prod", "mean")
 
 
-@lru_cache(maxsize=256)
 def _template(op: Op) -> ast.expr | None:
-    """Return the expression that a body is, where it is one of NumPy alone."""
-    function = op.function
-    if op.quiet or not isinstance(function, FunctionType):
-        return None
-    if function.__code__.co_freevars:
-        return None
-    try:
-        body = definition(function).body
-    except ValueError:
-        return None
-    lines = [x for x in body if not _is_text(x)]
-    if len(lines) != 1 or not isinstance(lines[0], ast.Return):
-        return None
-    expression = lines[0].value
-    if expression is None:
-        return None
-    known = {*function.__code__.co_varnames}
-    for x in ast.walk(expression):
-        if isinstance(x, (ast.Lambda, ast.comprehension, ast.NamedExpr)):
-            return None
-        if not isinstance(x, ast.Name) or x.id in known:
-            continue
-        if x.id != "np" or function.__globals__.get("np") is not np:
-            return None
-    return expression
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+    """Return the expression that a body is; None where it is more, or may warn."""
+    return None if op.quiet else expression_of(op.function)
 
 
 class _Filled(ast.NodeTransformer):

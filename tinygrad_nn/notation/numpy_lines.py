@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ast
 import copy
-import inspect
-import textwrap
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from types import FunctionType
 from typing import Any, cast
 
 import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.errors import OpError
+from tinygrad_nn.notation.bodies import expression_of
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
@@ -94,7 +91,7 @@ def _called(node: Node, op: Op, operands: list[ast.expr]) -> ast.expr:
     special = _SPELLED.get(op.name)
     if special is not None:
         return special(node, *operands)
-    template = _template(op)
+    template = expression_of(op.function)
     if template is None:
         raise OpError(
             f"{op.name}: its body is not one expression of NumPy; got no line for it. "
@@ -146,40 +143,6 @@ class _Filled(ast.NodeTransformer):
         if both and isinstance(inner.op, ast.USub):
             return cast("ast.expr", inner.operand)
         return ast.UnaryOp(node.op, inner)
-
-
-@lru_cache(maxsize=256)
-def _template(op: Op) -> ast.expr | None:  # noqa: PLR0911 (a return a reason)
-    """Return the expression that a body is, where it is one of NumPy alone."""
-    function = op.function
-    if not isinstance(function, FunctionType) or function.__code__.co_freevars:
-        return None
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError, TypeError):
-        return None
-    found = [x for x in tree.body if isinstance(x, ast.FunctionDef)]
-    if len(found) != 1:
-        return None
-    lines = [x for x in found[0].body if not _is_text(x)]
-    if len(lines) != 1 or not isinstance(lines[0], ast.Return):
-        return None
-    expression = lines[0].value
-    if expression is None:
-        return None
-    known = {*function.__code__.co_varnames}
-    for x in ast.walk(expression):
-        if isinstance(x, (ast.Lambda, ast.comprehension, ast.NamedExpr, ast.Starred)):
-            return None
-        if not isinstance(x, ast.Name) or x.id in known:
-            continue
-        if x.id != "np" or function.__globals__.get("np") is not np:
-            return None
-    return expression
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def _constant(value: Any) -> ast.expr:
