@@ -3,6 +3,8 @@
     python tests/benchmarks/verdicts.py [--seeds 20] [--cases "relu|chain"]
         [--contenders "ours,torch"] [--failures list.txt] [--write docs/verdicts.md]
     python tests/benchmarks/verdicts.py --generated 2000 [--first 0]
+    python tests/benchmarks/verdicts.py --cost        (of larger and larger networks)
+    python tests/benchmarks/verdicts.py --refuted     (by `equivalent`, of the corpus)
 
 Every contender is given the same plain NumPy function, the same point and the same
 claimed gradient, of every case of `tests/corpus`, at every seed. It runs with the
@@ -436,6 +438,89 @@ SMOOTH = {
 }
 
 
+def digits(n, h, c, m):
+    """Make a tanh network n-h-c with a softmax of m examples, and its backward by hand."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n, m)), np.eye(c)[:, rng.integers(c, size=m)]
+
+    def forward(W1, b1, W2, b2):
+        A = np.tanh(W1 @ X + b1)
+        Z = W2 @ A + b2
+        E = np.exp(Z - Z.max(axis=0, keepdims=True))
+        return A, E / E.sum(axis=0, keepdims=True)
+
+    def cost(*parameters):
+        return -np.sum(Y * np.log(forward(*parameters)[1])) / m
+
+    def by_hand(W1, b1, W2, b2):
+        A, P = forward(W1, b1, W2, b2)
+        dZ2 = (P - Y) / m
+        dZ1 = W2.T @ dZ2 * (1 - A * A)
+        sums = [dZ.sum(axis=1, keepdims=True) for dZ in (dZ1, dZ2)]
+        return dZ1 @ X.T, sums[0], dZ2 @ A.T, sums[1]
+
+    W1, W2 = rng.normal(size=(h, n)) / n**0.5, rng.normal(size=(c, h)) / h**0.5
+    return cost, by_hand, (W1, np.zeros((h, 1)), W2, np.zeros((c, 1)))
+
+
+def costs():
+    """What a check of a right gradient costs, by the number of parameters."""
+    yield "| network, examples | parameters | evaluations | ms |"
+    for sizes in (
+        (2, 4, 2, 50),
+        (100, 200, 10, 16),
+        (784, 128, 10, 64),
+        (784, 1024, 10, 64),
+    ):
+        cost, by_hand, point = digits(*sizes)
+        seconds = []
+        for _ in range(5):
+            start = time.process_time()
+            report = check.check_gradients(cost, *point, formula=by_hand)
+            seconds.append(time.process_time() - start)
+        assert report.verdict == "ok", str(report)
+        count = sum(x.size for x in point)
+        name = "-".join(map(str, sizes[:-1]))
+        yield (
+            f"| {name}, {sizes[-1]} | {count:,} | {report.evaluations} "
+            f"| {1e3 * np.median(seconds):.1f} |"
+        )
+
+
+def refutations():
+    """What `equivalent` says of the wrong gradients of the corpus."""
+    answers, slowest = {}, 0.0
+    for name, case in sorted(corpus.BUGS.items()):
+        problem = case.at(0)
+        floating = [i for i, x in enumerate(problem.arrays) if x.dtype.kind == "f"]
+
+        def ours(*arrays, problem=problem, floating=floating):
+            *arrays, g = arrays
+            seed = None if problem.formula is not None else g
+            inputs = [arrays[i] for i in floating]
+            out = problem.f(*arrays)
+            return tuple(tg.gradients(out, inputs, seed, unused="zero"))
+
+        def claimed(*arrays, problem=problem):
+            *arrays, g = arrays
+            return tuple(problem.gradients(arrays, g))
+
+        g = np.random.default_rng(0).standard_normal(
+            np.shape(problem.f(*problem.arrays))
+        )
+        start = time.process_time()
+        try:
+            word = check.equivalent(ours, claimed, *problem.arrays, g).verdict
+        except tg.errors.OpError:
+            word = "cannot run on Tensors"
+        slowest = max(slowest, time.process_time() - start)
+        answers.setdefault(word, []).append(name)
+    for word, names in answers.items():
+        few = f": {', '.join(names)}" if len(names) <= 8 else ""
+        yield f"{word}: {len(names)} of {len(corpus.BUGS)}{few}"
+    yield f"slowest: {slowest:.2f} s of processor time"
+
+
 def failures(outcomes):
     """What went wrong, a line each, of ours."""
     for o in outcomes:
@@ -551,7 +636,14 @@ def main(arguments=None):
     )
     parser.add_argument("--failures", type=Path, metavar="FILE", help="list them")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the page too")
+    parser.add_argument("--cost", action="store_true", help="by parameters")
+    parser.add_argument("--refuted", action="store_true", help="by `equivalent`")
     options = parser.parse_args(arguments)
+    if options.cost or options.refuted:
+        with np.errstate(all="ignore"):
+            for lines in (costs,) * options.cost + (refutations,) * options.refuted:
+                print(*lines(), sep="\n")
+        return
     if options.write and (options.cases or options.contenders):
         parser.error("--write needs all cases and contenders")
     words = (options.contenders or "").split(",")
