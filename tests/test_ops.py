@@ -5,11 +5,31 @@ from __future__ import annotations
 import laws
 import numpy as np
 import pytest
+from members import (
+    activations,
+    calculus,
+    contraction,
+    first,
+    linalg,
+    movement,
+    network,
+    reductions,
+    sorting,
+    special,
+    ufuncs,
+)
+from members.rows import of_list as _of_list
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import REGISTRY
 from tinygrad_nn.ops.samples import cases, reals
+
+FAMILIES = [
+    *(activations, calculus, contraction, first, linalg, movement, network),
+    *(reductions, sorting, special, ufuncs),
+]
+"""Files of members; a new one is added here."""
 
 # --- members ---------------------------------------------------------------------
 
@@ -25,140 +45,10 @@ REFUSED += [
 ]
 
 
-def _composition(name, call, rows, limits=((-2.0, 2.0),)):
-    return [
-        laws.Member(name, call, call, sample) for sample in cases(*rows, limits=limits)
-    ]
-
-
-def _of_list(function):
-    return lambda *arrays, **settings: function(arrays, **settings)
-
-
-def _einsum(*operands, subscripts):
-    return tg.einsum(subscripts, *operands)
-
-
-_ROWS = (
-    ((2, 3), {}),
-    ((2, 3), {"axis": 0}),
-    ((2, 3), {"axis": -1, "keepdims": True}),
-    ((2, 3, 2), {"axis": (0, -1)}),
-    ((2, 1, 3), {"axis": [2, 0], "keepdims": True}),
-    ((0, 3), {"axis": 1}),
-)
-_PAIRS = (((), ()), ((3,), (3,)), ((2, 1), (3,)), ((), (2, 3)), ((0,), (1,)))
-
-COMPOSITIONS = [
-    *_composition("var", tg.var, _ROWS),
-    *_composition(
-        "var", tg.var, [((2, 3), {"ddof": 1}), ((2, 3), {"axis": 0, "ddof": 0.5})]
-    ),
-    *_composition("std", tg.std, _ROWS),
-    *_composition("std", tg.std, [((4,), {"ddof": 1})]),
-    *_composition("norm", tg.norm, _ROWS),
-    *_composition(
-        "norm",
-        tg.norm,
-        [
-            ((4,), {"ord": 1}),
-            ((2, 3), {"ord": 2, "axis": 1}),
-            ((2, 3), {"ord": np.inf, "axis": -1, "keepdims": True}),
-            ((2, 3), {"ord": -np.inf, "axis": 0}),
-            ((2, 3), {"ord": 3, "axis": 0}),
-            ((2, 3), {"ord": 2.5, "axis": (1,)}),
-            ((2, 3), {"ord": "fro"}),
-        ],
-    ),
-    *_composition(
-        "clip",
-        tg.clip,
-        [
-            ((), {"min": 0.1}),
-            ((2, 3), {"min": -1, "max": 1}),
-            ((3,), {"max": 0.5}),
-            ((2, 3), {"min": np.array([-1.0, 0.3, 0.2], np.float32)}),
-            ((0,), {"min": 0}),
-        ],
-    ),
-    *_composition("maximum", tg.maximum, _PAIRS),
-    *_composition("minimum", tg.minimum, _PAIRS),
-    *_composition(
-        "dot",
-        tg.dot,
-        [
-            ((), (2, 3)),
-            ((2, 3), ()),
-            ((3,), (3,)),
-            ((2, 3), (3, 2)),
-            ((2, 3), (3,)),
-            ((2, 2, 3), (3,)),
-            ((3,), (2, 3, 2)),
-            ((2, 2, 3), (3, 2)),
-            ((2, 3), (2, 3, 2)),
-            ((2, 1, 3), (2, 3, 2)),
-            ((0, 3), (3, 0)),
-        ],
-    ),
-    *_composition(
-        "concatenate",
-        _of_list(tg.concatenate),
-        [((2,), (3,)), ((2, 3), (2, 1), {"axis": -1}), ((2, 2), (), {"axis": None})],
-    ),
-    *_composition(
-        "stack",
-        _of_list(tg.stack),
-        [((2,), (2,)), ((2, 3), (2, 3), {"axis": -2}), ((), ())],
-    ),
-    *_composition(
-        "einsum",
-        _einsum,
-        [((2, 3), (3, 2), {"subscripts": "ij,jk->ik"}), ((3, 3), {"subscripts": "ii"})],
-    ),
-    *_composition(
-        "swapaxes",
-        tg.swapaxes,
-        [((2, 3), {"axis1": 0, "axis2": 1}), ((2, 3, 1), {"axis1": -1, "axis2": 0})],
-    ),
-    *_composition(
-        "moveaxis",
-        tg.moveaxis,
-        [
-            ((2, 3, 1), {"source": 0, "destination": -1}),
-            ((2, 3, 1), {"source": (0, -1), "destination": [1, 0]}),
-        ],
-    ),
-    *_composition(
-        "squeeze",
-        tg.squeeze,
-        [
-            ((2, 1, 3, 1), {}),
-            ((2, 1, 3, 1), {"axis": -1}),
-            ((1, 3, 1), {"axis": (0, 2)}),
-            ((1, 1), {}),
-        ],
-    ),
-    *_composition(
-        "expand_dims",
-        tg.expand_dims,
-        [((3,), {"axis": 0}), ((2, 3), {"axis": (0, -1)}), ((), {"axis": -1})],
-    ),
-    *_composition(
-        "flip",
-        tg.flip,
-        [((3,), {}), ((2, 3), {"axis": -1}), ((2, 3), {"axis": (0, 1)}), ((), {})],
-    ),
-    *_composition("ravel", tg.ravel, [((2, 3), {}), ((), {}), ((0, 2), {})]),
-]
-
-_BY_NUMPY = {name: getattr(np, name) for name in
-             ("var", "std", "clip", "maximum", "minimum", "dot", "swapaxes", "moveaxis",
-              "squeeze", "expand_dims", "flip", "ravel")} | {
-    "norm": np.linalg.norm,
-    "concatenate": _of_list(np.concatenate),
-    "stack": _of_list(np.stack),
-    "einsum": lambda *operands, subscripts: np.einsum(subscripts, *operands),
-}  # fmt: skip
+COMPOSITIONS = [m for family in FAMILIES for m in family.COMPOSITIONS]
+_BY_NUMPY = {
+    name: function for family in FAMILIES for name, function in family.BY_NUMPY.items()
+}
 
 MEMBERS = OP_MEMBERS + COMPOSITIONS
 

@@ -1,0 +1,6 @@
+"""Members of sorting, choosing and counting."""
+
+from __future__ import annotations
+
+COMPOSITIONS = []
+BY_NUMPY = {}

@@ -1,0 +1,6 @@
+"""Members of special functions."""
+
+from __future__ import annotations
+
+COMPOSITIONS = []
+BY_NUMPY = {}
