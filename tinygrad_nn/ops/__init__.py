@@ -68,6 +68,10 @@ from tinygrad_nn.ops.reduction import (
     sum,
 )
 from tinygrad_nn.ops.selection import where
+from tinygrad_nn.ops.windows import (
+    overlap_add,
+    windows,
+)
 
 __all__ = [
     "abs",
@@ -109,6 +113,7 @@ __all__ = [
     "negative",
     "not_equal",
     "others",
+    "overlap_add",
     "power",
     "prod",
     "reciprocal",
@@ -130,4 +135,5 @@ __all__ = [
     "transpose",
     "uniform",
     "where",
+    "windows",
 ]
