@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import laws
 import numpy as np
 import pytest
@@ -207,6 +209,10 @@ SPELLINGS["reshape"].append(
     lambda x, shape: x.reshape(*shape) if isinstance(shape, tuple) else x.reshape(shape)
 )
 SPELLINGS["transpose"].append(lambda x, axes=None: x.transpose(*(axes or ())))
+for _name in set(SPELLINGS) & set(tg.functional.__all__) - {
+    *("astype", "concatenate", "einsum", "stack"),
+}:
+    SPELLINGS[_name].append(getattr(tg, _name))
 for _name in ("sum", "mean", "max", "min", "prod", "cumsum"):
     SPELLINGS[_name].append(
         lambda x, _name=_name, **settings: getattr(x, _name)(**settings)
@@ -270,7 +276,12 @@ def test_every_composition_has_members():
     from tinygrad_nn import functional
 
     members = {m.name for m in COMPOSITIONS} | set(WITHOUT_GRADIENT)
-    assert set(functional.__all__) == members
+    names = set(functional.__all__) - {"linalg"}
+    ops = {name for name in names if hasattr(getattr(tg, name), "op")} | set(SPELLINGS)
+    ops |= {"copy", "positive"}
+    called = {getattr(tg, name) for name in members | ops if hasattr(tg, name)}
+    assert members - names == set()
+    assert {name for name in names - ops if getattr(tg, name) not in called} == set()
 
 
 def test_every_op_has_its_numpy_spelling_tested():
@@ -279,10 +290,64 @@ def test_every_op_has_its_numpy_spelling_tested():
 
     handled = {f.__name__ for f in (*tensor._UFUNCS, *tensor._FUNCTIONS)}
     tested = set(SPELLINGS) | set(_BY_NUMPY) | {"absolute", "fabs", "copy", "positive"}
-    tested |= {"bitwise_and", "bitwise_or", "invert", "amax", "amin"}
+    tested |= {"bitwise_and", "bitwise_or", "invert", "amax", "amin", "astype"}
     plain = {"all", "any", "argmax", "argmin", "array_equal", "ndim", "shape", "size"}
     plain |= {"ones_like", "zeros_like", "full_like", "empty_like"}
     assert handled - tested - plain == set()
+
+
+# --- signatures ------------------------------------------------------------------
+
+FUNCTIONS = sorted(set(tg.functional.__all__) - {"linalg"})
+_NO_VALUE = inspect.signature(np.sum).parameters["keepdims"].default
+
+
+def _numpys(name):
+    for module in (np, np.linalg):
+        function = getattr(module, name, None)
+        if callable(function):
+            return function
+    return None
+
+
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if _numpys(n) is not None])
+def test_a_function_has_numpys_signature(name):
+    """Names, order, kinds and defaults of the parameters are NumPy's."""
+    ours = list(inspect.signature(getattr(tg, name)).parameters.values())
+    try:
+        numpys = list(inspect.signature(_numpys(name)).parameters.values())
+    except ValueError:  # before 2.4 NumPy's ufuncs had none
+        pytest.skip("NumPy has no signature here")
+    assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in numpys]
+    for mine, theirs in zip(ours, numpys, strict=True):
+        if theirs.default is not _NO_VALUE:
+            assert mine.default == theirs.default, mine.name
+
+
+_METHODS = [
+    name
+    for name in dir(np.ndarray)
+    if not name.startswith("_")
+    and callable(getattr(np.ndarray, name))
+    and callable(getattr(tg.Tensor, name, None))
+]
+
+
+@pytest.mark.parametrize("name", _METHODS)
+def test_a_method_has_numpys_signature(name):
+    """A method takes what the method of an array takes, and maybe more by name."""
+    try:
+        numpys = inspect.signature(getattr(np.ndarray, name)).parameters.values()
+    except ValueError:
+        pytest.skip("NumPy has no signature here")
+    ours = inspect.signature(getattr(tg.Tensor, name)).parameters
+    wanted = [p for p in numpys if p.name != "self" and p.kind is not p.VAR_KEYWORD]
+    in_order = [p.name for p in wanted if p.kind is not p.KEYWORD_ONLY]
+    mine = [p for p in ours.values() if p.name != "self"]
+    assert [p.name for p in mine][: len(in_order)] == in_order
+    for theirs in wanted:
+        if theirs.default is not _NO_VALUE:
+            assert ours[theirs.name].default == theirs.default, theirs.name
 
 
 @_each_op(OPS)

@@ -1,0 +1,42 @@
+"""What NumPy's signatures have in common: arguments that work, or are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import ops
+from tinygrad_nn.errors import UnsupportedError
+from tinygrad_nn.op import Array, Node
+
+__all__ = ["as_array", "cast", "refuse", "refuse_out"]
+
+
+def as_array(x: Any) -> Any:
+    """Return an operand with the attributes of an array: Tensors as they are."""
+    return x if isinstance(x, Node) else np.asarray(x)
+
+
+def refuse_out(title: str, out: Any) -> None:
+    """Refuse ``out=``: an ndarray cannot hold a gradient."""
+    if out is not None:
+        raise UnsupportedError(
+            f"{title}: out= is an ndarray, which cannot hold a Tensor's gradient; got "
+            f"out={type(out).__name__}. Use the result: y = {title}(x)"
+        )
+
+
+def refuse(title: str, advice: str, **given: tuple[Any, Any]) -> None:
+    """Refuse arguments that are not what they are by default: ``name=(value, default)``."""
+    for name, (value, default) in given.items():
+        if value is not default and value != default:
+            raise UnsupportedError(
+                f"{title}: {name}= is not offered on Tensors; got {name}={value!r}. "
+                f"{advice}"
+            )
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Return the operand in another real dtype; itself, where none is asked for."""
+    return x if dtype is None else ops.astype(as_array(x), np.dtype(dtype))

@@ -1,0 +1,264 @@
+"""Many elements to one, as NumPy has it: with ``where=``, ``initial=`` and ``dtype=``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn import ops, shapes
+from tinygrad_nn.errors import ShapeError, UnsupportedError
+from tinygrad_nn.functional.arguments import as_array, cast, refuse_out
+from tinygrad_nn.functional.ufuncs import BARE
+from tinygrad_nn.op import Array, data_of
+from tinygrad_nn.ops.reduction import count
+from tinygrad_nn.shapes import Axes
+
+__all__ = [
+    "amax",
+    "amin",
+    "cumsum",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
+_maximum, _minimum = BARE[np.maximum], BARE[np.minimum]
+
+
+def _chosen(a: Array, where: Any, neutral: float) -> Array:
+    """Put what changes nothing where elements are left out."""
+    return a if where is True else ops.where(where, a, neutral)
+
+
+def sum(
+    a: Array,
+    axis: Axes = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Array:
+    """Sum of the elements along ``axis``; of all of them by default.
+
+    >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([4., 6.])
+    """
+    refuse_out("np.sum", out)
+    total = ops.sum(_chosen(cast(as_array(a), dtype), where, 0), axis, keepdims)
+    return total if initial is None else total + initial
+
+
+def prod(
+    a: Array,
+    axis: Axes = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Array:
+    """Product of the elements along ``axis``; its gradient is right with zeros.
+
+    >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([3., 8.])
+    """
+    refuse_out("np.prod", out)
+    product = ops.prod(_chosen(cast(as_array(a), dtype), where, 1), axis, keepdims)
+    return product if initial is None else product * initial
+
+
+def _extreme(
+    title: str, a: Any, axis: Axes, keepdims: bool, initial: Any, where: Any
+) -> Array:
+    largest = title == "np.max"
+    a = as_array(a)
+    if where is not True:
+        if initial is None:
+            raise ShapeError(
+                f"{title}: expected an initial value where elements are left out; got "
+                "where= alone. Give initial= too"
+            )
+        # What is left out is the initial value itself, without a path.
+        a = ops.where(where, a, np.asarray(data_of(initial), data_of(a).dtype))
+    if initial is None:
+        return (ops.max if largest else ops.min)(a, axis, keepdims)
+    # As one element more of every row, the initial value may be all there is.
+    shape = shapes.reduced(a.shape, axis, keepdims=True)
+    gone = shapes.reduced_axes(a.ndim, axis)
+    if any(a.shape[i] == 0 for i in gone):
+        found = ops.broadcast_to(as_array(initial), shape)
+    else:
+        found = (ops.max if largest else ops.min)(a, axis, True)
+        found = (_maximum if largest else _minimum)(found, initial)
+    return found if keepdims else ops.reshape(found, shapes.reduced(a.shape, axis))
+
+
+def max(
+    a: Array,
+    axis: Axes = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Array:
+    """Largest element along ``axis``; ties share its gradient equally.
+
+    >>> max(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
+    array([2., 3.])
+    """
+    refuse_out("np.max", out)
+    return _extreme("np.max", a, axis, keepdims, initial, where)
+
+
+def min(
+    a: Array,
+    axis: Axes = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Array:
+    """Smallest element along ``axis``; ties share its gradient equally.
+
+    >>> min(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
+    array([1., 0.])
+    """
+    refuse_out("np.min", out)
+    return _extreme("np.min", a, axis, keepdims, initial, where)
+
+
+amax, amin = max, min
+
+
+def _how_many(a: Any, axis: Axes, keepdims: bool, where: Any) -> Any:
+    """How many elements are not left out, for every element of the result."""
+    if where is True:
+        return count(a.shape, axis)
+    ones = ops.where(where, np.ones(a.shape, data_of(a).dtype), 0)
+    return ops.sum(ones, axis, keepdims)
+
+
+def mean(
+    a: Array,
+    axis: Axes = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+) -> Array:
+    """Mean of the elements along ``axis``; of all of them by default.
+
+    >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.float64(2.5)
+    """
+    refuse_out("np.mean", out)
+    a = cast(as_array(a), dtype)
+    if where is True:
+        return ops.mean(a, axis, keepdims)
+    total = ops.sum(_chosen(a, where, 0), axis, keepdims)
+    return total / _how_many(a, axis, keepdims, where)
+
+
+def var(
+    a: Array,
+    axis: Axes = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Array:
+    """Variance along ``axis``: mean square distance from the mean.
+
+    Parameters
+    ----------
+    ddof, correction
+        What is subtracted from the number of elements.
+    mean
+        The mean, with the reduced axes kept, where it is known; a constant unless it
+        is a Tensor.
+
+    Examples
+    --------
+    >>> var(np.array([1.0, 3.0]))
+    np.float64(1.0)
+    """
+    refuse_out("np.var", out)
+    a = cast(as_array(a), dtype)
+    if correction is not None:
+        if ddof != 0:
+            raise UnsupportedError(
+                "np.var: ddof and correction are two names of one number; got both"
+            )
+        ddof = correction
+    many = _how_many(a, axis, keepdims, where)
+    if where is True and many <= ddof:
+        raise ShapeError(
+            f"var: expected more than {ddof} elements along axis {axis}; got x{a.shape}"
+        )
+    if mean is None:
+        full = _how_many(a, axis, True, where)
+        mean = (
+            ops.mean(a, axis, True)
+            if where is True
+            else ops.sum(_chosen(a, where, 0), axis, True) / full
+        )
+    squares = _chosen(ops.square(a - mean), where, 0)
+    if ddof == 0 and where is True:
+        return ops.mean(squares, axis, keepdims)
+    return ops.sum(squares, axis, keepdims) / (many - ddof)
+
+
+def std(
+    a: Array,
+    axis: Axes = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Array:
+    """Standard deviation along ``axis``; its gradient where it is 0 is 0.
+
+    >>> std(np.array([1.0, 3.0]))
+    np.float64(1.0)
+    """
+    refuse_out("np.std", out)
+    return ops.sqrt(
+        var(
+            a,
+            axis,
+            dtype,
+            None,
+            ddof,
+            keepdims,
+            where=where,
+            mean=mean,
+            correction=correction,
+        )
+    )
+
+
+def cumsum(
+    a: Array, axis: int | None = None, dtype: Any = None, out: None = None
+) -> Array:
+    """Running sum along ``axis``; of the flattened array by default.
+
+    >>> cumsum(np.array([1.0, 2.0, 3.0]))
+    array([1., 3., 6.])
+    """
+    refuse_out("np.cumsum", out)
+    return ops.cumsum(cast(as_array(a), dtype), axis)
