@@ -7,6 +7,12 @@ with the arguments that NumPy has. NumPy's own functions find these by name.
 
 from tinygrad_nn.functional import linalg
 from tinygrad_nn.functional.contraction import dot, einsum
+from tinygrad_nn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
+)
 from tinygrad_nn.functional.linalg import norm
 from tinygrad_nn.functional.movement import (
     astype,
@@ -22,6 +28,15 @@ from tinygrad_nn.functional.movement import (
     stack,
     swapaxes,
     transpose,
+)
+from tinygrad_nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    global_avg_pool,
+    max_pool1d,
+    max_pool2d,
 )
 from tinygrad_nn.functional.reductions import (
     amax,
@@ -77,6 +92,8 @@ from tinygrad_nn.functional.ufuncs import (
 __all__ = [
     "abs",
     "absolute",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
     "add",
     "all",
     "amax",
@@ -85,9 +102,15 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "avg_pool1d",
+    "avg_pool2d",
     "broadcast_to",
     "clip",
     "concatenate",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "copy",
     "cos",
     "cumsum",
@@ -100,6 +123,7 @@ __all__ = [
     "expm1",
     "fabs",
     "flip",
+    "global_avg_pool",
     "greater",
     "greater_equal",
     "isnan",
@@ -113,6 +137,8 @@ __all__ = [
     "logical_or",
     "matmul",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",
