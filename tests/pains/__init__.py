@@ -1,0 +1,1 @@
+"""What users of other libraries reported, as tests named after the reports."""
