@@ -80,14 +80,71 @@ class Number:
     __ne__ = _comparison(operator.ne)
     __hash__ = None
 
+    arccos = _function("acos")
+    arccosh = _function("acosh")
+    arcsin = _function("asin")
+    arcsinh = _function("asinh")
+    arctan = _function("atan")
+    arctanh = _function("atanh")
+    ceil = _function("ceil")
+    cos = _function("cos")
+    cosh = _function("cosh")
+    digamma = _function("digamma")
+    erf = _function("erf")
+    erfc = _function("erfc")
+    erfinv = _function("erfinv")
     exp = _function("exp")
     expm1 = _function("expm1")
+    floor = _function("floor")
+    gammaln = _function("loggamma")
     log = _function("log")
+    log10 = _function("log10")
     log1p = _function("log1p")
-    sqrt = _function("sqrt")
+    rint = _function("nint")
     sin = _function("sin")
-    cos = _function("cos")
+    sinh = _function("sinh")
+    sqrt = _function("sqrt")
+    tan = _function("tan")
     tanh = _function("tanh")
+
+    def cbrt(self):
+        return Number(context.cbrt(abs(self.value)) * context.sign(self.value))
+
+    def exp2(self):
+        return Number(2**self.value)
+
+    def log2(self):
+        return Number(context.log(self.value, 2))
+
+    def trunc(self):
+        return Number(context.floor(abs(self.value)) * context.sign(self.value))
+
+    __trunc__ = trunc
+    __floor__ = floor
+    __ceil__ = ceil
+
+    def arctan2(self, other):
+        return Number(context.atan2(self.value, _exact(other)))
+
+    def hypot(self, other):
+        return Number(context.hypot(self.value, _exact(other)))
+
+    def fmod(self, other):
+        quotient = self.value / _exact(other)
+        whole = context.floor(abs(quotient)) * context.sign(quotient)
+        return Number(self.value - whole * _exact(other))
+
+    def __mod__(self, other):
+        return self - Number(context.floor(self.value / _exact(other))) * other
+
+    def __floordiv__(self, other):
+        return Number(context.floor(self.value / _exact(other)))
+
+    def conjugate(self):
+        return self
+
+    def __pos__(self):
+        return self
 
     def __neg__(self):
         return Number(-self.value)

@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_nn import graph
 from tinygrad_nn.errors import UnsupportedError
 from tinygrad_nn.op import Node, Op, data_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["STEP", "Analytic", "of_code", "of_graph"]
@@ -82,6 +83,11 @@ def _body(op: Op) -> Callable[..., Any]:
         return _guarded(op.function)
     if op.kind in ("movement", "indexing", "contraction") or op.name in _AS_THEY_STAND:
         return op.function
+    ufunc = ufunc_of(op)
+    if ufunc in _UFUNCS:
+        return _UFUNCS[ufunc]
+    if op.exact is not None:
+        return _guarded(op.exact)
     raise _refusal(op.name)
 
 
@@ -96,9 +102,8 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _AS_THEY_STAND = frozenset(
     {
-        *("add", "cos", "cumsum", "divide", "exp", "expm1", "mean", "multiply"),
-        *("negative", "others", "prod", "reciprocal", "sin", "square", "subtract"),
-        *("sum", "tanh"),
+        *("add", "cumsum", "divide", "mean", "multiply", "negative", "others", "prod"),
+        *("reciprocal", "square", "subtract", "sum"),
         # Their shift by the largest element cancels, whichever complex number it is.
         *("log_softmax", "logsumexp", "softmax"),
     }

@@ -140,6 +140,33 @@ def _raised(x: Any, y: Any) -> Any:
     return found if isinstance(found, context.mpf) else context.nan
 
 
+def _context(x: Any, y: Any) -> Any:
+    return (x if hasattr(x, "context") else y).context
+
+
+def _whole_quotient(x: Any, y: Any) -> Any:
+    quotient = _divided(x, y)
+    context = _context(x, y)
+    return context.floor(quotient) if context.isfinite(quotient) else context.nan
+
+
+def _remainder(x: Any, y: Any) -> Any:
+    return x - _whole_quotient(x, y) * y
+
+
+def _remainder_of_truncation(x: Any, y: Any) -> Any:
+    rest = _remainder(abs(x), abs(y))
+    return -rest if x < 0 else rest
+
+
+def _angle(x: Any, y: Any) -> Any:
+    return _context(x, y).atan2(x, y)
+
+
+def _length(x: Any, y: Any) -> Any:
+    return _context(x, y).hypot(x, y)
+
+
 def _comparison(function: Callable[[Any, Any], bool]) -> Any:
     def compare(self: Precise, other: Any) -> Any:
         other = _operand(self, other)
@@ -186,6 +213,12 @@ class Precise:
     __truediv__, __rtruediv__ = _binary(_divided)
     __pow__, __rpow__ = _binary(_raised)
 
+    __mod__, __rmod__ = _binary(_remainder)
+    __floordiv__, __rfloordiv__ = _binary(_whole_quotient)
+    arctan2, _ = _binary(_angle)
+    fmod, _ = _binary(_remainder_of_truncation)
+    hypot, _ = _binary(_length)
+
     __lt__ = _comparison(operator.lt)
     __le__ = _comparison(operator.le)
     __gt__ = _comparison(operator.gt)
@@ -200,13 +233,17 @@ class Precise:
     arcsinh = _function("asinh")
     arctan = _function("atan")
     arctanh = _function("atanh")
-    cbrt = _function("cbrt")
     ceil = _function("ceil")
     cos = _function("cos")
     cosh = _function("cosh")
+    digamma = _function("digamma")
+    erf = _function("erf")
+    erfc = _function("erfc")
+    erfinv = _function("erfinv")
     exp = _function("exp")
     expm1 = _function("expm1")
     floor = _function("floor")
+    gammaln = _function("loggamma")
     log = _function("log")
     log10 = _function("log10")
     log1p = _function("log1p")
@@ -220,6 +257,16 @@ class Precise:
     def log2(self) -> Precise:
         """``numpy.log2`` of the number."""
         return Precise(self.kind.context.log(self.value, 2), self.kind)
+
+    def cbrt(self) -> Precise:
+        """``numpy.cbrt`` of the number: the real root, of negative numbers too."""
+        root = self.kind.context.cbrt(abs(self.value))
+        return Precise(-root if self.value < 0 else root, self.kind)
+
+    def trunc(self) -> Precise:
+        """``numpy.trunc`` of the number."""
+        whole: Precise = abs(self).floor()
+        return -whole if self.value < 0 else whole
 
     def exp2(self) -> Precise:
         """``numpy.exp2`` of the number."""
@@ -239,6 +286,9 @@ class Precise:
 
     def __floor__(self) -> Any:
         return self.floor()
+
+    def __trunc__(self) -> Any:
+        return self.trunc()
 
     def __ceil__(self) -> Any:
         return self.ceil()
@@ -353,7 +403,6 @@ def _is_finite(x: Any) -> Any:
 
 _SPELLED_OUT: dict[np.ufunc, Callable[..., Any]] = {
     np.heaviside: lambda x, y: np.where(x == 0, y, x > 0),
-    np.hypot: lambda x, y: np.sqrt(x * x + y * y),
     np.isfinite: _is_finite,
     np.isinf: lambda x: ~_is_finite(x) & np.equal(x, x),
     np.isnan: lambda x: np.not_equal(x, x),

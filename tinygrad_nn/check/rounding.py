@@ -18,6 +18,7 @@ from tinygrad_nn.check.site import sizes_of
 from tinygrad_nn.op import Op, data_of
 from tinygrad_nn.ops import sum
 from tinygrad_nn.ops.reduction import count
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["Product", "measured", "nearby", "rounding_bound", "summed"]
@@ -26,14 +27,14 @@ _EPS = float(np.finfo(np.float64).eps)
 _JUMP = 1e-6  # of the terms: more than any rounding
 _SECOND_ORDER = 2.0  # products of errors, which the gradient does not know of
 
-# By how many units of its last place an op's result may be off: arithmetic is rounded
-# once, and for its functions NumPy's own tests allow four.
+_UNITS_OF_A_UFUNC = 4  # for its functions NumPy's own tests allow four
+# By how many units of its last place an op's result may be off, where it is another
+# number: choices are exact, and arithmetic is rounded once.
 _UNITS = {
     **dict.fromkeys(("abs", "getitem", "maximum", "minimum", "negative"), 0),
     **dict.fromkeys(("relu", "sign", "where"), 0),
     **dict.fromkeys(("add", "astype", "divide", "multiply", "reciprocal"), 1),
     **dict.fromkeys(("sqrt", "square", "subtract"), 1),
-    **dict.fromkeys(("cos", "exp", "expm1", "log", "log1p", "power", "sin", "tanh"), 4),
 }
 _SUMS = frozenset({"cumsum", "einsum", "matmul", "scatter_add", "sum"})
 _AVERAGES = frozenset({"mean", "others", "prod"})
@@ -109,8 +110,11 @@ def _local(
     if op.kind == "movement" or not out.size:
         return 0.0
     own = _paired(weight, np.abs(out))
-    if op.name in _UNITS:
-        return _UNITS[op.name] * float(np.finfo(out.dtype).eps) * own
+    units = _UNITS.get(op.name)
+    if units is None and ufunc_of(op) is not None:
+        units = _UNITS_OF_A_UFUNC
+    if units is not None:
+        return units * float(np.finfo(out.dtype).eps) * own
     if op.name in _SUMS:
         # Each of k terms takes part in at most k additions, after one product.
         sizes = op.body(*[np.abs(x) for x in values], **settings)

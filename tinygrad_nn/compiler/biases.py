@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import way_of
 from tinygrad_nn.op import Node, inputs_of, op_of
 from tinygrad_nn.rewriting.fold import number_of

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import way
 from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of

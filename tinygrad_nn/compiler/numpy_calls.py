@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.memory import Buffers
 from tinygrad_nn.compiler.names import identifier
-from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import chunk_of, way
 from tinygrad_nn.compiler.writer import Line, Writer
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of

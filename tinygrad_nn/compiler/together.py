@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.compiler.biases import FIRST, LAST
-from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, data_of, inputs_of, op_of
 from tinygrad_nn.rewriting.fold import number_of
 from tinygrad_nn.rewriting.program import Program, operands, recorded, redirected

@@ -1,4 +1,4 @@
-"""What NumPy's signatures have in common: arguments that work, or are refused by name."""
+"""What NumPy's signatures share: arguments that work, or are refused by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refuse_out(title: str, out: Any) -> None:
 
 
 def refuse(title: str, advice: str, **given: tuple[Any, Any]) -> None:
-    """Refuse arguments that are not what they are by default: ``name=(value, default)``."""
+    """Refuse what is not as it is by default: ``name=(value, default)``."""
     for name, (value, default) in given.items():
         if value is not default and value != default:
             raise UnsupportedError(

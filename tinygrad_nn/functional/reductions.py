@@ -1,4 +1,4 @@
-"""Many elements to one, as NumPy has it: with ``where=``, ``initial=`` and ``dtype=``."""
+"""Many elements to one, as NumPy has it: ``where=``, ``initial=`` and ``dtype=``."""
 
 from __future__ import annotations
 
@@ -96,7 +96,11 @@ def _extreme(
     else:
         found = (ops.max if largest else ops.min)(a, axis, True)
         found = (_maximum if largest else _minimum)(found, initial)
-    return found if keepdims else ops.reshape(found, shapes.reduced(a.shape, axis))
+    return (
+        found
+        if keepdims
+        else ops.reshape(found, shapes.reduced(a.shape, axis, keepdims=False))
+    )
 
 
 def max(

@@ -1,4 +1,4 @@
-"""Places, truths and choices. What has no gradient is computed anew by compiled steps."""
+"""Places, truths and choices; compiled steps compute them anew."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -
     """
     if x is None or y is None:
         raise UnsupportedError(
-            "np.where: of a condition alone it gives places, as many as are true, which "
-            "is not recorded. Write np.nonzero(condition.numpy())"
+            "np.where: of a condition alone it gives places, as many as are true, "
+            "which is not recorded. Write np.nonzero(condition.numpy())"
         )
     return ops.where(condition, x, y)
 

@@ -1,4 +1,4 @@
-"""NumPy's ufuncs, with what they take besides operands: ``out=``, ``where=``, ``dtype=``.
+"""NumPy's ufuncs, with what they take besides operands.
 
 An op is called with its operands and nothing else; here it gets the name and the
 signature that NumPy's function has. ``dtype=`` computes in that dtype, as NumPy does;
@@ -61,7 +61,7 @@ __all__ = [
 Call = Callable[..., Any]
 
 BARE: dict[np.ufunc, Call] = {}
-"""What a ufunc of operands alone is on Tensors: `Tensor` answers NumPy by this table."""
+"""What a ufunc is on Tensors, without options: `Tensor` answers NumPy by this."""
 
 _DEFAULTS: Mapping[str, Any] = {
     "out": None,
@@ -134,7 +134,7 @@ def with_options(
                 "Choose elements with tg.where" if name == "where" else "Leave it out"
             )
             raise UnsupportedError(
-                f"{title}: {name}= is not offered on Tensors; got {name}={value!r:.40}. "
+                f"{title}: {name}= is not offered on Tensors; got {value!r:.40}. "
                 f"{advice}"
             )
     if dtype is None:
@@ -233,8 +233,8 @@ def _of_reals(call: Call, ufunc: np.ufunc, kinds: str) -> Call:
     def checked(x: Any) -> Any:
         if isinstance(x, Node) and x._value.dtype.kind in kinds:
             raise UnsupportedError(
-                f"np.{ufunc.__name__}: of {x._value.dtype} gives integers in NumPy, and "
-                "is not recorded. Convert first: x.astype(float)"
+                f"np.{ufunc.__name__}: of {x._value.dtype} gives integers in NumPy, "
+                "and is not recorded. Convert first: x.astype(float)"
             )
         return call(x)
 

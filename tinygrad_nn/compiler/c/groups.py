@@ -24,7 +24,7 @@ from tinygrad_nn.compiler.c.ways import (
     is_large,
     vector_axis,
 )
-from tinygrad_nn.compiler.primitive import ufunc_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, inputs_of, settings_of
 from tinygrad_nn.rewriting.program import Program, operands
 
