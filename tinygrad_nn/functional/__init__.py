@@ -6,12 +6,18 @@ with the arguments that NumPy has. NumPy's own functions find these by name.
 """
 
 from tinygrad_nn.functional import linalg
+from tinygrad_nn.functional.attention import (
+    scaled_dot_product_attention,
+)
 from tinygrad_nn.functional.contraction import dot, einsum
 from tinygrad_nn.functional.convolution import (
     conv1d,
     conv2d,
     conv_transpose1d,
     conv_transpose2d,
+)
+from tinygrad_nn.functional.embedding import (
+    embedding,
 )
 from tinygrad_nn.functional.linalg import norm
 from tinygrad_nn.functional.movement import (
@@ -29,6 +35,13 @@ from tinygrad_nn.functional.movement import (
     swapaxes,
     transpose,
 )
+from tinygrad_nn.functional.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
 from tinygrad_nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -37,6 +50,11 @@ from tinygrad_nn.functional.pooling import (
     global_avg_pool,
     max_pool1d,
     max_pool2d,
+)
+from tinygrad_nn.functional.recurrent import (
+    gru_cell,
+    lstm_cell,
+    rnn_cell,
 )
 from tinygrad_nn.functional.reductions import (
     amax,
@@ -104,6 +122,7 @@ __all__ = [
     "astype",
     "avg_pool1d",
     "avg_pool2d",
+    "batch_norm",
     "broadcast_to",
     "clip",
     "concatenate",
@@ -117,6 +136,7 @@ __all__ = [
     "divide",
     "dot",
     "einsum",
+    "embedding",
     "equal",
     "exp",
     "expand_dims",
@@ -126,7 +146,11 @@ __all__ = [
     "global_avg_pool",
     "greater",
     "greater_equal",
+    "group_norm",
+    "gru_cell",
+    "instance_norm",
     "isnan",
+    "layer_norm",
     "less",
     "less_equal",
     "linalg",
@@ -135,6 +159,7 @@ __all__ = [
     "logical_and",
     "logical_not",
     "logical_or",
+    "lstm_cell",
     "matmul",
     "max",
     "max_pool1d",
@@ -154,6 +179,9 @@ __all__ = [
     "ravel",
     "reciprocal",
     "reshape",
+    "rms_norm",
+    "rnn_cell",
+    "scaled_dot_product_attention",
     "sign",
     "sin",
     "sqrt",
