@@ -280,12 +280,21 @@ def others(x: Array, axis: Axes = None) -> Array:
     array([6., 0., 0.])
     """
     rows, order, shape = _rows(np.asarray(x), axis)
+    if not rows.shape[-1]:
+        return _back(rows, order, shape)
     ones = np.ones_like(rows[..., :1])
     before = np.concatenate([ones, rows[..., :-1]], axis=-1)
     after = np.concatenate([ones, rows[..., :0:-1]], axis=-1)
     left = np.multiply.accumulate(before, axis=-1)
     right = np.multiply.accumulate(after, axis=-1)[..., ::-1]
-    return _back(left * right if rows.shape[-1] else rows, order, shape)
+    # A product that overflows, times a zero, is zero; infinity times zero is nan.
+    vanishing = _elsewhere(rows == 0) & ~_elsewhere(rows * 0 != 0)
+    return _back(np.where(vanishing, 0, left * right), order, shape)
+
+
+def _elsewhere(found: Array) -> Array:
+    """Whether something is found at another place of the row."""
+    return np.sum(found, axis=-1, keepdims=True) > found
 
 
 def _cumulated(size: Shape, *, axis: int | None = None) -> Shape:
