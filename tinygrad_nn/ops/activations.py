@@ -1,0 +1,207 @@
+"""Activations that would lose digits, or meet ``0 * inf``, if they were composed.
+
+Each is ``x`` times a gate that closes in one tail, or a difference that cancels near 0.
+The factors of their slopes are held within bounds beyond which a gate is 0 or 1 to the
+last digit, so values and slopes have their limits at infinity, and nothing warns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygrad_nn.op import Array, elementwise, inside_rules
+from tinygrad_nn.ops.arithmetic import maximum, minimum, square
+from tinygrad_nn.ops.comparison import greater, less
+from tinygrad_nn.ops.elementwise import abs, sigmoid, signed, softplus, tanh
+from tinygrad_nn.ops.samples import reals
+from tinygrad_nn.ops.selection import where
+
+__all__ = ["gelu_tanh", "log_cosh", "mish", "prelu", "silu", "softsign", "tanhshrink"]
+
+_SHUT = 1000.0
+"""A distance from 0 at which sigmoid and tanh are what they are at infinity."""
+
+_LINEAR = 2 * math.sqrt(2 / math.pi)
+_CUBIC = 0.044715 * _LINEAR
+_sigmoid = inside_rules(sigmoid)
+
+
+def _within(x: Array) -> Array:
+    """Return the operand, held where the gates still move."""
+    return maximum(minimum(x, _SHUT), -_SHUT)
+
+
+def _least(slope: Any) -> Any:
+    """Return the number of least size between ``slope`` and 1."""
+    if isinstance(slope, (int, float)):
+        return min(max(float(slope), 0.0), 1.0)
+    return minimum(maximum(slope, 0.0), 1.0)
+
+
+@elementwise(
+    formula=r"\mathrm{prelu}_{$slope}($x)",
+    vjp=(
+        lambda g, _out, x, slope: where(
+            greater(x, 0), g, where(less(x, 0), g * slope, g * _least(slope))
+        ),
+        lambda g, _out, x, _slope: g * minimum(x, 0.0),
+    ),
+    paths=(None, lambda x, _slope: less(x, 0)),
+    samples=reals(2, (-2.0, 2.0), (0.1, 0.9)),
+)
+def prelu(x: Array, slope: Array) -> Array:
+    """Relu that goes on below 0 with a slope of its own, which may be learned.
+
+    He, Zhang, Ren, Sun (2015), "Delving Deep into Rectifiers", equation 1. At 0 the
+    slope is the least between ``slope`` and 1: for a slope from 0 to 1 itself.
+
+    >>> prelu(np.array([-4.0, 2.0]), 0.25)
+    array([-1.,  2.])
+    """
+    return np.where(x > 0, x, slope * np.minimum(x, 0.0))
+
+
+def _silu_slope(x: Array) -> Array:
+    gate = _sigmoid(x)
+    return gate * (1.0 + _within(x) * (1.0 - gate))
+
+
+@elementwise(
+    formula=r"$x \, \sigma($x)",
+    vjp=lambda g, _out, x: g * _silu_slope(x),
+    samples=reals(1, (-4.0, 4.0)),
+    quiet=True,
+    exact=lambda x: x / (1.0 + np.exp(-x)),
+)
+def silu(x: Array) -> Array:
+    """``x`` times its sigmoid, also called swish.
+
+    Elfwing, Uchibe, Doya (2018), "Sigmoid-Weighted Linear Units"; Ramachandran, Zoph,
+    Le (2017), "Searching for Activation Functions".
+
+    >>> silu(np.array([-np.inf, 0.0, 1.0, np.inf]))
+    array([-0.        ,  0.        ,  0.73105858,         inf])
+    """
+    return np.maximum(x, -_SHUT) / (1.0 + np.exp(-signed(x)))
+
+
+def _mish_slope(x: Array) -> Array:
+    gate = tanh(softplus(x))
+    return gate + _within(x) * _sigmoid(x) * (1.0 - gate * gate)
+
+
+@elementwise(
+    formula=r"$x \tanh(\log(1 + e^{$x}))",
+    vjp=lambda g, _out, x: g * _mish_slope(x),
+    samples=reals(1, (-4.0, 4.0)),
+    exact=lambda x: x * np.tanh(np.log1p(np.exp(x))),
+)
+def mish(x: Array) -> Array:
+    """``x`` times the hyperbolic tangent of its softplus.
+
+    With e = exp(x) the gate is e (e + 2) / (e (e + 2) + 2), for x > 0 written in 1 / e.
+    Misra (2019), "Mish: A Self Regularized Non-Monotonic Activation Function".
+
+    >>> mish(np.array([-np.inf, 0.0, 1.0, np.inf]))
+    array([-0.        ,  0.        ,  0.86509839,         inf])
+    """
+    tail = np.exp(-np.abs(signed(x)))
+    above = x > 0
+    odds, unit = np.where(above, 1.0, tail), np.where(above, tail, 1.0)
+    share = odds * (odds + 2.0 * unit)
+    return np.maximum(x, -_SHUT) * (share / (share + 2.0 * unit * unit))
+
+
+def _gelu_slope(x: Array) -> Array:
+    x = _within(x)
+    squares = x * x
+    gate = _sigmoid(x * (_LINEAR + _CUBIC * squares))
+    return gate + gate * (1.0 - gate) * (x * (_LINEAR + 3 * _CUBIC * squares))
+
+
+@elementwise(
+    formula=r"\mathrm{gelu}($x)",
+    vjp=lambda g, _out, x: g * _gelu_slope(x),
+    samples=reals(1, (-4.0, 4.0)),
+    quiet=True,
+    exact=lambda x: x / (1.0 + np.exp(-x * (_LINEAR + _CUBIC * (x * x)))),
+)
+def gelu_tanh(x: Array) -> Array:
+    """Gaussian error linear unit, by the formula with a hyperbolic tangent.
+
+    ``x/2 (1 + tanh(u))`` for ``u = sqrt(2/pi) (x + 0.044715 x**3)``, which is
+    ``x sigmoid(2 u)``: no digit is lost in the left tail. Hendrycks, Gimpel (2016),
+    "Gaussian Error Linear Units".
+
+    >>> gelu_tanh(np.array([-np.inf, 0.0, 1.0, np.inf]))
+    array([-0.        ,  0.        ,  0.84119199,         inf])
+    """
+    x = signed(x)
+    return np.maximum(x, -_SHUT) / (1.0 + np.exp(-x * (_LINEAR + _CUBIC * (x * x))))
+
+
+@elementwise(
+    formula=r"\frac{$x}{1 + |$x|}",
+    vjp=lambda g, _out, x: g / square(1.0 + abs(x)),
+    samples=reals(1),
+)
+def softsign(x: Array) -> Array:
+    """``x / (1 + |x|)``: a sigmoid from -1 to 1 with slow tails.
+
+    Turian, Bergstra, Bengio (2009), "Quadratic Features and Deep Architectures for
+    Chunking".
+
+    >>> softsign(np.array([-1.0, 0.0, 3.0, np.inf]))
+    array([-0.5 ,  0.  ,  0.75,  1.  ])
+    """
+    x = signed(x)
+    size = np.abs(x)
+    ends = size == np.inf
+    return np.where(ends, np.sign(x), x) / np.where(ends, 1.0, 1.0 + size)
+
+
+@elementwise(
+    formula=r"$x - \tanh $x",
+    vjp=lambda g, _out, x: g * square(tanh(x)),
+    samples=reals(1),
+    quiet=True,
+    exact=lambda x: x - np.tanh(x),
+)
+def tanhshrink(x: Array) -> Array:
+    """``x - tanh(x)``, with all its digits near 0 too, where it is ``x**3 / 3``.
+
+    There it is taken from Lambert's continued fraction before anything cancels:
+    tanh x = x / (1 + x² / (3 + x² / (5 + …))).
+
+    >>> tanhshrink(np.array([1e-3, 1.0]))
+    array([3.33333200e-10, 2.38405844e-01])
+    """
+    x = signed(x)
+    s = np.minimum(x * x, 1.0)
+    rest = 19.0
+    for odd in (17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+        rest = odd + s / rest
+    return np.where(np.abs(x) < 1, x * (s / (rest + s)), x - np.tanh(x))
+
+
+@elementwise(
+    formula=r"\log \cosh $x",
+    vjp=lambda g, _out, x: g * tanh(x),
+    samples=reals(1),
+    quiet=True,
+    exact=lambda x: np.log((np.exp(x) + np.exp(-x)) / 2),
+)
+def log_cosh(x: Array) -> Array:
+    """Logarithm of the hyperbolic cosine, accurate near 0 and in both tails.
+
+    Near 0 by cosh x - 1 = -(e^x - 1)(e^-x - 1) / 2.
+
+    >>> log_cosh(np.array([-1000.0, 0.0, 1e-5]))
+    array([9.99306853e+02, 0.00000000e+00, 5.00000000e-11])
+    """
+    size = np.abs(signed(x))
+    near = np.log1p(-0.5 * np.expm1(size) * np.expm1(-size))
+    return np.where(size < 1, near, size + np.log1p(np.exp(-2.0 * size)) - math.log(2))
