@@ -37,7 +37,9 @@ def test_tinygrad_1113_sigmoid_of_negative_numbers(z):
     """
     _, slope, _, _ = sigmoids(z)
     for f in (tg.sigmoid, lambda x: 1 / (1 + np.exp(-x))):
-        np.testing.assert_allclose(slopes(f, z), slope[0], rtol=2e-15, atol=1e-16 * (z > 0))
+        np.testing.assert_allclose(
+            slopes(f, z), slope[0], rtol=2e-15, atol=1e-16 * (z > 0)
+        )
     with mpmath.workdps(40):
         tanh = float(1 / mpmath.cosh(mpmath.mpf(z)) ** 2)
     for f in (np.tanh, lambda x: (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))):
