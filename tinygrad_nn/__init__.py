@@ -145,6 +145,7 @@ from tinygrad_nn.ops import (
 from tinygrad_nn.recording import debug, no_grad, scope
 from tinygrad_nn.tensor import Parameter, Tensor, gradients
 from tinygrad_nn.transforms import (
+    flatten,
     grad,
     hessian,
     hvp,
@@ -265,6 +266,7 @@ __all__ = [
     "export_numpy",
     "fabs",
     "fit",
+    "flatten",
     "flip",
     "gelu",
     "getitem",

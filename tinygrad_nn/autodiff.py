@@ -120,13 +120,13 @@ def _deposit(node: Node, g: Array, old: Array | None) -> None:
     node._grad = g if g.__class__ is np.ndarray else np.asarray(g)
 
 
-def _tape(root: Node) -> list[Node]:
-    """Op nodes that a gradient may pass, newest first."""
+def _tape(root: Node, until: Iterable[Any] = ()) -> list[Node]:
+    """Op nodes that a gradient may pass, newest first, as far as ``until``."""
     if root._op is None:
         return []
     found = []
     stack = [root]
-    seen = {root}
+    seen = {root, *(x for x in until if isinstance(x, Node))}
     while stack:
         node = stack.pop()
         found.append(node)
@@ -156,14 +156,20 @@ def _tape(root: Node) -> list[Node]:
 
 
 def _pull_arrays(
-    root: Node, seed: Array, nodes: Sequence[Node], retain: bool
+    root: Node,
+    seed: Array,
+    nodes: Sequence[Node],
+    retain: bool,
+    grads: dict[Node, Array] | None = None,
 ) -> tuple[dict[Node, Array], dict[Node, Array]]:
     """Pull ``seed`` back on plain arrays; gradients of leaves, and of inner nodes.
 
     A NumPy scalar may stand for an array filled with it, until an op that is not
-    elementwise needs the array: the mean of a loss costs no array of 1/m.
+    elementwise needs the array: the mean of a loss costs no array of 1/m. Into
+    ``grads`` goes what a part of a graph adds to the gradients of the whole.
     """
-    grads: dict[Node, Array] = {root: seed}
+    grads = {} if grads is None else grads
+    grads[root] = seed
     inner: dict[Node, Array] = {}
     for node in nodes:
         g = grads.pop(node, None)
@@ -173,7 +179,7 @@ def _pull_arrays(
         out = node._value
         if retain:
             inner[node] = g
-        if not op.pointwise and g.shape != out.shape:
+        if not op.pointwise and g.shape != out.shape and op.kind != "checkpoint":
             g = np.broadcast_to(g, out.shape)
         arity = op.arity
         if arity == 1:
@@ -261,6 +267,11 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
     """Pull through an op of three operands or more."""
     inputs = node._x
     out = node._value
+    if op.kind == "checkpoint":
+        # What was not kept is computed anew, and let go when this call ends.
+        again = node._settings["segment"].again(inputs)
+        _pull_arrays(again, g, _tape(again, inputs), False, grads)
+        return
     values = [data_of(x) for x in inputs]
     if op.paths is not None:
         _refuse_nan(values)
@@ -390,7 +401,7 @@ def _values(found: Mapping[Node, Any]) -> dict[Node, Any]:
 
 
 def pull(
-    root: Node,
+    root: Node | Sequence[Node],
     seed: Any,
     wanted: Collection[Node],
     *,
@@ -403,7 +414,8 @@ def pull(
     Parameters
     ----------
     root, seed
-        Output, and its cotangent: a Tensor of the same shape.
+        Output, and its cotangent: a Tensor of the same shape. Or outputs, and a
+        cotangent for each: the gradients add.
     wanted
         Nodes whose gradient is asked for; only paths that lead to them are walked.
     careful
@@ -418,24 +430,25 @@ def pull(
     trace = recording.current().trace
     if trace is not None:
         how = trace.through(how)
-    order = graph.ancestors([root], how)
+    grads: dict[Node, Any] = {}
+    pairs = [(root, seed)] if isinstance(root, Node) else zip(root, seed, strict=True)
+    for node, g in pairs:
+        grads[node] = add(grads[node], g) if node in grads else g
+    order = graph.ancestors(grads, how)
     checks = not careful and trace is None  # a compiled step has checks of its own
     wanted = set(wanted)
     leads = set(wanted)
-    for node in order:
-        if (
-            node not in leads
-            and node._value.dtype.kind == "f"  # integers are flat: no gradient passes
-            and any(isinstance(x, Node) and x in leads for x in how(node)[1])
-        ):
-            leads.add(node)
-    grads: dict[Node, Any] = {root: seed}
+    _lead(order, leads, how)
     alive: dict[Node, Any] = {}
     # Nodes whose gradient is a number in the quick loop.
-    single: set[Node] = {root} if quick and not careful else set()
+    single: set[Node] = set(grads) if quick and not careful else set()
     found = {}
     inner = [node for node in order if node._op is not None]
-    for node in [*reversed(inner), *(node for node in order if node._op is None)]:
+    stack = [node for node in reversed(order) if node._op is None]
+    stack += inner  # what is newest comes first; leaves in the end
+    while stack:
+        node = stack.pop()
+        leads.discard(node)  # asked for operands only, which are older
         g = grads.pop(node, None)
         if g is None:
             continue
@@ -447,6 +460,15 @@ def pull(
         if op is None or not op.differentiable:
             continue
         live = alive.pop(node, None)
+        if op.kind == "checkpoint":
+            # What was not kept is computed anew; the walk goes on through that.
+            again = settings["segment"].again(inputs)
+            grads[again], alive[again] = g, live
+            part = _between(again, inputs, how)
+            _lead(part, leads, how)
+            stack += part
+            del part, again  # to be let go when the walk is through with it
+            continue
         one = node in single and _stays_one(node, op, inputs)
         start = recording.tick() if one else 0
         if op.kind == "indexing" or (op.paths is not None and op.arity == MANY):
@@ -496,6 +518,24 @@ def pull(
                 grads[x] = share
                 alive[x] = mask
     return found
+
+
+def _lead(order: Iterable[Node], leads: set[Node], how: graph.Source) -> None:
+    """Add to ``leads`` the nodes that a gradient passes on its way to one of them."""
+    for node in order:
+        if (
+            node not in leads
+            and node._value.dtype.kind == "f"  # integers are flat: no gradient passes
+            and any(isinstance(x, Node) and x in leads for x in how(node)[1])
+        ):
+            leads.add(node)
+
+
+def _between(root: Node, ends: Iterable[Any], how: graph.Source) -> list[Node]:
+    """Op nodes from which ``root`` was computed, oldest first, after ``ends``."""
+    known = {x for x in ends if isinstance(x, Node)}
+    found = graph.ancestors([root], lambda x: (None, (), {}) if x in known else how(x))
+    return [x for x in found if x._op is not None and x not in known]
 
 
 def _stays_one(node: Node, op: Op, inputs: tuple[Any, ...]) -> bool:
@@ -626,36 +666,28 @@ def _fit_recorded(
 
 
 def gradients(
-    output: Node,
+    output: Node | Sequence[Node],
     inputs: Sequence[Node],
     grad_output: Any = None,
     unused: str = "raise",
 ) -> list[Any]:
     """Gradients of ``output`` with respect to any nodes, as nodes of the graph.
 
-    See `tinygrad_nn.gradients`.
+    Of several outputs, with a cotangent each, the sum. See `tinygrad_nn.gradients`.
     """
     trace = recording.current().trace
-    seed = grad_output
-    if not isinstance(seed, Node):
-        seed = constant(_seed(output, grad_output), recording.tick())
-        if trace is not None and grad_output is not None:
-            seed = _live_seed(trace, grad_output, output)
-    elif seed._value.shape != output._value.shape:
-        raise ShapeError(
-            f"gradients: expected grad_output of the output's shape "
-            f"{output._value.shape}; got {seed._value.shape}"
-        )
+    outputs = [output] if isinstance(output, Node) else list(output)
+    given = [grad_output] if isinstance(output, Node) else list(grad_output)
+    seeds = [_recorded_seed(x, g) for x, g in zip(outputs, given, strict=True)]
     for x in inputs:
         if x._value.dtype.kind != "f":
             raise GradientError(
                 f"gradients: only real floating inputs have a gradient; "
                 f"got {x._value.dtype}{_title(x)}"
             )
-    if seed._value.dtype != output._value.dtype:
-        seed = astype(seed, output._value.dtype)
     order = graph.ancestors(
-        [output], graph.source if trace is None else trace.through(graph.source)
+        dict.fromkeys(outputs),
+        graph.source if trace is None else trace.through(graph.source),
     )
     quiet = () if trace is None else trace.quiet  # of which eager has no graph
     _refuse_changed([x for x in order if x._op is not None and x not in quiet])
@@ -665,13 +697,13 @@ def gradients(
     try:
         with np.errstate(all="ignore", invalid="raise" if trace is None else "ignore"):
             careful = trace is not None and trace.careful
-            found = pull(output, seed, stable, careful=careful)
+            found = pull(outputs, seeds, stable, careful=careful)
     except FloatingPointError:
         with np.errstate(all="ignore"):
-            found = pull(output, seed, stable, careful=True)
+            found = pull(outputs, seeds, stable, careful=True)
     if plain:
         with np.errstate(all="ignore"):
-            found.update(pull(output, seed, plain, careful=True, how=graph.written))
+            found.update(pull(outputs, seeds, plain, careful=True, how=graph.written))
     results = []
     for position, x in enumerate(inputs):
         if x in found:
@@ -686,6 +718,24 @@ def gradients(
                 f"{_title(x)}. Pass unused='zero' to get zeros"
             )
     return results
+
+
+def _recorded_seed(output: Node, seed: Any) -> Any:
+    """Return the cotangent to start from as a node of the output's shape and dtype."""
+    if not isinstance(seed, Node):
+        live = recording.current().trace if seed is not None else None
+        value = _seed(output, seed)
+        if live is not None:
+            return _live_seed(live, seed, output)
+        seed = constant(value, recording.tick())
+    elif seed._value.shape != output._value.shape:
+        raise ShapeError(
+            f"gradients: expected grad_output of the output's shape "
+            f"{output._value.shape}; got {seed._value.shape}"
+        )
+    if seed._value.dtype != output._value.dtype:
+        seed = astype(seed, output._value.dtype)
+    return seed
 
 
 # --- checks ----------------------------------------------------------------------

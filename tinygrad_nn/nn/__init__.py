@@ -10,7 +10,7 @@ Sequential
 17
 """
 
-from tinygrad_nn.nn import init
+from tinygrad_nn.nn import init, replaced
 from tinygrad_nn.nn.activations import (
     ACTIVATIONS,
     Identity,
@@ -27,6 +27,8 @@ from tinygrad_nn.nn.dropout import Dropout
 from tinygrad_nn.nn.module import Module
 from tinygrad_nn.nn.summary import Summary
 from tinygrad_nn.tensor import Parameter
+
+del replaced  # imported for what it registers
 
 __all__ = [
     "ACTIVATIONS",
