@@ -46,7 +46,9 @@ MEMBERS = [
     if op.differentiable
     for i, sample in enumerate(op.samples)
 ]
-NOT_ANALYTIC = {"abs", "max", "maximum", "min", "minimum", "relu"}
+NOT_ANALYTIC = {
+    *("abs", "max", "maximum", "min", "minimum", "prelu", "relu", "softsign"),
+}  # fmt: skip
 SMOOTH = [op for op in REGISTRY.values() if op.differentiable and op.name not in NOT_ANALYTIC]  # fmt: skip
 
 

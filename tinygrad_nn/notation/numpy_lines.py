@@ -299,6 +299,7 @@ def _others(node: Node, x: ast.expr) -> ast.expr:
     )  # fmt: skip
 
 
+_TWICE = "2 * np.sqrt(2 / np.pi)"
 _SUMMED = "np.logaddexp.reduce(x, axis=axes, keepdims=True)"
 
 _SPELLED: dict[str, Callable[..., ast.expr]] = {
@@ -339,6 +340,12 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "log_sigmoid": _formula("-np.logaddexp(0.0, -x)"),
     "log1m_sigmoid": _formula("-np.logaddexp(0.0, x)"),
     "softplus": _formula("np.logaddexp(0.0, x)"),
+    "log_cosh": _formula("np.logaddexp(x, -x) - np.log(2.0)"),
+    "gelu_tanh": _formula(f"x / (1 + np.exp(-{_TWICE} * (x + 0.044715 * x**3)))"),
+    "mish": _formula("x * np.tanh(np.logaddexp(0.0, x))"),
+    "silu": _formula("x / (1 + np.exp(-x))"),
+    "softsign": _formula("x / (1 + np.abs(x))"),
+    "tanhshrink": _formula("x - np.tanh(x)"),
     "logistic_loss": _formula("np.logaddexp(0.0, x) - x * y"),
     "logistic_residual": _formula("1 / (1 + np.exp(-x)) - y"),
     "logsumexp": _reduction("np.logaddexp.reduce"),

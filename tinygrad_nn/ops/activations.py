@@ -119,7 +119,7 @@ def _gelu_slope(x: Array) -> Array:
     x = _within(x)
     squares = x * x
     gate = _sigmoid(x * (_LINEAR + _CUBIC * squares))
-    return gate + gate * (1.0 - gate) * (x * (_LINEAR + 3 * _CUBIC * squares))
+    return gate + gate * (1.0 - gate) * (x * (_LINEAR + 3 * (_CUBIC * squares)))
 
 
 @elementwise(
@@ -180,11 +180,11 @@ def tanhshrink(x: Array) -> Array:
     array([3.33333200e-10, 2.38405844e-01])
     """
     x = signed(x)
-    s = np.minimum(x * x, 1.0)
-    rest = 19.0
-    for odd in (17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0):
+    s = np.minimum(x * x, 0.25)
+    rest = 29.0
+    for odd in range(27, 1, -2):  # more than floats need: enough for thirty digits
         rest = odd + s / rest
-    return np.where(np.abs(x) < 1, x * (s / (rest + s)), x - np.tanh(x))
+    return np.where(np.abs(x) < 0.5, x * (s / (rest + s)), x - np.tanh(x))
 
 
 @elementwise(
