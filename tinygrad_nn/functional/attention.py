@@ -81,7 +81,7 @@ def scaled_dot_product_attention(
                 f"query may look, or of floats that are added; got dtype {mask.dtype}"
             )
     if is_causal:
-        before = np.tri(*size[-2:], dtype=bool)
+        before = np.tri(size[-2], size[-1]) > 0
         allowed = before if allowed is None else ops.logical_and(allowed, before)
     if allowed is None:
         return ops.matmul(ops.softmax(scores, -1), v)

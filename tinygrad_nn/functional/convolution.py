@@ -59,9 +59,7 @@ def conv1d(
     >>> conv1d(np.array([[[1.0, 2.0, 4.0, 8.0]]]), np.array([[[-1.0, 1.0]]]))
     array([[[1., 2., 4.]]])
     """
-    return _convolved(
-        "conv1d", 1, x, weight, bias, stride, padding, dilation, groups
-    )
+    return _convolved("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
@@ -118,9 +116,7 @@ def conv2d(
            [6., 9., 6.],
            [4., 6., 4.]])
     """
-    return _convolved(
-        "conv2d", 2, x, weight, bias, stride, padding, dilation, groups
-    )
+    return _convolved("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
 
 
 def _convolved(
@@ -286,7 +282,9 @@ def _transposed(
             f"{title}: expected output_padding less than stride; got {extra}, {steps}"
         )
     if min(size[2:]) < 1 or any(n <= 2 * p for n, p in zip(whole, cut, strict=True)):
-        raise _refusal(title, f"expected a result; padding cuts off {cut}", x, weight, "")
+        raise _refusal(
+            title, f"expected a result; padding cuts off {cut}", x, weight, ""
+        )
     row = size[0] * math.prod(size[2:])
     columns = ops.reshape(
         ops.transpose(x, (1, 0, *range(2, rank + 2))), (parts, n_in // parts, row)

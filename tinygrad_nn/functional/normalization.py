@@ -12,7 +12,14 @@ from tinygrad_nn.functional.sliding import numbers, shape_of
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes, Shape
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = [
+    "batch_norm",
+    "batch_normalized",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "rms_norm",
+]
 
 
 def batch_norm(
@@ -58,21 +65,30 @@ def batch_norm(
     array([[-1.,  0.],
            [ 1.,  0.]])
     """
-    x = as_array(x)
-    size = shape_of(x)
-    if len(size) < 2:
-        raise ShapeError(f"batch_norm: expected x(n, c, …); got x{size}")
     if (mean is None) != (var is None):
         raise OpError("batch_norm: mean and var are given both, or neither")
+    if mean is None or var is None:
+        return batch_normalized(x, weight, bias, epsilon)[0]
+    x = as_array(x)
+    size = shape_of(x)
     _check_channels("batch_norm", size, weight=weight, bias=bias, mean=mean, var=var)
     lifted = (size[1], *[1] * (len(size) - 2))
-    if mean is None or var is None:
-        axes = (0, *range(2, len(size)))
-        made = _normalized("batch_norm", x, axes, epsilon)
-    else:
-        spread = ops.sqrt(as_array(var) + epsilon)
-        made = (x - ops.reshape(mean, lifted)) / ops.reshape(spread, lifted)
+    spread = ops.sqrt(as_array(var) + epsilon)
+    made = (x - ops.reshape(mean, lifted)) / ops.reshape(spread, lifted)
     return _scaled(made, weight, bias, lifted)
+
+
+def batch_normalized(
+    x: Array, weight: Array | None, bias: Array | None, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Return `batch_norm` in training, and the mean and variance of the batch."""
+    x = as_array(x)
+    size = shape_of(x)
+    _check_channels("batch_norm", size, weight=weight, bias=bias)
+    axes = (0, *range(2, len(size)))
+    made, mean, var = _normalized("batch_norm", x, axes, epsilon)
+    made = _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
+    return made, ops.reshape(mean, size[1:2]), ops.reshape(var, size[1:2])
 
 
 def layer_norm(
@@ -111,7 +127,7 @@ def layer_norm(
     """
     x = as_array(x)
     axes, lifted = _axes("layer_norm", shape_of(x), axis, weight=weight, bias=bias)
-    made = _normalized("layer_norm", x, axes, epsilon)
+    made, _, _ = _normalized("layer_norm", x, axes, epsilon)
     return _scaled(made, weight, bias, lifted)
 
 
@@ -172,7 +188,8 @@ def group_norm(
         )
     _check_channels("group_norm", size, weight=weight, bias=bias)
     together = ops.reshape(x, (size[0], parts, math.prod(size[1:]) // parts))
-    made = ops.reshape(_normalized("group_norm", together, (2,), epsilon), size)
+    made, _, _ = _normalized("group_norm", together, (2,), epsilon)
+    made = ops.reshape(made, size)
     return _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
 
 
@@ -197,19 +214,24 @@ def instance_norm(
     if len(size) < 3:
         raise ShapeError(f"instance_norm: expected x(n, c, …); got x{size}")
     _check_channels("instance_norm", size, weight=weight, bias=bias)
-    made = _normalized("instance_norm", x, tuple(range(2, len(size))), epsilon)
+    made, _, _ = _normalized("instance_norm", x, tuple(range(2, len(size))), epsilon)
     return _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
 
 
-def _normalized(title: str, x: Array, axes: Shape, epsilon: float) -> Array:
-    """Take the mean away first: of large numbers near each other no digit is lost."""
+def _normalized(
+    title: str, x: Array, axes: Shape, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Return what has mean 0 and variance 1, and which it had.
+
+    The mean is taken away first: of large numbers near each other no digit is lost.
+    """
     size = shape_of(x)
-    if math.prod(size) and not axes:
-        raise ShapeError(f"{title}: expected an axis to normalise along; got x{size}")
     if any(size[axis] == 0 for axis in axes):
         raise ShapeError(f"{title}: expected elements to normalise; got x{size}")
-    away = x - ops.mean(x, axes, True)
-    return away / ops.sqrt(ops.mean(ops.square(away), axes, True) + epsilon)
+    mean = ops.mean(x, axes, True)
+    away = x - mean
+    var = ops.mean(ops.square(away), axes, True)
+    return away / ops.sqrt(var + epsilon), mean, var
 
 
 def _scaled(made: Array, weight: Any, bias: Any, shape: Shape) -> Array:
@@ -237,6 +259,8 @@ def _axes(title: str, size: Shape, axis: Axes, **given: Any) -> tuple[Shape, Sha
 
 
 def _check_channels(title: str, size: Shape, **given: Any) -> None:
+    if len(size) < 2:
+        raise ShapeError(f"{title}: expected x(n, c, …); got x{size}")
     for name, value in given.items():
         if value is not None and shape_of(value) != size[1:2]:
             advice = ""

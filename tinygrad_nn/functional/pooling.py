@@ -190,7 +190,8 @@ def global_avg_pool(x: Array, keepdims: bool = False) -> Array:
     size = shape_of(x)
     if len(size) < 3 or 0 in size[2:]:
         raise ShapeError(
-            f"global_avg_pool: expected x(n, c, …) with elements to average; got x{size}"
+            "global_avg_pool: expected x(n, c, …) with elements to average; "
+            f"got x{size}"
         )
     return ops.mean(x, tuple(range(2, len(size))), keepdims)
 

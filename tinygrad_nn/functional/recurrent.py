@@ -121,9 +121,7 @@ def lstm_cell(
     return lstm_step(_sums(x, weight_x, bias), h, c, weight_h)
 
 
-def lstm_step(
-    sums: Array, h: Array, c: Array, weight_h: Array
-) -> tuple[Array, Array]:
+def lstm_step(sums: Array, h: Array, c: Array, weight_h: Array) -> tuple[Array, Array]:
     """Return the new output and memory, from the input's share of the sums."""
     sums = sums + ops.matmul(h, ops.transpose(weight_h))
     enter, keep, candidate, leave = _parts(sums, 4)

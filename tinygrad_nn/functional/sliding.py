@@ -1,4 +1,4 @@
-"""Settings of what slides: strides, paddings and dilations of convolutions and pools."""
+"""Settings of what slides: strides, paddings, dilations of convolutions and pools."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ def fits(
     reach = tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
     if any(r > n for r, n in zip(reach, lengths, strict=True)):
         raise ShapeError(
-            f"{title}: expected windows that fit into the input; got windows of {reach} "
-            f"over {lengths}, padding included. Use a smaller window, or more padding"
+            f"{title}: expected windows that fit into the input; got windows of "
+            f"{reach} over {lengths}, padding included. Use a smaller window, or more "
+            "padding"
         )

@@ -21,10 +21,41 @@ from tinygrad_nn.nn.activations import (
     Softplus,
     Tanh,
 )
+from tinygrad_nn.nn.attention import (
+    MultiHeadAttention,
+)
+from tinygrad_nn.nn.buffer import (
+    Buffer,
+)
 from tinygrad_nn.nn.container import Flatten, Sequential
+from tinygrad_nn.nn.convolution import (
+    Conv1d,
+    Conv2d,
+)
 from tinygrad_nn.nn.dense import Dense
 from tinygrad_nn.nn.dropout import Dropout
+from tinygrad_nn.nn.embedding import (
+    Embedding,
+)
 from tinygrad_nn.nn.module import Module
+from tinygrad_nn.nn.normalization import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
+from tinygrad_nn.nn.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool,
+    MaxPool1d,
+    MaxPool2d,
+)
+from tinygrad_nn.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+)
 from tinygrad_nn.nn.summary import Summary
 from tinygrad_nn.tensor import Parameter
 
@@ -32,13 +63,30 @@ del replaced  # imported for what it registers
 
 __all__ = [
     "ACTIVATIONS",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BatchNorm",
+    "Buffer",
+    "Conv1d",
+    "Conv2d",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GlobalAvgPool",
+    "GroupNorm",
     "Identity",
+    "LayerNorm",
     "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "Sigmoid",

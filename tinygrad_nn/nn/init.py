@@ -38,6 +38,7 @@ __all__ = [
     "named",
     "normal",
     "ones",
+    "orthogonal",
     "uniform",
     "xavier_normal",
     "xavier_uniform",
@@ -262,6 +263,26 @@ def lecun_uniform(shape: Shape, rng: Any = None) -> np.ndarray:
     return _uniform(shape, rng, 1 / max(n_in, 1))
 
 
+def orthogonal(shape: Shape, rng: Any = None) -> np.ndarray:
+    """Draw a matrix whose rows are orthonormal, or its columns where they are fewer.
+
+    It keeps lengths, so a signal that goes through it many times neither grows nor
+    fades: what recurrent weights start from. Saxe, McClelland, Ganguli (2014).
+
+    >>> matrix = orthogonal((3, 3), 0)
+    >>> np.allclose(matrix @ matrix.T, np.eye(3))
+    True
+    """
+    n_in, _ = _fans(shape, "orthogonal")
+    n_out = shape[0]
+    numbers = generator(rng).standard_normal((max(n_out, n_in), min(n_out, n_in)))
+    q, r = np.linalg.qr(numbers)
+    # With the signs of r's diagonal, all orthogonal matrices are equally likely.
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    matrix: np.ndarray = (q if n_out >= n_in else q.T).reshape(shape)
+    return matrix
+
+
 # The rules go by their first authors' given names as well as by their family names.
 glorot_normal = xavier_normal
 glorot_uniform = xavier_uniform
@@ -278,6 +299,7 @@ INITIALISERS: dict[str, Initialiser] = {
     "lecun_normal": lecun_normal,
     "lecun_uniform": lecun_uniform,
     "ones": ones,
+    "orthogonal": orthogonal,
     "xavier_normal": xavier_normal,
     "xavier_uniform": xavier_uniform,
     "zeros": zeros,

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_nn import recording
 from tinygrad_nn.errors import ModelError
 from tinygrad_nn.nn import generators
+from tinygrad_nn.nn.buffer import Buffer
 from tinygrad_nn.nn.summary import Row, Summary
 from tinygrad_nn.op import data_of
 from tinygrad_nn.shapes import Shape
@@ -38,7 +39,7 @@ class Found(NamedTuple):
     depth
         How many modules are around it.
     value
-        A module, a parameter, a random generator, or a function in a list.
+        A module, a parameter, a buffer, a random generator, or a function in a list.
     first
         False where it was met before, under another path.
     """
@@ -54,8 +55,9 @@ class Module(ABC):
 
     Write ``__init__`` to set attributes and `forward` to compute. Everything is found
     from the attributes, whenever it is asked for: parameters (`Parameter`, or any
-    leaf Tensor that requires a gradient) and modules, also in lists, tuples and dicts,
-    also those set later. ``super().__init__()`` is not needed.
+    leaf Tensor that requires a gradient), what else it remembers (`Buffer`) and
+    modules, also in lists, tuples and dicts, also those set later.
+    ``super().__init__()`` is not needed.
 
     A parameter or layer takes its name from its place, like ``layers.0.weight``, the
     first time a name is needed. What is used twice is shared: it is found once.
@@ -117,7 +119,11 @@ class Module(ABC):
             If two get the same name, or a set holds some: it has no order.
         """
         self._settle()
-        return [(path, held) for path, held in self._held() if isinstance(held, Tensor)]
+        return [
+            (path, held)
+            for path, held in self._held()
+            if isinstance(held, Tensor) and not isinstance(held, Buffer)
+        ]
 
     def parameters(self) -> list[Tensor]:
         """Return every parameter once, in the order of the attributes."""
@@ -132,7 +138,7 @@ class Module(ABC):
         ]
 
     def _held(self) -> list[tuple[str, Any]]:
-        """Return what a state consists of: parameters and random generators."""
+        """Return what a state consists of: parameters, buffers, random generators."""
         held: dict[str, Any] = {}
         for found in walk(self):
             kept = isinstance(found.value, (Tensor, np.random.Generator))
@@ -192,8 +198,9 @@ class Module(ABC):
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all that changes in training, by dotted name.
 
-        Parameters, and the random generators of layers such as `Dropout` as bytes, so
-        that a resumed run draws what an uninterrupted one would have drawn.
+        Parameters, buffers such as the running averages of `BatchNorm`, and the random
+        generators of layers such as `Dropout` as bytes, so that a resumed run draws
+        what an uninterrupted one would have drawn.
 
         >>> import tinygrad_nn as tg
         >>> {name: value.shape for name, value in tg.nn.Dense(3, 2).state().items()}
@@ -368,7 +375,8 @@ def walk(root: Module) -> Iterator[Found]:
 def _counts(value: Any, in_list: bool) -> bool:
     """Whether a walk stops here: a function counts only as a layer in a list."""
     if isinstance(value, Tensor):
-        return isinstance(value, Parameter) or (value.is_leaf and value.requires_grad)
+        kept = isinstance(value, (Parameter, Buffer))
+        return kept or (value.is_leaf and value.requires_grad)
     if isinstance(value, (Module, np.random.Generator)):
         return True
     return in_list and callable(value)
@@ -415,9 +423,11 @@ def _below(scope: str | None, path: str) -> str:
 
 
 def note_shape(path: str, output: Any) -> None:
-    """Note the shape of an output, where someone wants to know."""
+    """Note an output's shape, of several the first, where someone wants to know."""
     shapes = _noted.get()
     if shapes is not None:
+        while isinstance(output, tuple) and output:
+            output = output[0]
         shapes[path] = np.shape(data_of(output))
 
 

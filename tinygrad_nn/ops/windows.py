@@ -161,5 +161,8 @@ def overlap_add(
     parts = np.reshape(x, (math.prod(size), *np.shape(x)[len(size) :]))
     out = np.zeros(shape, parts.dtype)
     for index, part in zip(places, parts, strict=True):
-        out[index] += part
+        if hasattr(out, "at"):  # JAX's arrays are not written to
+            out = out.at[index].add(part)
+        else:
+            out[index] += part
     return out
