@@ -342,37 +342,26 @@ def test_bits_of_integers_are_not_taken_for_truth():
 # --- refusals ------------------------------------------------------------------------
 
 REFUSED = {
-    "np.sort": np.sort,
-    "np.arctan2": lambda t: np.arctan2(t, t),
-    "np.floor": np.floor,
-    "np.vstack": lambda t: np.vstack([t, t]),
-    "np.linalg.inv": np.linalg.inv,
-    "np.add.reduce": np.add.reduce,
-    "np.multiply.outer": lambda t: np.multiply.outer(t, t),
-    "np.maximum.accumulate": np.maximum.accumulate,
+    "np.fft.fft": np.fft.fft,
+    "np.linalg.eig": np.linalg.eig,
     "np.add.at": lambda t: np.add.at(np.zeros(2), [0], t),
+    "np.add.reduceat": lambda t: np.add.reduceat(t, [0, 1]),
     "np.exp: .*out=": lambda t: np.exp(t, out=np.zeros((2, 2))),
     "np.exp: where=": lambda t: np.exp(t, where=np.ones((2, 2), bool)),
-    "np.exp: dtype=": lambda t: np.exp(t, dtype=np.float32),
+    "np.exp: dtype=": lambda t: np.exp(t, dtype=np.int64),
+    "np.exp: casting=": lambda t: np.exp(t, casting="unsafe"),
+    "np.greater: gives bool": lambda t: np.greater(t, 0, dtype=np.float64),
+    "np.matmul: axes=": lambda t: np.matmul(t, t, axes=[(0, 1), (0, 1), (0, 1)]),
     "np.add: .*out=": lambda t: np.add(np.ones((2, 2)), t, np.ones((2, 2))),
-    "np.sum: dtype=": lambda t: np.sum(t, dtype=np.float32),
     "np.sum: out=": lambda t: np.sum(t, 0, None, np.zeros(2)),
-    "np.sum: .*where": lambda t: np.sum(t, where=np.ones((2, 2), bool)),
-    "np.sum: .*initial": lambda t: np.sum(t, initial=1.0),
-    "np.mean: dtype=": lambda t: np.mean(t, 0, np.float32),
     "np.max: out=": lambda t: np.max(t, 0, np.zeros(2)),
-    "np.max: .*initial": lambda t: np.max(t, initial=0.0),
-    "np.cumsum: dtype=": lambda t: np.cumsum(t, 0, np.float32),
     "np.clip: no": lambda t: np.ones((2, 2)).clip(t, 3),
     "np.clip: .*out": lambda t: np.clip(t, 0, 1, out=np.zeros((2, 2))),
     "np.concatenate: .*out": lambda t: np.concatenate([t, t], out=np.zeros((4, 2))),
-    "np.einsum: .*optimize": lambda t: np.einsum("ij->i", t, optimize=True),
-    "np.any: .*keepdims": lambda t: np.any(t, keepdims=True),
-    "np.argmax: .*keepdims": lambda t: np.argmax(t, keepdims=True),
+    "np.reshape: copy=": lambda t: np.reshape(t, 4, copy=False),
     "np.where": np.where,
     "np.copyto": lambda t: np.copyto(np.zeros((2, 2)), t),
     "np.nonzero": np.nonzero,
-    "np.round": np.round,
     "np.reciprocal": lambda t: np.reciprocal(tg.Tensor([2])),
 }
 
@@ -384,7 +373,7 @@ def test_what_has_no_rule_is_refused_by_name(name):
         REFUSED[name](tg.Parameter(np.ones((2, 2))))
 
 
-@pytest.mark.parametrize("method", ["sort", "argsort", "round", "fill", "put", "trace"])
+@pytest.mark.parametrize("method", ["tofile", "setfield", "newbyteorder"])
 def test_a_method_that_is_not_offered_is_no_attribute(method):
     """A method without a rule does not exist, rather than work on the plain values."""
     with pytest.raises(AttributeError, match=method):
@@ -393,12 +382,10 @@ def test_a_method_that_is_not_offered_is_no_attribute(method):
 
 @pytest.mark.parametrize(
     "call",
-    [lambda t: t // 2, lambda t: t % 2, lambda t: divmod(t, 2), round,
-     lambda t: t.sum(dtype=np.float32), lambda t: t.sum(0, np.float32),
-     lambda t: np.ones(2) // t, lambda t: t << 1],
+    [lambda t: t << 1, lambda t: 1 >> t, lambda t: t ^ 1, lambda t: t.sum(0, None, t)],
 )  # fmt: skip
 def test_operators_without_a_rule_are_refused(call):
-    """Floor division, remainders and rounding are flat or kinked, and refused."""
+    """What works on bits, or writes into an array, is refused."""
     with pytest.raises(TypeError):
         call(tg.Parameter([1.0, 2.0]))
 

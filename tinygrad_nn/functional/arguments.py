@@ -10,7 +10,7 @@ from tinygrad_nn import ops
 from tinygrad_nn.errors import UnsupportedError
 from tinygrad_nn.op import Array, Node
 
-__all__ = ["as_array", "cast", "refuse", "refuse_out"]
+__all__ = ["as_array", "cast", "is_default", "refuse", "refuse_out"]
 
 
 def as_array(x: Any) -> Any:
@@ -30,11 +30,18 @@ def refuse_out(title: str, out: Any) -> None:
 def refuse(title: str, advice: str, **given: tuple[Any, Any]) -> None:
     """Refuse what is not as it is by default: ``name=(value, default)``."""
     for name, (value, default) in given.items():
-        if value is not default and value != default:
+        if not is_default(value, default):
             raise UnsupportedError(
                 f"{title}: {name}= is not offered on Tensors; got {name}={value!r}. "
                 f"{advice}"
             )
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Whether an argument is as it is by default; an array never is."""
+    return value is default or (
+        value.__class__ is default.__class__ and bool(value == default)
+    )
 
 
 def cast(x: Array, dtype: Any) -> Array:
