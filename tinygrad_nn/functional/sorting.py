@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import UnsupportedError
+from tinygrad_nn.errors import OpError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse_out
 from tinygrad_nn.functional.ufuncs import BARE
 from tinygrad_nn.op import Array
@@ -27,7 +27,9 @@ def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -
     >>> where(np.array([True, False]), 1.0, np.array([3.0, 4.0]))
     array([1., 4.])
     """
-    if x is None or y is None:
+    if (x is None) != (y is None):
+        raise OpError("np.where: expected both x and y, or neither; got one of them")
+    if x is None:
         raise UnsupportedError(
             "np.where: of a condition alone it gives places, as many as are true, "
             "which is not recorded. Write np.nonzero(condition.numpy())"

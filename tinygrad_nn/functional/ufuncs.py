@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, UnsupportedError
-from tinygrad_nn.functional.arguments import cast
+from tinygrad_nn.functional.arguments import cast, is_default
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
@@ -116,7 +116,7 @@ def with_options(
         given["out"] = operands[ufunc.nin]
         operands = operands[: ufunc.nin]
     out = given.pop("out", None)
-    if out is not None and out != (None,):
+    if any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
         raise UnsupportedError(
             f"{title}: a Tensor cannot be written into an ndarray (out=, an in-place "
             "operator such as Z += t), which would lose its gradient. Write Z = Z + t"
@@ -129,7 +129,7 @@ def with_options(
                 f"{title}: no option {name!r}; it takes {list(known)}, and of these "
                 "Tensors know dtype"
             )
-        if value is not known[name] and value != known[name]:
+        if not is_default(value, known[name]):
             advice = (
                 "Choose elements with tg.where" if name == "where" else "Leave it out"
             )
