@@ -1,5 +1,12 @@
 """The vocabulary: every op, each declared in one place, in the file of its family."""
 
+from tinygrad_nn.ops.accumulation import (
+    cummax,
+    cummin,
+    cumprod,
+    logcumsumexp,
+    recurrence,
+)
 from tinygrad_nn.ops.activations import (
     gelu_tanh,
     log_cosh,
@@ -77,6 +84,17 @@ from tinygrad_nn.ops.reduction import (
     sum,
 )
 from tinygrad_nn.ops.selection import where
+from tinygrad_nn.ops.sorting import (
+    argpartition,
+    argsort,
+    nanmax,
+    nanmin,
+    partition,
+    searchsorted,
+    sort,
+    sorted_like,
+    unsorted_like,
+)
 from tinygrad_nn.ops.windows import (
     overlap_add,
     windows,
@@ -85,10 +103,15 @@ from tinygrad_nn.ops.windows import (
 __all__ = [
     "abs",
     "add",
+    "argpartition",
+    "argsort",
     "astype",
     "broadcast_to",
     "concatenate",
     "cos",
+    "cummax",
+    "cummin",
+    "cumprod",
     "cumsum",
     "divide",
     "einsum",
@@ -108,6 +131,7 @@ __all__ = [
     "log_cosh",
     "log_sigmoid",
     "log_softmax",
+    "logcumsumexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -122,17 +146,22 @@ __all__ = [
     "minimum",
     "mish",
     "multiply",
+    "nanmax",
+    "nanmin",
     "negative",
     "not_equal",
     "others",
     "overlap_add",
+    "partition",
     "power",
     "prelu",
     "prod",
     "reciprocal",
+    "recurrence",
     "relu",
     "reshape",
     "scatter_add",
+    "searchsorted",
     "sigmoid",
     "sign",
     "silu",
@@ -140,6 +169,8 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "sort",
+    "sorted_like",
     "spread",
     "sqrt",
     "square",
@@ -150,6 +181,7 @@ __all__ = [
     "tanhshrink",
     "transpose",
     "uniform",
+    "unsorted_like",
     "where",
     "windows",
 ]
