@@ -10,23 +10,11 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ModelError, ShapeError
-from tinygrad_nn.nn.activations import (
-    Identity,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from tinygrad_nn.nn.dense import Dense
-from tinygrad_nn.nn.dropout import Dropout
-from tinygrad_nn.nn.module import Module, note_shape, told
+from tinygrad_nn.nn.module import Module, note_shape
+from tinygrad_nn.nn.sizes import check_sizes
 from tinygrad_nn.op import data_of
 
 __all__ = ["Flatten", "Sequential"]
-
-_KEEP_SIZE = (Dropout, Identity, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh)
 
 
 @final
@@ -48,12 +36,13 @@ class Sequential(Module):
     Raises
     ------
     ModelError
-        For what cannot be called, a class instead of an object, and a `Dense` that
-        does not take as many numbers as the one before it gives.
+        For what cannot be called, a class instead of an object, and a layer that does
+        not take as many features or channels as the one before it gives.
 
     Examples
     --------
     >>> import tinygrad_nn as tg
+    >>> from tinygrad_nn.nn import Dense
     >>> net = Sequential(Dense(2, 4, rng=0), tg.tanh, Dense(4, 1, rng=1))
     >>> net(np.ones((3, 2))).shape
     (3, 1)
@@ -66,7 +55,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             _check_layer(i, layer)
         self.layers = list(layers)
-        _check_sizes(self)
+        check_sizes(_in_order(self))
 
     def forward(self, x: Any) -> Any:
         """Return the output of the last layer."""
@@ -110,38 +99,17 @@ def _check_layer(i: int, layer: Any) -> None:
         )
 
 
-def _keeps_size(layer: Any) -> bool:
-    op = getattr(layer, "op", None)
-    if op is not None and not isinstance(layer, Module):
-        return bool(op.pointwise) or op.name in ("softmax", "log_softmax")
-    return isinstance(layer, _KEEP_SIZE)
-
-
-def _check_sizes(net: Sequential) -> None:
-    """Refuse a Dense that cannot take what the Dense before it gives."""
-    before: tuple[str, Dense] | None = None
+def _in_order(net: Sequential) -> Iterator[tuple[str, Any]]:
+    """Path and layer, inside of containers too, as they are applied."""
     stack: list[tuple[str, Any]] = [("", net)]
     while stack:
         path, layer = stack.pop()
         if isinstance(layer, Sequential):
-            before_it = f"{path}." if path else ""
-            inner = [(f"{before_it}{i}", inside) for i, inside in enumerate(layer)]
+            before = f"{path}." if path else ""
+            inner = [(f"{before}{i}", inside) for i, inside in enumerate(layer)]
             stack.extend(reversed(inner))
-        elif isinstance(layer, Dense):
-            if before is not None and before[1].n_out != layer.n_in:
-                raise ModelError(
-                    f"Sequential: each Dense takes what the one before it gives; got "
-                    f"layer {_told(*before)} before layer {_told(path, layer)}. "
-                    f"Make the second Dense({before[1].n_out}, {layer.n_out}), or the "
-                    f"first Dense({before[1].n_in}, {layer.n_in})"
-                )
-            before = (path, layer)
-        elif not _keeps_size(layer):
-            before = None
-
-
-def _told(path: str, layer: Dense) -> str:
-    return f"{path}: {told(layer)}"
+        else:
+            yield path, layer
 
 
 @final

@@ -52,6 +52,8 @@ class Embedding(Module):
     (1, 4, 3)
     """
 
+    reads = np.int64
+
     def __init__(
         self,
         n: int,

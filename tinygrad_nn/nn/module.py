@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -84,6 +84,9 @@ class Module(ABC):
 
     name: str | None = None
     """Given by the user; shown in errors."""
+
+    reads: ClassVar[Any] = None
+    """Dtype of inputs, where it is not that of the parameters: integers, to look up."""
 
     _path: str | None = None
 
@@ -293,7 +296,7 @@ class Module(ABC):
 
     def _output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Run on zeros without recording; modes are put back whatever happens."""
-        dtype = next((p.dtype for p in self.parameters()), np.dtype(np.float64))
+        dtype = self._reads()
         modes = [(module, module.training) for _, module in self.named_modules()]
         try:
             self.eval()
@@ -303,6 +306,15 @@ class Module(ABC):
             for module, mode in modes:
                 module.training = mode
         return shapes
+
+    def _reads(self) -> Any:
+        """Dtype of inputs: of the first layer that says so, or of the parameters."""
+        for _, module in self.named_modules():
+            if module.reads is not None:
+                return module.reads
+            if any(isinstance(value, Tensor) for value in vars(module).values()):
+                break
+        return next((p.dtype for p in self.parameters()), np.dtype(np.float64))
 
     def __repr__(self) -> str:
         """Show the tree of layers, one a line."""
