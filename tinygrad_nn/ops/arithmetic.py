@@ -9,18 +9,31 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_nn.op import Array, elementwise
-from tinygrad_nn.ops.comparison import equal, greater, less, logical_or
+from tinygrad_nn.ops.comparison import (
+    equal,
+    greater,
+    isnan,
+    less,
+    logical_not,
+    logical_or,
+    sign,
+)
 from tinygrad_nn.ops.elementwise import log
 from tinygrad_nn.ops.samples import reals
 from tinygrad_nn.ops.selection import where
 
 __all__ = [
     "add",
+    "copysign",
     "divide",
+    "fmax",
+    "fmin",
+    "heaviside",
     "maximum",
     "minimum",
     "multiply",
     "negative",
+    "one_minus_square",
     "power",
     "reciprocal",
     "square",
@@ -113,6 +126,20 @@ def square(x: Array) -> Array:
 
 
 @elementwise(
+    formula="1 - $x^2",
+    vjp=lambda g, _out, x: g * (-2 * x),
+    samples=reals(1),
+)
+def one_minus_square(x: Array) -> Array:
+    """One minus the square, with all its digits near -1 and 1 too.
+
+    >>> one_minus_square(np.array([0.5, 1.0]))
+    array([0.75, 0.  ])
+    """
+    return (1 - x) * (1 + x)
+
+
+@elementwise(
     formula=r"\frac{1}{$x}",
     vjp=lambda g, out, _x: -g * (out * out),
     samples=reals(1, (0.5, 2.0)),
@@ -159,6 +186,7 @@ def _power_exponent(g: Array, out: Array, x: Array, _y: Array) -> Array:
     formula="$x^{$y}",
     vjp=(_power_base, _power_exponent),
     samples=reals(2, (0.3, 2.0), (-2.0, 3.0)),
+    edges=((0.0, 0.5), (0.0, 2.0), (0.0, -1.0), (-2.0, 2.0), (-2.0, 0.5)),
 )
 def power(x: Array, y: Array) -> Array:
     """First operand to the power of the second.
@@ -220,3 +248,87 @@ def minimum(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for
     array([-1.,  0.])
     """
     return np.minimum(x, y)
+
+
+def _prefers(x: Array, y: Array, chosen: Array) -> Array:
+    """Whether the first operand is chosen, or there is no other: nan is none."""
+    return logical_or(chosen, greater(isnan(y), isnan(x)))
+
+
+@elementwise(
+    formula=r"\mathrm{fmax}($x, $y)",
+    vjp=(
+        lambda g, _out, x, y, tie: _share(g, _prefers(x, y, greater(x, y)), x, y, tie),
+        lambda g, _out, x, y, tie: _share(g, _prefers(y, x, greater(y, x)), x, y, tie),
+    ),
+    paths=(
+        lambda x, y, tie: _reaches(_prefers(x, y, greater(x, y)), x, y, tie),
+        lambda x, y, tie: _reaches(_prefers(y, x, greater(y, x)), x, y, tie),
+    ),
+    samples=reals(2, tie=0.5) + reals(2, tie=0.0),
+)
+def fmax(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for the rule)
+    """Larger of two operands, or the one that is a number; ties as in `maximum`.
+
+    >>> fmax(np.array([-1.0, 2.0]), np.array([0.0, np.nan]))
+    array([0., 2.])
+    """
+    return np.fmax(x, y)
+
+
+@elementwise(
+    formula=r"\mathrm{fmin}($x, $y)",
+    vjp=(
+        lambda g, _out, x, y, tie: _share(g, _prefers(x, y, less(x, y)), x, y, tie),
+        lambda g, _out, x, y, tie: _share(g, _prefers(y, x, less(y, x)), x, y, tie),
+    ),
+    paths=(
+        lambda x, y, tie: _reaches(_prefers(x, y, less(x, y)), x, y, tie),
+        lambda x, y, tie: _reaches(_prefers(y, x, less(y, x)), x, y, tie),
+    ),
+    samples=reals(2, tie=0.5) + reals(2, tie=0.0),
+)
+def fmin(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for the rule)
+    """Smaller of two operands, or the one that is a number; ties as in `minimum`.
+
+    >>> fmin(np.array([-1.0, 2.0]), np.array([0.0, np.nan]))
+    array([-1.,  2.])
+    """
+    return np.fmin(x, y)
+
+
+def _no_gradient(_g: Array, _out: Array, _x: Array, _y: Array) -> None:
+    """Only the sign of the operand counts, which is flat."""
+
+
+@elementwise(
+    formula=r"\mathrm{copysign}($x, $y)",
+    vjp=(lambda g, _out, x, y: g * (sign(x) * copysign(1.0, y)), _no_gradient),
+    samples=reals(2),
+    exact=lambda x, y: np.abs(x) * np.sign(y),
+)
+def copysign(x: Array, y: Array) -> Array:
+    """Size of the first operand with the sign of the second, which may be -0.0.
+
+    The gradient at ``x = 0`` is 0, as that of `abs`.
+
+    >>> copysign(np.array([1.0, -2.0]), np.array([-0.0, 1.0]))
+    array([-1.,  2.])
+    """
+    return np.copysign(x, y)
+
+
+@elementwise(
+    formula=r"\mathrm{heaviside}($x, $y)",
+    vjp=(_no_gradient, lambda g, _out, x, _y: g * equal(x, 0)),
+    paths=(None, lambda x, _y: logical_not(x)),
+    samples=reals(2, None, (-2.0, 2.0)),
+    exact=lambda x, y: np.where(np.equal(x, 0), y, np.greater(x, 0)),
+)
+def heaviside(x: Array, y: Array) -> Array:
+    """0 below zero, 1 above, and the second operand at zero; flat in the first.
+
+    >>> heaviside(np.array([-1.0, 0.0, 2.0]), 0.5)
+    array([0. , 0.5, 1. ])
+    """
+    return np.heaviside(x, y)

@@ -14,14 +14,19 @@ __all__ = [
     "equal",
     "greater",
     "greater_equal",
+    "isclose",
+    "isfinite",
+    "isinf",
     "isnan",
     "less",
     "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "not_equal",
     "sign",
+    "signbit",
 ]
 
 
@@ -105,6 +110,16 @@ def logical_or(x: Array, y: Array) -> Array:
     return np.logical_or(x, y)
 
 
+@elementwise(formula=r"$x \neq $y", vjp=None, samples=reals(2, None))
+def logical_xor(x: Array, y: Array) -> Array:
+    """Whether one operand is true and the other is not.
+
+    >>> logical_xor(np.array([True, False]), True)
+    array([False,  True])
+    """
+    return np.logical_xor(x, y)
+
+
 @elementwise(formula=r"\neg $x", vjp=None, samples=reals(1, None))
 def logical_not(x: Array) -> Array:
     """Whether the operand is false.
@@ -123,6 +138,57 @@ def isnan(x: Array) -> Array:
     array([False,  True])
     """
     return np.not_equal(x, x)
+
+
+@elementwise(formula=r"\mathrm{isinf}($x)", vjp=None, samples=reals(1))
+def isinf(x: Array) -> Array:
+    """Whether an element is infinite.
+
+    >>> isinf(np.array([1.0, -np.inf, np.nan]))
+    array([False,  True, False])
+    """
+    return np.isinf(x)
+
+
+@elementwise(formula=r"\mathrm{isfinite}($x)", vjp=None, samples=reals(1))
+def isfinite(x: Array) -> Array:
+    """Whether an element is a number and not infinite.
+
+    >>> isfinite(np.array([1.0, -np.inf, np.nan]))
+    array([ True, False, False])
+    """
+    return np.isfinite(x)
+
+
+@elementwise(
+    formula=r"|$x - $y| \leq $atol + $rtol |$y|",
+    vjp=None,
+    samples=reals(2),
+    exact=lambda x, y, rtol, atol, **_: np.abs(x - y) <= atol + rtol * np.abs(y),
+)
+def isclose(
+    x: Array,
+    y: Array,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+    equal_nan: bool = False,
+) -> Array:
+    """Whether the operands differ by no more than a tolerance.
+
+    >>> isclose(np.array([1.0, 2.0]), np.array([1.0 + 1e-9, 2.1]))
+    array([ True, False])
+    """
+    return np.isclose(x, y, rtol, atol, equal_nan)
+
+
+@elementwise(formula="[$x < 0]", vjp=None, samples=reals(1), exact=lambda x: x < 0)
+def signbit(x: Array) -> Array:
+    """Whether the sign is minus, that of -0.0 too.
+
+    >>> signbit(np.array([1.0, -0.0]))
+    array([False,  True])
+    """
+    return np.signbit(x)
 
 
 @elementwise(formula=r"\mathrm{sign}($x)", vjp=None, samples=reals(1))
