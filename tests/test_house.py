@@ -62,7 +62,7 @@ def test_each_floor_imports_only_from_below():
         ("shapes", "from tinygrad_nn import tensor"),
         ("op", "from tinygrad_nn import algebra"),
         ("ops/arithmetic", "from tinygrad_nn import autodiff"),
-        ("losses", "import tinygrad_nn.nn"),
+        ("losses/pairs", "import tinygrad_nn.nn"),
         ("functional", "import torch"),
     ],
 )

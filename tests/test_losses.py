@@ -61,8 +61,112 @@ def bent(delta):
     return one
 
 
+def rounded_tip(x, y):
+    d = abs(x - y)
+    return d * d / (2 * 0.3) if d < 0.3 else d - 0.15
+
+
+def focal(row, c):
+    p = math.exp(-of_class(row, c))
+    return -((1 - p) ** 2) * math.log(p)
+
+
+def binary_focal(z, y):
+    p = 1 / (1 + math.exp(-z if y else z))
+    return -((1 - p) ** 1.5) * math.log(p)
+
+
+def multiclass_hinge(row, c):
+    return math.fsum(max(0.0, 1 - row[c] + z) for j, z in enumerate(row) if j != c)
+
+
+def divergence(log_p, shares):
+    return math.fsum(
+        t * (math.log(t) - x) for x, t in zip(log_p, shares, strict=True) if t
+    )
+
+
+def length(x, y, ord=2):
+    return math.fsum(abs(a - b) ** ord for a, b in zip(x, y, strict=True)) ** (1 / ord)
+
+
+def cosine(x, y):
+    dot = math.fsum(a * b for a, b in zip(x, y, strict=True))
+    zero = [0.0] * len(x)
+    return dot / (length(x, zero) * length(y, zero))
+
+
+def triplet(anchor, others):
+    positive, negative = others
+    return max(0.0, length(anchor, positive) - length(anchor, negative) + 1)
+
+
+def swapped(anchor, others):
+    positive, negative = others
+    far = min(length(anchor, negative, 1), length(positive, negative, 1))
+    return max(0.0, length(anchor, positive, 1) - far + 2)
+
+
+def stirling(y):
+    return math.lgamma(y + 1) if y <= 1 else (y * math.log(y) - y + math.log(2 * math.pi * y) / 2)  # fmt: skip
+
+
 def reals(rng):
     return rng.normal(size=N), rng.normal(size=N)
+
+
+def counted(rng):
+    return rng.normal(size=N), np.array([0, 1, 2, 5, 0, 3])
+
+
+def vectors(rng):
+    return rng.normal(size=(N, K)), rng.normal(size=(N, K))
+
+
+def triplets(rng):
+    return rng.normal(size=(N, K)), rng.normal(size=(N, 2, K))
+
+
+def classes(rng):
+    return rng.normal(size=(N, K)), np.array([0, 1, 2, 3, 1, 0])
+
+
+def log_rows(rng):
+    z, shares = rows(rng)
+    return z - np.log(np.exp(z).sum(1, keepdims=True)), shares
+
+
+def of_pairs(loss, sign, **fixed):
+    """A loss of pairs with one label for all, as a function of two operands."""
+
+    def call(prediction, target, **settings):
+        labels = np.full(len(prediction), sign)
+        return loss(prediction, target, labels, **fixed, **settings)
+
+    return call
+
+
+def of_triplets(**fixed):
+    def call(anchor, others, **settings):
+        return losses.triplet_margin(
+            anchor, others[:, 0], others[:, 1], **fixed, **settings
+        )
+
+    return call
+
+
+def of_gaussian(**fixed):
+    def call(prediction, target, **settings):
+        return losses.gaussian_nll(
+            prediction, target[:, 0], target[:, 1], **fixed, **settings
+        )
+
+    return call
+
+
+def likelihood(m, row):
+    y, v = row
+    return (math.log(2 * math.pi * v) + (y - m) ** 2 / v) / 2
 
 
 def rows(rng):
@@ -90,11 +194,23 @@ MEMBERS = {
         logistic,
         classes=True,
     ),
-    "cross_entropy": Member(
-        losses.cross_entropy,
-        lambda rng: (rng.normal(size=(N, K)), np.array([0, 1, 2, 3, 1, 0])),
-        of_class,
+    "binary_focal_with_logits": Member(
+        smooth(losses.binary_focal_with_logits, gamma=1.5),
+        lambda rng: (3 * rng.normal(size=N), rng.integers(0, 2, N)),
+        binary_focal,
         classes=True,
+    ),
+    "cosine_embedding": Member(
+        of_pairs(losses.cosine_embedding, 1), vectors, lambda x, y: 1 - cosine(x, y)
+    ),
+    "cosine_embedding, apart": Member(
+        of_pairs(losses.cosine_embedding, -1, margin=-0.2),
+        vectors,
+        lambda x, y: max(0.0, cosine(x, y) + 0.2),
+    ),
+    "cross_entropy": Member(losses.cross_entropy, classes, of_class, classes=True),
+    "cross_entropy, with a class ignored": Member(
+        smooth(losses.cross_entropy, ignore_index=9), classes, of_class, classes=True
     ),
     "cross_entropy of probabilities": Member(
         losses.cross_entropy, rows, softmax_entropy, classes=True
@@ -104,6 +220,15 @@ MEMBERS = {
         lambda rng: (rng.normal(size=(N, K)), np.array([0, 1, 2, 3, 1, 0])),
         smoothed,
         classes=True,
+    ),
+    "focal": Member(losses.focal, classes, focal, classes=True),
+    "gaussian_nll": Member(
+        of_gaussian(full=True),
+        lambda rng: (
+            rng.normal(size=N),
+            np.stack([rng.normal(size=N), rng.uniform(0.5, 2, N)], 1),
+        ),
+        likelihood,
     ),
     "hinge": Member(
         losses.hinge,
@@ -117,14 +242,56 @@ MEMBERS = {
     ),
     "huber": Member(losses.huber, reals, bent(1.0)),
     "huber, narrow": Member(smooth(losses.huber, delta=0.3), reals, bent(0.3)),
+    "kl_divergence": Member(losses.kl_divergence, log_rows, divergence),
+    "kl_divergence, of logarithms": Member(
+        smooth(losses.kl_divergence, log_target=True),
+        lambda rng: (log_rows(rng)[0], log_rows(rng)[0]),
+        lambda x, t: divergence(x, [math.exp(z) for z in t]),
+    ),
+    "log_cosh": Member(losses.log_cosh, reals, lambda x, y: math.log(math.cosh(x - y))),
     "mae": Member(losses.mae, reals, lambda x, y: abs(x - y)),
+    "margin_ranking": Member(
+        of_pairs(losses.margin_ranking, 1, margin=0.5),
+        reals,
+        lambda x, y: max(0.0, 0.5 - (x - y)),
+    ),
+    "margin_ranking, turned": Member(
+        of_pairs(losses.margin_ranking, -1), reals, lambda x, y: max(0.0, x - y)
+    ),
     "mse": Member(losses.mse, reals, lambda x, y: (x - y) ** 2),
+    "multiclass_hinge": Member(
+        losses.multiclass_hinge, classes, multiclass_hinge, classes=True
+    ),
+    "nll": Member(losses.nll, classes, lambda row, c: -row[c], classes=True),
+    "poisson_nll": Member(
+        losses.poisson_nll, counted, lambda z, y: math.exp(z) - y * z
+    ),
+    "poisson_nll, of rates": Member(
+        smooth(losses.poisson_nll, log_input=False, full=True),
+        lambda rng: (rng.uniform(0.5, 3, N), counted(rng)[1]),
+        lambda r, y: r - y * math.log(r) + stirling(y),
+    ),
+    "smooth_l1": Member(smooth(losses.smooth_l1, beta=0.3), reals, rounded_tip),
+    "squared_hinge": Member(
+        losses.squared_hinge,
+        lambda rng: (2 * rng.normal(size=N), np.array([1, -1, -1, 1, 1, -1])),
+        lambda f, y: max(0.0, 1 - y * f) ** 2,
+        classes=True,
+    ),
+    "triplet_margin": Member(of_triplets(), triplets, triplet),
+    "triplet_margin, swapped": Member(
+        of_triplets(margin=2.0, ord=1, swap=True), triplets, swapped
+    ),
 }
 ALL = [pytest.param(member, id=name) for name, member in MEMBERS.items()]
+OF_ROWS = {
+    *("cosine_embedding", "cross_entropy", "focal", "gaussian_nll", "kl_divergence"),
+    *("margin_ranking", "multiclass_hinge", "nll", "triplet_margin"),
+}
 ELEMENTWISE = [
     pytest.param(member, id=name)
     for name, member in MEMBERS.items()
-    if not name.startswith("cross")
+    if name.split(",")[0].split(" ")[0] not in OF_ROWS
 ]
 CLASSED = [
     pytest.param(member, id=name) for name, member in MEMBERS.items() if member.classes

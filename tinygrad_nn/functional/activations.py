@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import OpError, ShapeError
+from tinygrad_nn.errors import MissingExtraError, OpError, ShapeError
 from tinygrad_nn.functional.arguments import as_array
 from tinygrad_nn.op import Array, data_of
 
@@ -138,9 +139,14 @@ def gelu(x: Array, approximate: str = "tanh") -> Array:
 
 def _of_normal() -> Callable[[Array], Array]:
     """Return ``x`` times the normal distribution function, with its left tail."""
-    from tinygrad_nn.ops.special import erfc  # noqa: PLC0415 (an extra: SciPy)
-
-    return lambda x: x * (0.5 * erfc(-math.sqrt(0.5) * x))
+    try:
+        special = import_module("tinygrad_nn.ops.special")  # an extra: SciPy
+    except ImportError as missing:
+        raise MissingExtraError(
+            "gelu: approximate='none' needs an optional package that is not installed; "
+            f"got {missing}. Run: pip install 'tinygrad_nn[special]', or take 'tanh'"
+        ) from missing
+    return lambda x: x * (0.5 * special.erfc(-math.sqrt(0.5) * x))
 
 
 def _gated(x: Array, open_at: float, function: Callable[[Array], Array]) -> Array:
