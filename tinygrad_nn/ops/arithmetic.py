@@ -14,9 +14,7 @@ from tinygrad_nn.ops.comparison import (
     greater,
     isnan,
     less,
-    logical_not,
     logical_or,
-    sign,
 )
 from tinygrad_nn.ops.elementwise import log
 from tinygrad_nn.ops.samples import reals
@@ -24,11 +22,9 @@ from tinygrad_nn.ops.selection import where
 
 __all__ = [
     "add",
-    "copysign",
     "divide",
     "fmax",
     "fmin",
-    "heaviside",
     "maximum",
     "minimum",
     "multiply",
@@ -295,40 +291,3 @@ def fmin(x: Array, y: Array, tie: float = 0.0) -> Array:  # noqa: ARG001 (for th
     array([-1.,  2.])
     """
     return np.fmin(x, y)
-
-
-def _no_gradient(_g: Array, _out: Array, _x: Array, _y: Array) -> None:
-    """Only the sign of the operand counts, which is flat."""
-
-
-@elementwise(
-    formula=r"\mathrm{copysign}($x, $y)",
-    vjp=(lambda g, _out, x, y: g * (sign(x) * copysign(1.0, y)), _no_gradient),
-    samples=reals(2),
-    exact=lambda x, y: np.abs(x) * np.sign(y),
-)
-def copysign(x: Array, y: Array) -> Array:
-    """Size of the first operand with the sign of the second, which may be -0.0.
-
-    The gradient at ``x = 0`` is 0, as that of `abs`.
-
-    >>> copysign(np.array([1.0, -2.0]), np.array([-0.0, 1.0]))
-    array([-1.,  2.])
-    """
-    return np.copysign(x, y)
-
-
-@elementwise(
-    formula=r"\mathrm{heaviside}($x, $y)",
-    vjp=(_no_gradient, lambda g, _out, x, _y: g * equal(x, 0)),
-    paths=(None, lambda x, _y: logical_not(x)),
-    samples=reals(2, None, (-2.0, 2.0)),
-    exact=lambda x, y: np.where(np.equal(x, 0), y, np.greater(x, 0)),
-)
-def heaviside(x: Array, y: Array) -> Array:
-    """0 below zero, 1 above, and the second operand at zero; flat in the first.
-
-    >>> heaviside(np.array([-1.0, 0.0, 2.0]), 0.5)
-    array([0. , 0.5, 1. ])
-    """
-    return np.heaviside(x, y)

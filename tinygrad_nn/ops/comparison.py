@@ -27,6 +27,8 @@ __all__ = [
     "not_equal",
     "sign",
     "signbit",
+    "unit_sign",
+    "unit_step",
 ]
 
 
@@ -199,3 +201,27 @@ def sign(x: Array) -> Array:
     array([-1.,  0.,  1.])
     """
     return np.sign(x)
+
+
+@elementwise(
+    formula=r"\mathrm{sign}($x)", vjp=None, samples=reals(1), exact=lambda x: np.sign(x)
+)
+def unit_sign(x: Array) -> Array:
+    """Sign of every element as -1 or 1, which 0.0 and -0.0 have as well; constant.
+
+    >>> unit_sign(np.array([-2.0, -0.0, 0.0]))
+    array([-1., -1.,  1.])
+    """
+    return np.copysign(1.0, x)
+
+
+@elementwise(
+    formula="[$x > 0]", vjp=None, samples=reals(1), exact=lambda x: np.greater(x, 0)
+)
+def unit_step(x: Array) -> Array:
+    """1 above 0, and 0 elsewhere, in a floating dtype; constant.
+
+    >>> unit_step(np.array([-2.0, 0.0, 3.0, np.nan]))
+    array([ 0.,  0.,  1., nan])
+    """
+    return np.heaviside(x, 0.0)

@@ -12,7 +12,7 @@ from tinygrad_nn.ops.elementwise import exp, log_sigmoid
 from tinygrad_nn.ops.samples import reals
 from tinygrad_nn.ops.selection import where
 
-__all__ = ["cbrt", "exp2", "log10", "log2", "logaddexp", "logaddexp2"]
+__all__ = ["cbrt", "exp2", "log2", "log10", "logaddexp", "logaddexp2"]
 
 _LOG_2 = math.log(2)
 _PER_LOG_2 = 1 / math.log(2)
