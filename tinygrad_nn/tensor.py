@@ -984,7 +984,6 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmin: Tensor.argmin,
     np.array_equal: _equal_arrays,
     np.empty_like: _like(np.empty_like),
-    np.full_like: _like(np.full_like),
     np.ndim: lambda a: a.ndim,
     np.ones_like: _like(np.ones_like),
     np.shape: _shape_of,

@@ -10,23 +10,32 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, cast, refuse, refuse_out
+from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.op import Array
 from tinygrad_nn.ops import getitem
 from tinygrad_nn.shapes import Axes
 
 __all__ = [
     "astype",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "broadcast_arrays",
     "broadcast_to",
-    "concatenate",
     "copy",
     "expand_dims",
     "flip",
+    "fliplr",
+    "flipud",
+    "matrix_transpose",
     "moveaxis",
+    "permute_dims",
     "ravel",
     "reshape",
+    "roll",
+    "rollaxis",
+    "rot90",
     "squeeze",
-    "stack",
     "swapaxes",
     "transpose",
 ]
@@ -120,49 +129,6 @@ def astype(
     return ops.astype(as_array(x), np.dtype(dtype))
 
 
-def _same_kind(title: str, casting: str, dtype: Any) -> None:
-    refuse(title, "Cast first, with .astype()", casting=(casting, "same_kind"))
-    if dtype is not None and np.dtype(dtype).kind not in "fiub":
-        raise UnsupportedError(f"{title}: expected a real dtype; got {dtype!r}")
-
-
-def concatenate(
-    arrays: Sequence[Array],
-    /,
-    axis: int | None = 0,
-    out: None = None,
-    *,
-    dtype: Any = None,
-    casting: str = "same_kind",
-) -> Array:
-    """Arrays joined along an axis that they have.
-
-    >>> concatenate([np.array([1.0]), np.array([2.0, 3.0])])
-    array([1., 2., 3.])
-    """
-    refuse_out("np.concatenate", out)
-    _same_kind("np.concatenate", casting, dtype)
-    return ops.concatenate(*[cast(as_array(x), dtype) for x in arrays], axis=axis)
-
-
-def stack(
-    arrays: Sequence[Array],
-    axis: int = 0,
-    out: None = None,
-    *,
-    dtype: Any = None,
-    casting: str = "same_kind",
-) -> Array:
-    """Arrays of one shape joined along a new axis.
-
-    >>> stack([np.array([1.0]), np.array([2.0])]).shape
-    (2, 1)
-    """
-    refuse_out("np.stack", out)
-    _same_kind("np.stack", casting, dtype)
-    return ops.stack(*[cast(as_array(x), dtype) for x in arrays], axis=axis)
-
-
 def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
     """Exchange two axes.
 
@@ -244,3 +210,174 @@ def flip(m: Array, axis: Axes = None) -> Array:
     return getitem(
         m, tuple(back if i in turned else slice(None) for i in range(len(m.shape)))
     )
+
+
+def fliplr(m: Array) -> Array:
+    """Reverse the columns.
+
+    >>> fliplr(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[2., 1.],
+           [4., 3.]])
+    """
+    m = as_array(m)
+    if len(m.shape) < 2:
+        raise ShapeError(f"fliplr: expected at least two axes; got m{m.shape}")
+    return flip(m, 1)
+
+
+def flipud(m: Array) -> Array:
+    """Reverse the rows.
+
+    >>> flipud(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[3., 4.],
+           [1., 2.]])
+    """
+    m = as_array(m)
+    if not m.shape:
+        raise ShapeError("flipud: expected at least one axis; got m()")
+    return flip(m, 0)
+
+
+def roll(a: Array, shift: Any, axis: Axes = None) -> Array:
+    """Elements moved along an axis; what leaves at the end comes in at the front.
+
+    Without an axis the elements move through the flattened array.
+
+    >>> roll(np.array([1.0, 2.0, 3.0]), 1)
+    array([3., 1., 2.])
+    """
+    a = as_array(a)
+    if axis is None:
+        return ops.reshape(roll(ops.reshape(a, (-1,)), shift, 0), a.shape)
+    rank = len(a.shape)
+    moved = dict.fromkeys(range(rank), 0)
+    for by, place in np.broadcast(shift, np.asarray(axis)):
+        moved[shapes.normalize_axes(rank, int(place))[0]] += int(by)
+    for place, by in moved.items():
+        step = by % (a.shape[place] or 1)
+        if step:
+            lead = (slice(None),) * place
+            ends = getitem(a, (*lead, slice(-step, None)))
+            a = ops.concatenate(ends, getitem(a, (*lead, slice(-step))), axis=place)
+    return a
+
+
+def rot90(m: Array, k: int = 1, axes: Any = (0, 1)) -> Array:
+    """Turn by ``k`` right angles, from the first of two axes to the second.
+
+    >>> rot90(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[2., 4.],
+           [1., 3.]])
+    """
+    m = as_array(m)
+    rank = len(m.shape)
+    places = [shapes.normalize_axes(rank, axis)[0] for axis in axes]
+    if len(places) != 2 or places[0] == places[1]:
+        raise ShapeError(f"rot90: expected two different axes; got {tuple(axes)}")
+    first, second = places
+    turns = k % 4
+    if turns == 0:
+        return getitem(m, ...)
+    if turns == 2:
+        return flip(m, (first, second))
+    if turns == 1:
+        return swapaxes(flip(m, second), first, second)
+    return flip(swapaxes(m, first, second), second)
+
+
+def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
+    """Axis moved to before the place ``start``; newer code says `moveaxis`.
+
+    >>> rollaxis(np.ones((2, 3, 4)), 2).shape
+    (4, 2, 3)
+    """
+    a = as_array(a)
+    rank = len(a.shape)
+    (axis,) = shapes.normalize_axes(rank, axis)
+    if not -rank <= start <= rank:
+        raise ShapeError(
+            f"rollaxis: expected a start from {-rank} to {rank}; got {start}"
+        )
+    start += rank if start < 0 else 0
+    return moveaxis(a, axis, start - 1 if axis < start else start)
+
+
+def permute_dims(a: Array, axes: Any = None) -> Array:
+    """Axes in another order; reversed by default.
+
+    >>> permute_dims(np.ones((2, 3, 4)), (1, 2, 0)).shape
+    (3, 4, 2)
+    """
+    return ops.transpose(as_array(a), axes)
+
+
+def matrix_transpose(x: Array, /) -> Array:
+    """Exchange the last two axes.
+
+    >>> matrix_transpose(np.ones((2, 3, 4))).shape
+    (2, 4, 3)
+    """
+    x = as_array(x)
+    if len(x.shape) < 2:
+        raise ShapeError(
+            f"matrix_transpose: expected at least two axes; got x{x.shape}"
+        )
+    return swapaxes(x, -1, -2)
+
+
+def broadcast_arrays(*args: Array, subok: bool = False) -> tuple[Array, ...]:
+    """Arrays of one shape, each repeated along the axes that it lacks.
+
+    >>> [x.shape for x in broadcast_arrays(np.ones((2, 1)), np.ones(3))]
+    [(2, 3), (2, 3)]
+    """
+    refuse("np.broadcast_arrays", "Leave it out", subok=(subok, False))
+    arrays = [as_array(x) for x in args]
+    try:
+        size = shapes.broadcast(*[x.shape for x in arrays])
+    except ShapeError as error:
+        got = ", ".join(str(x.shape) for x in arrays)
+        raise ShapeError(f"broadcast_arrays: {error}; got {got}") from None
+    return tuple(x if x.shape == size else ops.broadcast_to(x, size) for x in arrays)
+
+
+def _each(make: Any, arrays: Sequence[Array]) -> Any:
+    found = tuple(make(as_array(x)) for x in arrays)
+    return found[0] if len(found) == 1 else found
+
+
+def atleast_1d(*arys: Array) -> Any:
+    """Arrays of one axis at least; of several arrays a tuple.
+
+    >>> atleast_1d(np.float64(3.0))
+    array([3.])
+    """
+    return _each(lambda x: x if x.shape else ops.reshape(x, (1,)), arys)
+
+
+def atleast_2d(*arys: Array) -> Any:
+    """Arrays of two axes at least: new ones come first.
+
+    >>> atleast_2d(np.array([1.0, 2.0]))
+    array([[1., 2.]])
+    """
+    return _each(
+        lambda x: x if len(x.shape) > 1 else ops.reshape(x, ((1, 1, *x.shape)[-2:])),
+        arys,
+    )
+
+
+def atleast_3d(*arys: Array) -> Any:
+    """Arrays of three axes at least: a vector becomes ``(1, n, 1)``.
+
+    >>> atleast_3d(np.ones(2)).shape, atleast_3d(np.ones((2, 3))).shape
+    ((1, 2, 1), (2, 3, 1))
+    """
+
+    def deeper(x: Any) -> Any:
+        size = x.shape
+        if len(size) > 2:
+            return x
+        return ops.reshape(x, (*((1, *size) if len(size) < 2 else size), 1, 1)[:3])
+
+    return _each(deeper, arys)
