@@ -6,8 +6,13 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import tinygrad_nn as tg
-from tinygrad_nn import functional, tensor
+from tinygrad_nn import check, functional, tensor
+from tinygrad_nn.check.edges import Edge
+from tinygrad_nn.errors import TinygradError
+from tinygrad_nn.notation import pulled
 from tinygrad_nn.op import REGISTRY, Op
 
 PAGE = Path(__file__).parent / "ops.md"
@@ -17,8 +22,44 @@ HEAD = """\
 
 Written by `docs/make_ops.py` from the declarations. Every op below is a function of
 `tg`: it takes Tensors, arrays and numbers. One with a rule is differentiable to any
-order; one without is constant. `help(tg.softmax)` says more, and so for each.
+order; one without is constant. `help(tg.softmax)` says more, and so for each. The
+gradient of an op is its own rule, written out: $`g`$ is the upstream gradient and
+$`y`$ the result (`z`, where an operand is called y). What ops do at kinks, at the ends of their domains, at infinity and
+at nan is [told below](#edges), as they compute it.
 """
+
+EDGES = """\
+## Edges
+
+Value and slope where an elementwise op is hard, computed by the op itself when this
+page is written. `tests/test_edges.py` holds every row to one-sided derivatives of
+fifty digits: where both exist and agree, the slope is theirs; at a kink it is the one
+of least norm between them; where a finite value is reached infinitely steeply, the
+slope is 0 by convention. `tg.check.edges(op)` gives the same table.
+"""
+
+OF_TWO = """\
+### Of two operands
+
+"""
+
+OF_ROWS = """\
+### Of rows
+
+Value and gradient of what reduces a row. Ties share equally; what is not offered of an
+empty row is refused.
+"""
+
+ROWS = (
+    [],
+    [1.0, 1.0, 0.0],
+    [0.0, 2.0, 3.0],
+    [0.0, 0.0, 3.0],
+    [1.0, np.nan, 3.0],
+    [1.0, np.inf, 3.0],
+)
+
+LONGEST = 160
 
 FAMILIES = {
     "elementwise": "Elementwise",
@@ -38,6 +79,99 @@ def formula(op: Op) -> str:
     }
     # A bar would end the cell of the table.
     return "$`" + op.formula.safe_substitute(names).replace("|", r"\vert ") + "`$"
+
+
+def rule(op: Op) -> str:
+    """Return what an op's rules make of g, as the rules themselves say."""
+    if not op.differentiable:
+        return "none"
+    rng = np.random.default_rng(0)
+    samples = sorted(
+        op.samples, key=lambda s: (len(s.settings), -sum(map(len, s.shapes)))
+    )
+    samples = [s for s in samples if not any(0 in shape for shape in s.shapes)]
+    parts = []
+    try:
+        arrays = samples[0].draw(rng)
+        names = (
+            op.operands if not op.variadic else [f"x_{i}" for i in range(len(arrays))]
+        )
+        leaves = [
+            tg.Tensor(a, requires_grad=a.dtype.kind == "f", name=name)
+            for a, name in zip(arrays, names, strict=True)
+        ]
+        out = op.call(*leaves, **samples[0].settings)
+        out.name = "y" if "y" not in names else "z"
+        for i, leaf in enumerate(leaves):
+            if leaf.requires_grad:
+                parts.append(
+                    pulled(out, i, lambda x: getattr(x, "name", None), "latex")
+                )
+    except (TinygradError, TypeError, ValueError, IndexError):
+        return "rule"
+    text = ", \\;".join(parts).replace("|", r"\vert ")
+    # A rule that is long is read in the code.
+    return f"$`{text}`$" if len(text) <= LONGEST else "rule"
+
+
+def number(x: float | None) -> str:
+    """Return a number as it stands in a cell."""
+    return "-" if x is None else f"{x + 0.0:.4g}".replace("inf", "∞")  # no -0
+
+
+def cell(edge: Edge) -> str:
+    """Return the value and the slopes at an edge."""
+    slopes = ", ".join(number(s) for s in edge.slopes)
+    return f"{number(edge.value)}, slope {slopes}"
+
+
+def edge_tables(public: list[Op]) -> list[str]:
+    """Return the lines of the tables of edges."""
+    pointwise = [op for op in public if op.pointwise and op.differentiable]
+    pointwise = [op for op in pointwise if op.name not in ("astype", "ldexp")]
+    lines = [EDGES, "| op | domain | -∞ | 0 | elsewhere | ∞ | nan |", "|" + "---|" * 7]
+    for op in (op for op in pointwise if len(op.operands) == 1):
+        by_place = {
+            edge.at[0]: edge for edge in check.edges(op) if edge.at[0] == edge.at[0]
+        }
+        *_, at_nan = check.edges(op)
+        others = [e for x, e in by_place.items() if np.isfinite(x) and x != 0]
+        cells = [f"`{op.name}`", check.domain(op), cell(by_place[-np.inf])]
+        cells.append(cell(by_place[0.0]))
+        cells.append(
+            "; ".join(f"at {number(e.at[0])}: {cell(e)}" for e in others) or "-"
+        )
+        cells += [cell(by_place[np.inf]), cell(at_nan)]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", OF_TWO]
+    for op in (op for op in pointwise if len(op.operands) == 2):
+        lines += [f"`{op.name}`", "", "| at | value | slopes |", "|---|---|---|"]
+        for edge in check.edges(op):
+            at = ", ".join(number(x) for x in edge.at)
+            slopes = ", ".join(number(s) for s in edge.slopes)
+            lines.append(f"| ({at}) | {number(edge.value)} | {slopes} |")
+        lines.append("")
+    titles = ("[" + ", ".join(map(number, row)) + "]" for row in ROWS)
+    lines += [OF_ROWS, "| op | " + " | ".join(titles) + " |"]
+    lines.append("|" + "---|" * (len(ROWS) + 1))
+    for op in public:
+        if op.kind in ("reduction", "accumulation") and op.differentiable:
+            cells = [row_cell(op, row) for row in ROWS]
+            lines.append(f"| `{op.name}` | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def row_cell(op: Op, row: list[float]) -> str:
+    """Return the value and the gradient of a reduction, at one row."""
+    x = tg.Tensor(row, requires_grad=True, dtype=float)
+    try:
+        with np.errstate(all="ignore"):
+            out = op.call(x)
+            (slope,) = tg.gradients(tg.sum(out), [x], unused="zero")
+    except TinygradError:
+        return "refused"
+    values = ", ".join(number(v) for v in np.ravel(out.numpy()))
+    return f"{values}; slope [{', '.join(number(v) for v in slope.numpy())}]"
 
 
 def settings(op: Op) -> str:
@@ -60,17 +194,22 @@ def page() -> str:
     """Return the text of docs/ops.md."""
     public = [op for name, op in sorted(REGISTRY.items()) if hasattr(tg.ops, name)]
     public = [op for op in public if op.name in tg.__all__]
-    composed = [name for name in sorted(functional.__all__) if name in tg.__all__]
+    names = {op.name for op in public}
+    composed = [
+        name
+        for name in sorted(functional.__all__)
+        if name in tg.__all__ and name not in names and callable(getattr(tg, name))
+    ]
     lines = [HEAD]
     for kind, title in FAMILIES.items():
         lines += [f"## {title}", ""]
         lines += ["| op | formula | settings | gradient | |", "|---|---|---|---|---|"]
         for op in public:
-            if op.kind == kind and op.name not in composed:
-                gradient = "rule" if op.differentiable else "none"
-                cells = [f"`{op.name}`", formula(op), settings(op), gradient]
+            if op.kind == kind:
+                cells = [f"`{op.name}`", formula(op), settings(op), rule(op)]
                 lines.append(f"| {' | '.join(cells)} | {first_line(op.function)} |")
         lines.append("")
+    lines += edge_tables(public)
     lines += ["## Compositions", "", "Made of ops, so without rules of their own."]
     lines += ["", "| function | |", "|---|---|"]
     lines += [f"| `{name}` | {first_line(getattr(tg, name))} |" for name in composed]

@@ -151,6 +151,7 @@ class Op:
         "defaults",
         "differentiable",
         "doc",
+        "edges",
         "exact",
         "form",
         "formula",
@@ -183,6 +184,7 @@ class Op:
         paths: Sequence[Rule | None] | None,
         quiet: bool,
         exact: Callable[..., Any] | None,
+        edges: Sequence[Any] = (),
     ) -> None:
         self.name = function.__name__
         self.doc = function.__doc__ or ""
@@ -196,6 +198,7 @@ class Op:
         self.paths = None if paths is None else tuple(paths)
         self.quiet = quiet
         self.exact = exact
+        self.edges = tuple(edges)
         self.rule: Callable[..., Any] | None = None
         self.form: Callable[..., Form | None] | None = None
         self.operands, self.defaults, self.variadic = _read_signature(function)
@@ -345,6 +348,7 @@ def elementwise(
     paths: Sequence[Rule | None] | None = None,
     quiet: bool = False,
     exact: Callable[..., Any] | None = None,
+    edges: Sequence[Any] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     r"""Declare an op that works element by element and broadcasts its operands.
 
@@ -368,6 +372,10 @@ def elementwise(
         The definition, in NumPy's functions, where the body computes something equal
         for the sake of rounding or overflow: by cases, or with a shift. Numbers that
         do not round are computed by it (see `tinygrad_nn.check.replay`).
+    edges
+        Where the op has a kink, or its domain ends, besides at 0: numbers, or a tuple
+        for each point of several operands. The word list tells what it does there, and
+        a law holds it to one-sided derivatives (see `tinygrad_nn.check.edges`).
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -382,6 +390,7 @@ def elementwise(
             paths=paths,
             quiet=quiet,
             exact=exact,
+            edges=edges,
         )
 
     return declare
@@ -427,6 +436,7 @@ def primitive(
             paths=paths,
             quiet=False,
             exact=exact,
+            edges=(),
         )
 
     return declare

@@ -3,6 +3,7 @@
 from tinygrad_nn.check.adjoint import AdjointReport, Pairing, adjoint_test
 from tinygrad_nn.check.certificates import ComplexStepReport, complex_step
 from tinygrad_nn.check.chain import FormulaReport, StepReport, check_formula
+from tinygrad_nn.check.edges import Edge, domain, edges
 from tinygrad_nn.check.equivalent import Equivalence, Witness, equivalent
 from tinygrad_nn.check.frameworks import Adapted, from_jax, from_torch
 from tinygrad_nn.check.golden import assert_same_graph, graph_text
@@ -21,6 +22,7 @@ __all__ = [
     "Adapted",
     "AdjointReport",
     "ComplexStepReport",
+    "Edge",
     "Equivalence",
     "FormulaReport",
     "GradientReport",
@@ -41,6 +43,8 @@ __all__ = [
     "check_formula",
     "check_gradients",
     "complex_step",
+    "domain",
+    "edges",
     "equivalent",
     "from_jax",
     "from_torch",

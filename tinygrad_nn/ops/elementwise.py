@@ -118,6 +118,7 @@ def log(x: Array) -> Array:
     formula=r"\log(1 + $x)",
     vjp=lambda g, _out, x: g / (1 + x),
     samples=reals(1, (-0.6, 2.0)),
+    edges=(-1.0,),
 )
 def log1p(x: Array) -> Array:
     """Logarithm of one plus every element, accurate near 0.
