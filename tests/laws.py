@@ -52,12 +52,16 @@ class Member(NamedTuple):
 
     def defined(self, *operands: Any) -> Any:
         """Call what defines the op, on numbers of many digits: its body, if it can."""
+        exact = None if self.op is None else self.op.exact
         try:
-            return self.plain(*operands)
+            value = self.plain(*operands)
         except TypeError:  # NumPy has no loop over objects for it
-            if self.op is None or self.op.exact is None:
+            if exact is None:
                 raise
-            return self.op.exact(*operands, **self.settings)
+            return exact(*operands, **self.settings)
+        if exact is not None and np.asarray(value).dtype.kind == "f":
+            return exact(*operands, **self.settings)  # it rounded them all to floats
+        return value
 
     def shares(self, g: Any, out: Any, operands: Sequence[Any]) -> list[Any]:
         """Apply every gradient rule of the op, outside of the engine."""

@@ -165,7 +165,14 @@ def _computed(
                 else x
                 for x in operands
             ]
-            value = body(*operands, **settings)
+            try:
+                value = body(*operands, **settings)
+            except TypeError:  # LAPACK knows floats alone
+                if op.exact is None:
+                    raise
+                value = op.exact(*operands, **settings)
+        if op.exact is not None and _rounded(value, operands):
+            value = op.exact(*operands, **settings)
     except (TypeError, ValueError, AttributeError) as error:
         line = graph.line(node)
         place = "" if line is None else f" at {line}"
@@ -177,6 +184,13 @@ def _computed(
     array = value if isinstance(value, np.ndarray) else _wrapped(value)
     # A float that a body made of booleans or integers is a number from here on.
     return numbers(array, number) if array.dtype.kind == "f" else array
+
+
+def _rounded(value: Any, operands: Sequence[Any]) -> bool:
+    """Whether a body made floats of numbers: ``np.linalg.qr`` converts what it gets."""
+    return np.asarray(value).dtype.kind == "f" and any(
+        isinstance(x, np.ndarray) and x.dtype.kind == "O" and x.size for x in operands
+    )
 
 
 def _wrapped(value: Any) -> Numbers:

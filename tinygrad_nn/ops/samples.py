@@ -42,12 +42,15 @@ _SHAPES: Mapping[int, Sequence[tuple[Shape, ...]]] = {
 class Sample:
     """One way to call an op: shapes of the operands, their ranges, and settings.
 
-    A range is ``(low, high)``; ``None`` stands for booleans.
+    A range is ``(low, high)``; ``None`` stands for booleans. Where ``diagonal`` is a
+    number d, then d, 2 d, 3 d … are added along the diagonals of the first operand's
+    matrices, so that they are far from singular and have no two eigenvalues alike.
     """
 
     shapes: tuple[Shape, ...]
     ranges: tuple[Range | None, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    diagonal: float = 0.0
 
     def draw(
         self, rng: np.random.Generator, dtype: Any = np.float64
@@ -69,6 +72,9 @@ class Sample:
             inside = (cells + rng.uniform(0.1, 0.9, shape)) / max(total, 1)
             low, high = limits
             arrays.append(np.asarray(low + (high - low) * inside, dtype=dtype))
+        if self.diagonal:
+            m, n = self.shapes[0][-2:]
+            arrays[0] += np.diag(self.diagonal * np.arange(1, max(m, n) + 1))[:m, :n]
         return tuple(arrays)
 
     def __str__(self) -> str:
@@ -93,9 +99,13 @@ def reals(count: int, *limits: Range | None, **settings: Any) -> tuple[Sample, .
 
 
 def cases(
-    *rows: tuple[Any, ...], limits: Sequence[Range | None] = ((-2.0, 2.0),)
+    *rows: tuple[Any, ...],
+    limits: Sequence[Range | None] = ((-2.0, 2.0),),
+    diagonal: float = 0.0,
 ) -> tuple[Sample, ...]:
     """Samples from rows of ``shape, shape, …, settings`` (settings may be left out).
+
+    What ``diagonal`` adds to the first operand, `Sample` says.
 
     >>> str(cases(((2, 3), {"axis": 0}))[0])
     '2x3[axis=0]'
@@ -104,5 +114,6 @@ def cases(
     for row in rows:
         settings = row[-1] if isinstance(row[-1], dict) else {}
         shapes = row[:-1] if isinstance(row[-1], dict) else row
-        samples.append(Sample(tuple(shapes), _ranges(limits, len(shapes)), settings))
+        ranges = _ranges(limits, len(shapes))
+        samples.append(Sample(tuple(shapes), ranges, settings, diagonal))
     return tuple(samples)
