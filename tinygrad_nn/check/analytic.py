@@ -103,9 +103,10 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 _AS_THEY_STAND = frozenset(
     {
         *("add", "cumsum", "divide", "mean", "multiply", "negative", "others", "prod"),
-        *("reciprocal", "square", "subtract", "sum"),
+        *("cumprod", "reciprocal", "recurrence", "square", "subtract", "sum"),
+        *("sorted_like", "unsorted_like"),
         # Their shift by the largest element cancels, whichever complex number it is.
-        *("log_softmax", "logsumexp", "softmax"),
+        *("log_softmax", "logcumsumexp", "logsumexp", "softmax"),
     }
 )
 

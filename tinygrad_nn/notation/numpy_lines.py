@@ -300,7 +300,65 @@ def _others(node: Node, x: ast.expr) -> ast.expr:
 
 
 _TWICE = "2 * np.sqrt(2 / np.pi)"
+
+
+def _in_rows(text: str) -> Callable[..., ast.expr]:
+    """Make the writer of an op along one axis, from an expression along the last."""
+
+    def write(node: Node, *operands: ast.expr) -> ast.expr:
+        settings = settings_of(node)
+        size = np.shape(data_of(node))
+        axis = settings["axis"] % len(size)
+        rows = list(operands)
+        if axis != len(size) - 1:
+            rows = [
+                _call("np.moveaxis", x, _constant(axis), _constant(-1)) for x in rows
+            ]
+        x, y = rows[0], rows[-1]
+        made = _filled(text, x=x, y=y, n=_constant(size[axis]))
+        if axis == len(size) - 1:
+            return made
+        return _call("np.moveaxis", made, _constant(-1), _constant(axis))
+
+    return write
+
+
+# Means of all x whose key y is equal: what sorts as a matrix, and its transpose.
+_SORTED = "np.sort(y)[..., None] == y[..., None, :]"
+_UNSORTED = "y[..., None] == np.sort(y)[..., None, :]"
+_MEANS = "np.sum(({0}) * x[..., None, :], -1) / np.sum({0}, -1)"
+_RANKS = (
+    "np.rint(np.sum((x[..., None, :] < x[..., None]) "
+    "/ np.sum(x[..., None] == x[..., None, :], -1)[..., None, :], -1)).astype(np.int64)"
+)
+# Row i, column j: the product of all factors behind j up to i, of later ones backwards.
+_FROM, _TO = "np.arange(n)[:, None]", "np.arange(n)[:, None, None]"
+_FACTORS = (
+    "np.sum(np.{2}(np.prod(np.where((np.arange(n) > {0}) & (np.arange(n) <= {1}), "
+    "x[..., None, None, :], 1.0), -1)) * y[..., None, :], -1)"
+)
+_FORWARDS = _in_rows(_FACTORS.format(_FROM, _TO, "tril"))
+_BACKWARDS = _in_rows(_FACTORS.format(_TO, _FROM, "triu"))
+
+
+def _recurrence(node: Node, *operands: ast.expr) -> ast.expr:
+    write = _BACKWARDS if settings_of(node)["reverse"] else _FORWARDS
+    return write(node, *operands)
+
+
 _SUMMED = "np.logaddexp.reduce(x, axis=axes, keepdims=True)"
+
+def _sinc(node: Node, x: ast.expr) -> ast.expr:
+    """Write a derivative by the one before: x f is sin(πx) / π."""
+    order = settings_of(node)["order"]
+    text = "np.sinc(x)"
+    for n in range(1, order + 1):
+        wave = ("np.sin", "np.cos", "-np.sin", "-np.cos")[n % 4]
+        at_zero = 0.0 if n % 2 else (-1.0) ** (n // 2) / (n + 1) * np.pi**n
+        found = f"({np.pi ** (n - 1)} * {wave}(np.pi * x) - {n} * {text})"
+        text = f"np.where(x == 0, {at_zero}, {found} / np.where(x == 0, 1, x))"
+    return _formula(text)(node, x)
+
 
 _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "add": _formula("x + y"),
@@ -335,8 +393,14 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "min": _reduction("np.min"),
     "prod": _reduction("np.prod"),
     "cumsum": _reduction("np.cumsum"),
+    "logcumsumexp": _reduction("np.logaddexp.accumulate"),
     "others": _others,
+    "ranks": _in_rows(_RANKS),
+    "recurrence": _recurrence,
+    "sorted_like": _in_rows(_MEANS.format(_SORTED)),
+    "unsorted_like": _in_rows(_MEANS.format(_UNSORTED)),
     "sigmoid": _formula("1 / (1 + np.exp(-x))"),
+    "sinc": _sinc,
     "log_sigmoid": _formula("-np.logaddexp(0.0, -x)"),
     "log1m_sigmoid": _formula("-np.logaddexp(0.0, x)"),
     "softplus": _formula("np.logaddexp(0.0, x)"),

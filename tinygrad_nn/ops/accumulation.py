@@ -33,7 +33,7 @@ _ALONG: tuple[tuple[Any, ...], ...] = (
     ((2, 0), {"axis": 1}),
     ((0, 2), {"axis": 1}),
 )
-_WRONG = cases(((2, 3), {"axis": 2}), ((), {}))
+_WRONG = cases(((2, 3), {"axis": 2}), ((2,), {"axis": -2}))
 
 
 def _along(size: Shape, *, axis: int = -1) -> Shape:
@@ -117,7 +117,7 @@ def recurrence(x: Array, y: Array, axis: int = -1, reverse: bool = False) -> Arr
     shape=_along,
     # The product before an element, times what all later ones make of it.
     vjp=lambda g, out, x, axis: (
-        _delayed(out, axis, 1.0) * recurrence(x, g, axis, True)  # noqa: FBT003 (reverse)
+        _delayed(out, axis, 1.0) * recurrence(x, g, axis, True)
     ),
     samples=cases(*_ALONG),
     refuses=_WRONG,
@@ -146,7 +146,7 @@ def _ties(x: Array, out: Array, axis: int, dtype: Any) -> tuple[Array, Array, Ar
 def _to_records(g: Array, out: Array, x: Array, axis: int) -> Array:
     """Ties share equally: the subgradient of least norm, as that of `max`."""
     same, count, hit = _ties(x, out, axis, g.dtype)
-    return where(hit, recurrence(same, g / count, axis, True), 0.0)  # noqa: FBT003 (reverse)
+    return where(hit, recurrence(same, g / count, axis, True), 0.0)
 
 
 @primitive(
@@ -196,7 +196,7 @@ def _softly_back(g: Array, out: Array, x: Array, axis: int) -> Array:
     fading = exp(_delayed(out, axis, -np.inf) - level)
     fading = where(infinite, same * before / count, fading)
     own = where(infinite, hit / count, exp(where(infinite, 0.0, x) - level))
-    return own * recurrence(fading, g, axis, True)  # noqa: FBT003 (reverse)
+    return own * recurrence(fading, g, axis, True)
 
 
 @primitive(
@@ -214,5 +214,14 @@ def logcumsumexp(x: Array, axis: int = -1) -> Array:
     >>> logcumsumexp(np.array([1000.0, 1000.0]))
     array([1000.        , 1000.69314718])
     """
-    x = signed(x)
-    return np.logaddexp.accumulate(x * 1.0 if x.dtype.kind == "i" else x, axis)
+    x = np.moveaxis(signed(x), axis, 0)
+    top = np.maximum.accumulate(x, axis=0)
+    now, before = top[1:], top[:-1]
+    # All weights are of the largest element so far: their sum is 1 + rest. Infinities
+    # weigh nothing; what they leave as the logarithm is the largest itself.
+    infinite = np.abs(now) == np.inf
+    level = np.where(infinite, 0.0, now)
+    fading = np.exp(np.where(infinite, 0.0, before) - level)
+    added = np.exp(np.where(infinite, 0.0, np.minimum(x[1:], before)) - level)
+    rest = recurrence(fading, added, 0)
+    return np.moveaxis(np.concatenate([x[:1], now + np.log1p(rest)]), 0, axis)
