@@ -162,11 +162,13 @@ def test_broken_rules_are_noticed(op, monkeypatch, record_property):
     """Every mutant of every gradient rule of the registry is killed by the law of vjps."""
     member = laws.of_op(op, small_sample(op))
     arrays = member.sample.draw(np.random.default_rng(SEED))
+    named = zip(op.operands, arrays, strict=False)
+    truths = tuple(f"[{name}]" for name, array in named if array.dtype == bool)
     assert not noticed(laws.vjp, member)
     survivors = []
     killed = equivalent = 0
     for name, rules in rule_mutants(op, len(arrays)):
-        if op.name == "where" and ("[condition]" in name or "swapped" in name):
+        if truths and ("swapped" in name or name.endswith(truths)):
             continue  # the rule of a condition gives nothing that could be broken
         with monkeypatch.context() as patch:
             patch.setattr(op, "rules", rules)

@@ -203,9 +203,7 @@ def sign(x: Array) -> Array:
     return np.sign(x)
 
 
-@elementwise(
-    formula=r"\mathrm{sign}($x)", vjp=None, samples=reals(1), exact=lambda x: np.sign(x)
-)
+@elementwise(formula=r"\mathrm{sign}($x)", vjp=None, samples=reals(1), exact=np.sign)
 def unit_sign(x: Array) -> Array:
     """Sign of every element as -1 or 1, which 0.0 and -0.0 have as well; constant.
 

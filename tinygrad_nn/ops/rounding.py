@@ -27,8 +27,10 @@ __all__ = [
     "trunc",
 ]
 
+_NUMBERS = reals(1, (-0.9, 3.0))
 
-@elementwise(formula=r"\mathrm{floor}($x)", vjp=None, samples=reals(1))
+
+@elementwise(formula=r"\mathrm{floor}($x)", vjp=None, samples=_NUMBERS)
 def floor(x: Array) -> Array:
     """Largest whole number that is not above; constant.
 
@@ -38,7 +40,7 @@ def floor(x: Array) -> Array:
     return np.floor(x)
 
 
-@elementwise(formula=r"\mathrm{ceil}($x)", vjp=None, samples=reals(1))
+@elementwise(formula=r"\mathrm{ceil}($x)", vjp=None, samples=_NUMBERS)
 def ceil(x: Array) -> Array:
     """Smallest whole number that is not below; constant.
 
@@ -48,7 +50,7 @@ def ceil(x: Array) -> Array:
     return np.ceil(x)
 
 
-@elementwise(formula=r"\mathrm{trunc}($x)", vjp=None, samples=reals(1))
+@elementwise(formula=r"\mathrm{trunc}($x)", vjp=None, samples=_NUMBERS)
 def trunc(x: Array) -> Array:
     """Whole number toward zero; constant.
 
@@ -58,7 +60,7 @@ def trunc(x: Array) -> Array:
     return np.trunc(x)
 
 
-@elementwise(formula=r"\mathrm{rint}($x)", vjp=None, samples=reals(1))
+@elementwise(formula=r"\mathrm{rint}($x)", vjp=None, samples=_NUMBERS)
 def rint(x: Array) -> Array:
     """Nearest whole number, the even one of two; constant.
 
@@ -71,7 +73,7 @@ def rint(x: Array) -> Array:
 @elementwise(
     formula=r"\mathrm{round}($x)",
     vjp=None,
-    samples=reals(1) + cases(((3,), {"decimals": 1}), ((2,), {"decimals": -1})),
+    samples=_NUMBERS + cases(((3,), {"decimals": 1}), ((2,), {"decimals": -1})),
     exact=lambda x, decimals: np.rint(x * 10**decimals) / 10**decimals,
 )
 def round(x: Array, decimals: int = 0) -> Array:
@@ -86,7 +88,7 @@ def round(x: Array, decimals: int = 0) -> Array:
 @elementwise(
     formula=r"\mathrm{floor}(\frac{$x}{$y})",
     vjp=None,
-    samples=reals(2, (-2.0, 2.0), (0.5, 2.0)),
+    samples=reals(2, (-0.9, 3.0), (1.0, 2.0)),
 )
 def floor_divide(x: Array, y: Array) -> Array:
     """Largest whole number that is not above the quotient; constant.
