@@ -74,7 +74,8 @@ def scaled_dot_product_attention(
         allowed = mask
         if mask.dtype.kind == "f":
             allowed = ops.greater(mask, -np.inf)
-            scores = scores + ops.where(allowed, mask, mask.dtype.type(0))
+            added = ops.where(allowed, mask, mask.dtype.type(0))
+            scores = scores + ops.astype(added, scores.dtype)
         elif mask.dtype != np.bool_:
             raise OpError(
                 "scaled_dot_product_attention: a mask is of booleans, true where a "
