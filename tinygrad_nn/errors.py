@@ -12,6 +12,7 @@
     │   ├── NoPathError      (ValueError)         the output does not depend on an input
     │   └── MutationError                         a value changed before its backward
     ├── CompileError         (TypeError)          a step that cannot be compiled
+    ├── LinAlgError          (LinAlgError)        a matrix that has no inverse, root, …
     ├── ModelError           (ValueError)         a model put together wrongly
     ├── DataError            (ValueError)         data that cannot be used
     ├── SaveError            (ValueError)         a file that cannot be loaded
@@ -24,6 +25,8 @@ Each error is also the built-in error that it resembles. A message reads
 ``<op or layer>: <law broken>; got <operands>. <what to do>``.
 """
 
+import numpy as np
+
 __all__ = [
     "CompileError",
     "DataError",
@@ -33,6 +36,7 @@ __all__ = [
     "GradientError",
     "GradientMismatch",
     "GraphMismatch",
+    "LinAlgError",
     "MissingExtraError",
     "ModelError",
     "MutationError",
@@ -83,6 +87,10 @@ class MutationError(GradientError):
 
 class CompileError(TinygradError, TypeError):
     """A step cannot be compiled: names the line that stands in the way."""
+
+
+class LinAlgError(TinygradError, np.linalg.LinAlgError):
+    """A matrix does not allow what is asked of it: it is singular, for example."""
 
 
 class ModelError(TinygradError, ValueError):

@@ -24,6 +24,7 @@ from tinygrad_nn import recording, shapes
 from tinygrad_nn.errors import (
     DtypeError,
     GradientError,
+    LinAlgError,
     OpError,
     ShapeError,
     UnsupportedError,
@@ -272,6 +273,8 @@ class Op:
             return UnsupportedError(f"{title}: {wrong}; got {got}")
         if isinstance(error, TypeError):
             return UnsupportedError(f"{title}: {error}; got {got}")
+        if isinstance(error, np.linalg.LinAlgError):
+            return LinAlgError(f"{title}: {error}".rstrip(".") + f"; got {got}")
         return OpError(f"{title}: {error}; got {got}")
 
     def _names(self, inputs: Sequence[Any]) -> Sequence[str]:

@@ -3,12 +3,17 @@
 An op has one result, so an op that finds several arrays lays them one above the other
 in one matrix, which the public function takes apart: nothing is decomposed twice.
 
-Where two eigenvalues or singular values are equal to rounding, vectors are not determined,
-and what a rule would divide by their difference is left out. So the gradient of a function
-that such vectors leave alone is right, and of one that they do not, there is none.
+Where two eigenvalues or singular values are equal to rounding, their vectors are not
+determined, and what a rule would divide by the difference is left out. So a gradient
+is finite, and right for a function that does not ask which vectors it got, such as a
+sum of all eigenvalues; of a function that asks, there is none. A second derivative
+lacks the turning of such vectors among each other: it is right where the function does
+not depend on them at all.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -74,10 +79,10 @@ def _cholesky_back(g: Array, out: Array, _x: Array) -> Array:
 def cholesky(x: Array) -> Array:
     """Lower triangular L with ``L Lᵀ = x`` for every positive definite matrix.
 
-    NumPy reads the lower triangle of x and no more, and this is the gradient of what it
-    computes: nothing arrives above the diagonal. Of a symmetric gradient, as PyTorch and
-    JAX give it, it is the lower triangle with what lies above folded onto it. The rule is
-    that of I. Murray, *Differentiation of the Cholesky decomposition* (2016).
+    NumPy reads the lower triangle of x and no more, and this is the gradient of what
+    it computes: nothing arrives above the diagonal. PyTorch and JAX give half of each
+    element below the diagonal to its mirror image. The rule is that of I. Murray,
+    *Differentiation of the Cholesky decomposition* (2016).
 
     >>> cholesky(np.array([[4.0, 0.0], [2.0, 2.0]]))
     array([[2., 0.],
@@ -130,10 +135,12 @@ def _qr_back(g: Array, out: Array, _x: Array) -> Array:
 def qr(x: Array) -> Array:
     """Q with orthonormal columns, above the transpose of the triangular R; ``Q R = x``.
 
-    Signs are LAPACK's. The first columns of x, as many as R has rows, must be independent.
-    The rule is that of Walter and Lehmann, *Algorithmic differentiation of linear algebra
-    functions* (2010), and for wide matrices that of Roberts and Roberts, *QR and LQ
-    decomposition matrix backpropagation algorithms* (2020).
+    Signs are LAPACK's. For a gradient the first columns of x, as many as R has rows,
+    must be independent. The rule is that of Walter and Lehmann, *Algorithmic
+    differentiation of linear algebra functions with application in optimum experimental
+    design* (2010), and for wide matrices that of Roberts and Roberts, *QR and LQ
+    decomposition matrix backpropagation algorithms for square, wide, and deep matrices*
+    (2020).
 
     >>> np.abs(qr(np.array([[3.0], [4.0]])))
     array([[0.6],
@@ -160,13 +167,13 @@ def _largest(values: Array) -> Array:
     return max(abs(values), -1, True)[..., None]
 
 
-def _eigh_shape(size: Shape, UPLO: str = "L") -> Shape:  # noqa: N803 (NumPy's name)
+def _eigh_shape(size: Shape, UPLO: Any = "L") -> Shape:
     del UPLO
     square(size)
     return (*size[:-2], size[-1] + 1, size[-1])
 
 
-def _eigh_back(g: Array, out: Array, _x: Array, UPLO: str) -> Array:  # noqa: N803
+def _eigh_back(g: Array, out: Array, _x: Array, UPLO: Any) -> Array:
     values, vectors = out[..., 0, :], out[..., 1:, :]
     n = vectors.shape[-1]
     gaps = values[..., None, :] - values[..., :, None]
@@ -185,11 +192,11 @@ def _eigh_back(g: Array, out: Array, _x: Array, UPLO: str) -> Array:  # noqa: N8
     refuses=_NOT_SQUARE,
     exact=definitions.eigh,
 )
-def eigh(x: Array, UPLO: str = "L") -> Array:  # noqa: N803 (NumPy's name)
+def eigh(x: Array, UPLO: Any = "L") -> Array:
     """Eigenvalues of every symmetric matrix, above its eigenvectors in columns.
 
-    Eigenvalues ascend; signs of vectors are LAPACK's. Only the triangle ``UPLO`` is read,
-    and has a gradient, as in `cholesky`. The rule is Giles' of 2008.
+    Eigenvalues ascend; signs of vectors are LAPACK's. Only the triangle ``UPLO`` is
+    read, and has a gradient, as in `cholesky`. The rule is that of Giles (2008).
 
     >>> eigh(np.array([[3.0, 0.0], [0.0, 2.0]]))
     array([[2., 3.],
@@ -200,12 +207,12 @@ def eigh(x: Array, UPLO: str = "L") -> Array:  # noqa: N803 (NumPy's name)
     return np.concatenate([values[..., None, :], vectors], axis=-2)
 
 
-def _eigvalsh_shape(size: Shape, UPLO: str = "L") -> Shape:  # noqa: N803
+def _eigvalsh_shape(size: Shape, UPLO: Any = "L") -> Shape:
     del UPLO
     return square(size)[:-1]
 
 
-def _eigvalsh_back(g: Array, _out: Array, x: Array, UPLO: str) -> Array:  # noqa: N803
+def _eigvalsh_back(g: Array, _out: Array, x: Array, UPLO: Any) -> Array:
     vectors = eigh(x, UPLO)[..., 1:, :]
     return _as_read(matmul(vectors * g[..., None, :], turned(vectors)), UPLO)
 
@@ -219,7 +226,7 @@ def _eigvalsh_back(g: Array, _out: Array, x: Array, UPLO: str) -> Array:  # noqa
     refuses=_NOT_SQUARE,
     exact=definitions.eigvalsh,
 )
-def eigvalsh(x: Array, UPLO: str = "L") -> Array:  # noqa: N803 (NumPy's name)
+def eigvalsh(x: Array, UPLO: Any = "L") -> Array:
     """Eigenvalues of every symmetric matrix, ascending; as `eigh`, without vectors.
 
     >>> eigvalsh(np.array([[3.0, 0.0], [0.0, 2.0]]))

@@ -223,7 +223,7 @@ def _turned(columns: Array, i: int, j: int, c: Any, s: Any) -> None:
     columns[:, i], columns[:, j] = c * x - s * y, s * x + c * y
 
 
-def _principal(a: Array, uplo: str) -> Array:
+def _principal(a: Array, uplo: Any) -> Array:
     """Return eigenvalues above eigenvectors, by Jacobi's rotations."""
     n = len(a)
     lower = np.tri(n, dtype=bool) if uplo == "L" else np.tri(n, dtype=bool).T
@@ -248,19 +248,19 @@ def _alike(columns: Array, known: Array) -> Array:
     return np.where(np.sum(_floats(columns) * known, axis=0) < 0, -1, 1)
 
 
-def _signed_principal(a: Array, uplo: str) -> Array:
+def _signed_principal(a: Array, uplo: Any) -> Array:
     made = _principal(a, uplo)
-    known = np.linalg.eigh(_floats(a), uplo)[1]  # type: ignore[arg-type]
+    known = np.linalg.eigh(_floats(a), uplo)[1]
     made[1:] = made[1:] * _alike(made[1:], known)
     return made
 
 
-def eigh(x: Array, UPLO: str = "L") -> Array:  # noqa: N803 (NumPy's name)
+def eigh(x: Array, UPLO: Any = "L") -> Array:
     """Eigenvalues above eigenvectors of a symmetric matrix."""
     return _each(_signed_principal, x, uplo=UPLO)
 
 
-def eigvalsh(x: Array, UPLO: str = "L") -> Array:  # noqa: N803 (NumPy's name)
+def eigvalsh(x: Array, UPLO: Any = "L") -> Array:
     """Eigenvalues of a symmetric matrix."""
     return _each(lambda a: _principal(a, UPLO)[0], x)
 

@@ -1,7 +1,7 @@
 """Inverses, solutions and determinants of matrices, and of stacks of matrices.
 
 The rules are those of M. Giles, *Collected matrix derivative results for forward and
-reverse mode algorithmic differentiation* (2008), unless a docstring names another source.
+reverse mode algorithmic differentiation* (2008), but where another source is named.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ def lstsq(*system: Array, rcond: Any = None) -> Array:
     >>> lstsq(np.array([[1.0], [1.0]]), np.array([[1.0], [3.0]]))
     array([[2.]])
     """
-    return np.linalg.lstsq(*system, rcond)[0]
+    a, b = system
+    return np.linalg.lstsq(a, b, rcond)[0]
 
 
 # --- determinants ---
@@ -245,10 +246,10 @@ def _cofactors_shape(*sizes: Shape) -> Shape:
 
 def _cofactors_back(g: Array, _out: Array, *operands: Array) -> tuple[Array, ...]:
     x, *ways = operands
-    shares = [cofactors(x, *ways, g)]
-    for i in range(len(ways)):
-        shares.append(cofactors(x, *ways[:i], g, *ways[i + 1 :]))
-    return tuple(shares)
+    # Multilinear and symmetric: g takes the place of a direction, or is one more.
+    places = range(len(ways))
+    shares = [cofactors(x, *ways[:i], g, *ways[i + 1 :]) for i in places]
+    return (cofactors(x, *ways, g), *shares)
 
 
 def _sign(places: tuple[int, ...]) -> int:
@@ -276,12 +277,12 @@ def _sign(places: tuple[int, ...]) -> int:
 def cofactors(*operands: Array) -> Array:
     r"""Gradient of the determinant; of further operands, its derivatives along them.
 
-    ``cofactors(x)`` holds the cofactors, ``cofactors(x, g)`` the derivative of
-    :math:`\langle g, \mathrm{cofactors}(x) \rangle`, and so on: a determinant's
-    derivatives of every order are multilinear and symmetric, so that this op is its own
-    rule. They are polynomials, and right for matrices of any rank: with x = U S Vᵀ all is
-    turned to the diagonal matrix S, where a derivative of order k is the sum, over k rows
-    of S, of the product of all other singular values times a k by k determinant.
+    ``cofactors(x)`` holds the cofactors, ``cofactors(x, g)`` the gradient of
+    :math:`\langle g, \mathrm{cofactors}(x) \rangle`, and so on: derivatives of a
+    determinant are multilinear and symmetric, so this op is its own rule. They are
+    polynomials, and right for matrices of any rank: with x = U S Vᵀ, all is turned to
+    the diagonal matrix S, where a derivative of order k is the sum, over k rows of S,
+    of the product of all other singular values times a k by k determinant.
 
     >>> cofactors(np.array([[2.0, 1.0], [0.0, 4.0]])).round(12)
     array([[ 4., -0.],
@@ -297,9 +298,8 @@ def cofactors(*operands: Array) -> Array:
     k = len(ways) + 1
     # The products of the singular values of all rows but those named by k letters.
     rows = np.indices((n,) * k)[..., None] == np.arange(n)
-    rest = np.prod(
-        np.where(rows.any(axis=0), 1, s[(..., *[None] * k, slice(None))]), -1
-    )
+    sizes = s.reshape(*s.shape[:-1], *[1] * k, n)
+    rest = np.prod(np.where(rows.any(axis=0), 1, sizes), -1)
     letters = "abcdefghijklmnopqrstuvw"[:k]
     near = [np.matmul(np.matmul(ut, way), v) for way in ways]
     total = 0
