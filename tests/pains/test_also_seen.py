@@ -288,7 +288,7 @@ def test_pytorch_65244_custom_gradient_of_a_wrong_shape():
 
 @pytest.mark.usefixtures("_own_ops_forgotten")
 def test_pytorch_65244_elementwise_gradient_of_a_wrong_shape():
-    """The same of an elementwise op is refused, with both shapes."""
+    """Nor was it refused for an op of elements; here it is, with both shapes."""
 
     @tg.elementwise(
         formula="$x", vjp=lambda _g, _out, _x: np.ones((4, 3)), samples=reals(1)

@@ -217,7 +217,7 @@ def test_hips_163_float32_stays_float32(f, dtype):
 
 
 def test_hips_163_double_constants_do_not_spread():
-    """A float64 array among float32 parameters makes the value float64, as in NumPy; the gradient has the parameter's type all the same."""
+    """A float64 array among float32 data carried its type into the gradient; here the value is float64, as in NumPy, and the gradient has the parameter's type all the same."""
     w = tg.Parameter(np.ones(3, np.float32))
     loss = np.mean(w * np.arange(3.0))
     loss.backward()
