@@ -88,7 +88,8 @@ def accumulate(root: Node, grad_output: Array | None, *, retain: bool) -> None:
         # a backward of ours warns of nothing.
         with np.errstate(all="ignore", invalid="raise"):
             leaves, inner = _pull_arrays(root, seed, nodes, retain)
-    except FloatingPointError:
+    except (FloatingPointError, np.linalg.LinAlgError):
+        # Of a matrix without an inverse, too: there an error names the op.
         leaves, inner = _pull_with_care(root, seed, nodes, retain)
     if retain:
         inner.update(_hidden_gradients(root, seed, nodes))
@@ -222,9 +223,13 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
-                if share.shape != a.shape or share.dtype is not a.dtype:
+                if share is not None and (
+                    share.shape != a.shape or share.dtype is not a.dtype
+                ):
                     share = _fit(share, a, out, op)
-                if x in grads:
+                if share is None:
+                    pass
+                elif x in grads:
                     grads[x] = grads[x] + share
                 elif x._op is None and (share is g or share.base is not None):
                     grads[x] = share.copy()
@@ -237,6 +242,8 @@ def _pull_arrays(
                     if op.defaults
                     else rule(g, out, a, b)
                 )
+                if share is None:  # an order, or a condition: constant
+                    continue
                 if share.shape != b.shape or share.dtype is not b.dtype:
                     share = _fit(share, b, out, op)
                 if y in grads:
@@ -463,9 +470,12 @@ def pull(
         if op.kind == "checkpoint":
             # What was not kept is computed anew; the walk goes on through that.
             again = settings["segment"].again(inputs)
-            grads[again], alive[again] = g, live
             part = _between(again, inputs, how)
             _lead(part, leads, how)
+            if recording.current().records:  # and so it is kept from now on
+                settings["segment"].open(node, again)
+                part[-1] = node
+            grads[part[-1]], alive[part[-1]] = g, live
             stack += part
             del part, again  # to be let go when the walk is through with it
             continue

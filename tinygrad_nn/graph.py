@@ -66,9 +66,15 @@ def ancestors(outputs: Iterable[Node], how: Source = source) -> list[Node]:
 def nodes(*outputs: Node) -> list[Node]:
     """Return the recorded program: every node, leaves first, then in tape order.
 
-    A leaf's place in time moves when its value changes; it still comes first.
+    A leaf's place in time moves when its value changes; it still comes first. A
+    checkpoint is opened: what it had not kept is computed again, and kept.
     """
     found = ancestors(outputs)
+    while closed := [n for n in found if n._op and n._op.kind == "checkpoint"]:
+        for node in closed:
+            segment = node._settings["segment"]
+            segment.open(node, segment.again(inputs_of(node)))
+        found = ancestors(outputs)
     return [n for n in found if n._op is None] + [n for n in found if n._op is not None]
 
 

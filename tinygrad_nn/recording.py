@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from itertools import count
@@ -22,6 +22,7 @@ from tinygrad_nn.errors import UnsupportedError
 __all__ = [
     "OURS",
     "PLAIN",
+    "Draw",
     "Line",
     "Mode",
     "caller",
@@ -29,6 +30,7 @@ __all__ = [
     "current",
     "debug",
     "draws_from",
+    "draws_noted",
     "line_of",
     "no_grad",
     "recorded",
@@ -212,8 +214,39 @@ def traced(trace: Any) -> _Switch:
     return _Switch(inside)
 
 
+class Draw(NamedTuple):
+    """A draw of random numbers: when, from which generator, and in which state."""
+
+    time: int
+    rng: Any
+    state: Any
+
+    def again(self) -> Any:
+        """Return a generator that draws the same."""
+        bits = type(self.rng.bit_generator)(0)
+        bits.state = self.state
+        return type(self.rng)(bits)
+
+
+_noted: ContextVar[list[Draw] | None] = ContextVar("tinygrad_nn_draws", default=None)
+
+
+@contextmanager
+def draws_noted() -> Iterator[list[Draw]]:
+    """Note the draws of random numbers meanwhile."""
+    draws: list[Draw] = []
+    token = _noted.set(draws)
+    try:
+        yield draws
+    finally:
+        _noted.reset(token)
+
+
 def draws_from(rng: Any) -> None:
     """Say that random numbers are about to be drawn: a trace puts them back."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.append(Draw(tick(), rng, rng.bit_generator.state))
     trace = _mode.get().trace
     if trace is not None:
         trace.draws_from(rng)

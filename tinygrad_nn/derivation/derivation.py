@@ -208,7 +208,7 @@ def _targets(loss: Tensor, wrt: Sequence[Tensor] | Tensor | None) -> list[Any]:
             )
         return targets
     given = [wrt] if isinstance(wrt, Node) else list(wrt)
-    reached = set(graph.ancestors([loss]))
+    reached = set(graph.nodes(loss))
     for x in given:
         if not isinstance(x, Node):
             raise OpError(f"derive: wrt is Tensors; got {type(x).__name__}")

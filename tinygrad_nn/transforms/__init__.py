@@ -8,10 +8,12 @@ Arguments may be structures, and come back as such (see `transforms.structure`).
 
 from tinygrad_nn.transforms.forward import jvp
 from tinygrad_nn.transforms.matrices import hessian, hvp, jacobian
+from tinygrad_nn.transforms.recompute import checkpoint
 from tinygrad_nn.transforms.reverse import grad, value_and_grad, vjp
 from tinygrad_nn.transforms.structure import flatten
 
 __all__ = [
+    "checkpoint",
     "flatten",
     "grad",
     "hessian",
