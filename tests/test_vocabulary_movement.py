@@ -209,3 +209,105 @@ def test_the_gradient_is_the_transpose(call, size, rng):
     if size == (20, 30):
         size = (6, 9)
     check_gradient(call, _numbers(size, np.float64, rng), rng)
+
+
+# --- padding ----------------------------------------------------------------------
+
+WIDTHS = [0, 1, 2, 7, (1, 3), (0, 2), [(2, 1)], ((1, 0), (0, 4)), ((9, 0), (3, 11))]
+MODES = [
+    ("constant", {}),
+    ("constant", {"constant_values": -0.0}),
+    ("constant", {"constant_values": 3}),
+    ("constant", {"constant_values": ((1, 2), (3, 4))}),
+    ("constant", {"constant_values": (5, 6)}),
+    ("constant", {"constant_values": ((5,), (6,))}),
+    ("edge", {}),
+    ("linear_ramp", {}),
+    ("linear_ramp", {"end_values": ((1, -2), (3, 4))}),
+    ("mean", {}),
+    ("mean", {"stat_length": 2}),
+    ("mean", {"stat_length": ((1, 2), (3, 9))}),
+    ("reflect", {}),
+    ("reflect", {"reflect_type": "odd"}),
+    ("symmetric", {}),
+    ("symmetric", {"reflect_type": "odd"}),
+    ("wrap", {}),
+]
+EXTREMES = [
+    ("maximum", {}),
+    ("maximum", {"stat_length": 2}),
+    ("minimum", {"stat_length": (1, 2)}),
+    ("median", {}),
+    ("median", {"stat_length": ((3, 2), (2, 3))}),
+]
+
+
+def _padded(mode, width, options):
+    return lambda m, x: m.pad(x, width, mode, **options)
+
+
+@pytest.mark.parametrize("width", WIDTHS, ids=str)
+@pytest.mark.parametrize(("mode", "options"), MODES + EXTREMES, ids=str)
+def test_every_mode_of_padding_is_numpys(mode, options, width, rng):
+    """Of every dtype and shape, the smallest too, edges are those of NumPy."""
+    for size in ((3, 4), (1, 2), (2, 1)):
+        for dtype in DTYPES:
+            if dtype is np.bool_ and "odd" in options.values():
+                continue  # a difference of truths, which NumPy wraps around
+            x = _numbers(size, dtype, rng)
+            call = _padded(mode, width, options)
+            wanted = call(np, x)
+            for found in (call(tg, x), call(np, tg.Tensor(x)).numpy()):
+                _same(found, wanted)
+
+
+@pytest.mark.parametrize("width", WIDTHS, ids=str)
+@pytest.mark.parametrize(("mode", "options"), MODES, ids=str)
+def test_every_affine_mode_of_padding_has_the_gradient_of_its_values(
+    mode, options, width, rng
+):
+    """The gradient is what NumPy's values at all unit vectors say."""
+    for size in ((3, 2), (1, 2)):
+        check_gradient(
+            _padded(mode, width, options), _numbers(size, np.float64, rng), rng
+        )
+
+
+def test_padding_of_other_ranks(rng):
+    """Vectors, cubes, numbers, dicts of axes, empty axes."""
+    for size, width in (
+        ((4,), (2, 1)),
+        ((), 3),
+        ((2, 2, 2), 1),
+        ((2, 3), {-1: (1, 2)}),
+        ((2, 3), {0: 2}),
+    ):
+        for mode, options in (("edge", {}), ("reflect", {}), ("constant", {})):
+            x = _numbers(size, np.float64, rng)
+            _same(tg.pad(tg.Tensor(x), width, mode, **options).numpy(), np.pad(x, width, mode, **options))  # fmt: skip
+    empty = tg.Tensor(np.zeros((0, 2)))
+    for mode in ("constant", "edge", "mean"):
+        _same(tg.pad(empty, ((0, 0), (1, 2)), mode).numpy(), np.zeros((0, 5)))
+    _same(tg.pad(empty, 1, constant_values=2.0).numpy(), np.pad(empty.numpy(), 1, constant_values=2.0))  # fmt: skip
+    for mode in ("edge", "wrap", "maximum"):
+        with pytest.raises(ShapeError, match="pad: expected elements along axis 0"):
+            tg.pad(empty, 1, mode)
+
+
+def test_values_of_padding_have_gradients():
+    """Constants and ends of ramps may be Tensors: each gets the sum over its edge."""
+    x = np.zeros((2, 3))
+    value = tg.Tensor(2.0, requires_grad=True)
+    tg.sum(tg.pad(x, 1, constant_values=value)).backward()
+    assert value.grad == 20 - 6
+    sides = tg.Tensor([1.0, 2.0], requires_grad=True)
+    tg.sum(tg.pad(np.zeros(3), (2, 5), constant_values=sides)).backward()
+    laws.identical(sides.grad, np.array([2.0, 5.0]))
+    one, two = tg.Tensor(1.0, requires_grad=True), tg.Tensor(2.0, requires_grad=True)
+    tg.sum(tg.pad(np.zeros(3), (2, 5), constant_values=(one, two))).backward()
+    assert (one.grad, two.grad) == (2.0, 5.0)
+    end = tg.Tensor(8.0, requires_grad=True)
+    out = tg.pad(np.zeros(1), (4, 0), "linear_ramp", end_values=end)
+    laws.identical(out.numpy(), np.array([8.0, 6.0, 4.0, 2.0, 0.0]))
+    tg.sum(out).backward()
+    assert end.grad == 1.0 + 0.75 + 0.5 + 0.25

@@ -226,7 +226,7 @@ def geomspace(
     start, stop = _as(start, exact), _as(stop, exact)
     _refuse_signs(start, stop)
     sign = ops.sign(start)
-    first, last = (BARE[np.log10](x / sign) for x in (start, stop))
+    first, last = (ops.log10(x / sign) for x in (start, stop))
     found = logspace(first, last, count, endpoint)
     ends = [ops.broadcast_to(x / sign, found.shape[1:]) for x in (start, stop)]
     ends = [ops.reshape(x, (1, *x.shape)) for x in ends]

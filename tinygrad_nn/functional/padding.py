@@ -161,7 +161,10 @@ def _pairs(given: Any, rank: int) -> list[Edges]:
             f"pad: expected values (before, after) for each of {rank} axes, or for "
             f"all; got shape {size}"
         )
+    exact = values.size <= 2  # what NumPy takes for arrays; of more, for bare numbers
     values = ops.broadcast_to(values, (rank, 2))
+    if not (exact or isinstance(values, Node)):
+        return [tuple(pair) for pair in values.tolist()]
     return [
         (getitem(values, (axis, 0)), getitem(values, (axis, 1))) for axis in range(rank)
     ]
@@ -225,7 +228,9 @@ def _zeros_around(array: Any, widths: list[Widths]) -> Any:
 def _filled(x: Any, axis: int, width: int, value: Any) -> Any:
     """Return one value, or one slice of ``x``, repeated along an axis."""
     size = (*x.shape[:axis], width, *x.shape[axis + 1 :])
-    if value.dtype != x.dtype:
+    if not isinstance(value, Node):
+        value = np.asarray(value, x.dtype)
+    elif value.dtype != x.dtype:
         value = ops.astype(value, x.dtype)
     return ops.broadcast_to(value, size)
 
