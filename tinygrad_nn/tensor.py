@@ -19,6 +19,7 @@ from tinygrad_nn.errors import (
     TinygradError,
     UnsupportedError,
 )
+from tinygrad_nn.functional import elementwise, ufunc_methods
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, results_are, settings_of
 from tinygrad_nn.shapes import Axes, Shape
 
@@ -75,33 +76,6 @@ def _read(data: Any, dtype: Any, *, requires_grad: bool) -> np.ndarray:
             )
         array = array.astype(np.float64)
     return array
-
-
-def _of_truths(logical: Callable[..., Any], sign: str) -> Callable[..., Any]:
-    """Make an operator of booleans; on integers NumPy's would work on bits."""
-
-    def apply(*operands: Any) -> Any:
-        for x in operands:
-            dtype = np.asarray(data_of(x)).dtype
-            if dtype != np.bool_:
-                raise UnsupportedError(
-                    f"{sign}: expected booleans; got dtype {dtype}. Compare first: "
-                    "(x > 0) & (x < 1), or leave the graph with .numpy()"
-                )
-        return logical(*operands)
-
-    return apply
-
-
-def _unrecorded(sign: str) -> Callable[..., Any]:
-    """Make an operator that is refused by name, as the function of NumPy is."""
-
-    def operator(_self: Tensor, _other: Any) -> Any:
-        raise UnsupportedError(
-            f"{sign}: not recorded on a Tensor. Compute it on arrays: {_way_out()}"
-        )
-
-    return operator
 
 
 class Tensor(Node):
@@ -304,6 +278,16 @@ class Tensor(Node):
         """Axes reversed."""
         return ops.transpose(self)  # type: ignore[no-any-return]
 
+    @property
+    def real(self) -> Tensor:
+        """The Tensor itself, for it is real."""
+        return self
+
+    @property
+    def imag(self) -> Tensor:
+        """Zeros, for it is real."""
+        return functional.imag(self)  # type: ignore[no-any-return]
+
     # --- gradients ---
 
     def backward(self, grad_output: Any = None, *, retain_grads: bool = False) -> None:
@@ -481,11 +465,20 @@ class Tensor(Node):
     __ge__ = ops.greater_equal
     __eq__ = ops.equal
     __ne__ = ops.not_equal
-    __and__ = __rand__ = _of_truths(ops.logical_and, "&")
-    __or__ = __ror__ = _of_truths(ops.logical_or, "|")
-    __invert__ = _of_truths(ops.logical_not, "~")
-    __mod__ = __rmod__ = _unrecorded("%")
-    __floordiv__ = __rfloordiv__ = _unrecorded("//")
+    __and__ = __rand__ = elementwise.and_
+    __or__ = __ror__ = elementwise.or_
+    __xor__ = __rxor__ = elementwise.xor
+    __invert__ = elementwise.not_
+    __mod__ = ops.remainder
+    __floordiv__ = ops.floor_divide
+    __divmod__ = elementwise.divmod
+    __floor__ = ops.floor
+    __ceil__ = ops.ceil
+    __trunc__ = ops.trunc
+
+    def __round__(self, ndigits: int | None = None) -> Tensor:
+        """Round to the nearest number of so many decimals; constant."""
+        return ops.round(self, decimals=ndigits or 0)  # type: ignore[no-any-return]
 
     def __pos__(self) -> Tensor:
         """Return the Tensor itself."""
@@ -506,6 +499,18 @@ class Tensor(Node):
     def __rtruediv__(self, other: Any) -> Any:
         """Divide a constant."""
         return ops.divide(other, self)
+
+    def __rmod__(self, other: Any) -> Any:
+        """Divide a constant; the rest."""
+        return ops.remainder(other, self)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        """Divide a constant; the whole quotient."""
+        return ops.floor_divide(other, self)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        """Divide a constant; the whole quotient, and the rest."""
+        return elementwise.divmod(other, self)
 
     def __rpow__(self, other: Any) -> Any:
         """Raise a constant to a power."""
@@ -570,6 +575,14 @@ class Tensor(Node):
     def __ipow__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
         return self._in_place(ops.power, other, "**=")
+
+    def __imod__(self, other: Any) -> Any:  # type: ignore[misc]
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.remainder, other, "%=")
+
+    def __ifloordiv__(self, other: Any) -> Any:  # type: ignore[misc]
+        """Update a leaf under `no_grad`."""
+        return self._in_place(ops.floor_divide, other, "//=")
 
     def __imatmul__(self, other: Any) -> Any:  # type: ignore[misc]
         """Update a leaf under `no_grad`."""
@@ -726,6 +739,18 @@ class Tensor(Node):
         """Return the elements limited to ``[min, max]``."""
         return functional.clip(self, min, max, out, **kwargs)  # type: ignore[no-any-return]
 
+    def round(self, /, decimals: int = 0, out: None = None) -> Tensor:
+        """Return the nearest numbers of so many decimals; constant."""
+        return functional.round(self, decimals, out)  # type: ignore[no-any-return]
+
+    def conj(self) -> Tensor:
+        """Return the Tensor itself, for it is real."""
+        return self
+
+    def conjugate(self) -> Tensor:
+        """Return the Tensor itself, for it is real."""
+        return self
+
     def dot(self, other: Any, /, out: None = None) -> Tensor:
         """Return NumPy's ``dot``."""
         return functional.dot(self, other, out)  # type: ignore[no-any-return]
@@ -803,9 +828,11 @@ class Tensor(Node):
         self, ufunc: Any, method: str, *inputs: Any, **options: Any
     ) -> Any:
         """Record ``np.exp(t)``, ``array * t`` and the like; refuse the rest by name."""
+        if method != "__call__":
+            return ufunc_methods.call_method(ufunc, method, inputs, options)
         handler = _UFUNCS.get(ufunc)
-        if handler is None or method != "__call__":
-            raise _refusal(ufunc, method, options)
+        if handler is None:
+            raise _refusal(ufunc, options)
         if options or len(inputs) > ufunc.nin:
             return functional.ufuncs.with_options(handler, ufunc, inputs, options)
         return handler(*inputs)
@@ -895,18 +922,13 @@ def _plain_index(index: Any) -> Any:
     return np.array(index) if isinstance(index, (list, np.ndarray)) else index
 
 
-def _refusal(ufunc: Any, method: str, options: Mapping[str, Any]) -> Exception:
+def _refusal(ufunc: Any, options: Mapping[str, Any]) -> Exception:
     name = ufunc.__name__
     title = f"np.{name}" if hasattr(np, name) else f"the ufunc {name}"
     if "out" in options:
         return UnsupportedError(
             f"{title}: a Tensor cannot be written into an ndarray (out=, an in-place "
             "operator such as Z += t), which would lose its gradient. Write Z = Z + t"
-        )
-    if method != "__call__":
-        return UnsupportedError(
-            f"{title}.{method}: ufunc methods are not recorded. Use the function, "
-            "or np.sum, np.prod, np.max, np.cumsum"
         )
     return UnsupportedError(
         f"{title}: no gradient rule for it on a Tensor. Write it with ops that have "
@@ -950,14 +972,12 @@ _ASSIGN: dict[str, Callable[..., Any]] = {
     "*=": np.multiply,
     "/=": np.divide,
     "**=": np.power,
+    "%=": np.remainder,
+    "//=": np.floor_divide,
     "@=": np.matmul,
 }
 
-_UFUNCS: dict[Any, Callable[..., Any]] = functional.ufuncs.BARE | {
-    np.bitwise_and: Tensor.__and__,
-    np.bitwise_or: Tensor.__or__,
-    np.invert: Tensor.__invert__,
-}
+_UFUNCS: dict[Any, Callable[..., Any]] = functional.ufuncs.BARE
 
 
 def _shape_of(x: Any) -> Shape:

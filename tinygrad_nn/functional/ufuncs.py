@@ -15,46 +15,106 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, UnsupportedError
+from tinygrad_nn.functional import elementwise
 from tinygrad_nn.functional.arguments import cast, is_default
-from tinygrad_nn.op import Array, Node, data_of
+from tinygrad_nn.op import data_of
 
 __all__ = [
     "BARE",
     "abs",
     "absolute",
+    "acos",
+    "acosh",
     "add",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
+    "cbrt",
+    "ceil",
+    "conj",
+    "conjugate",
+    "copysign",
     "cos",
+    "cosh",
+    "deg2rad",
+    "degrees",
     "divide",
+    "divmod",
     "equal",
     "exp",
+    "exp2",
     "expm1",
     "fabs",
+    "float_power",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "frexp",
     "greater",
     "greater_equal",
+    "heaviside",
+    "hypot",
+    "invert",
+    "isfinite",
+    "isinf",
     "isnan",
+    "ldexp",
     "less",
     "less_equal",
     "log",
     "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logaddexp2",
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "matmul",
     "maximum",
     "minimum",
+    "mod",
+    "modf",
     "multiply",
     "negative",
     "not_equal",
     "positive",
+    "pow",
     "power",
+    "rad2deg",
+    "radians",
     "reciprocal",
+    "remainder",
+    "rint",
     "sign",
+    "signbit",
     "sin",
+    "sinh",
+    "spacing",
     "sqrt",
     "square",
     "subtract",
+    "tan",
     "tanh",
     "true_divide",
+    "trunc",
     "with_options",
 ]
 
@@ -84,20 +144,17 @@ def _takes(ufunc: np.ufunc) -> Mapping[str, Any]:
     return {"out": None, **_OF_AXES, **rest}
 
 
-def _signature(ufunc: np.ufunc, *operands: str) -> Signature:
+def _signature(ufunc: np.ufunc) -> Signature:
+    operands = ("x",) if ufunc.nin == 1 else ("x1", "x2")
     first = [Parameter(name, Parameter.POSITIONAL_ONLY) for name in operands]
-    out = Parameter("out", Parameter.POSITIONAL_OR_KEYWORD, default=None)
+    nothing = None if ufunc.nout == 1 else (None,) * ufunc.nout
+    out = Parameter("out", Parameter.POSITIONAL_OR_KEYWORD, default=nothing)
     rest = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=default)
         for name, default in _takes(ufunc).items()
         if name != "out"
     ]
     return Signature([*first, out, *rest])
-
-
-_ONE = _signature(np.exp, "x")
-_TWO = _signature(np.add, "x1", "x2")
-_TWO_OF_AXES = _signature(np.matmul, "x1", "x2")
 
 
 def with_options(
@@ -113,7 +170,7 @@ def with_options(
     title = f"np.{ufunc.__name__}"
     given = dict(options)
     if len(operands) > ufunc.nin:
-        given["out"] = operands[ufunc.nin]
+        given["out"] = operands[ufunc.nin :]
         operands = operands[: ufunc.nin]
     out = given.pop("out", None)
     if any(x is not None for x in (out if isinstance(out, tuple) else (out,))):
@@ -145,11 +202,12 @@ def with_options(
             "floating one. Use .astype()"
         )
     result = call(*[cast(x, dtype) for x in operands])
-    if data_of(result).dtype != np.dtype(dtype):
-        raise UnsupportedError(
-            f"{title}: gives {data_of(result).dtype} whatever dtype= says; got "
-            f"dtype={np.dtype(dtype)}. Use .astype()"
-        )
+    for part in result if isinstance(result, tuple) else (result,):
+        if data_of(part).dtype != np.dtype(dtype):
+            raise UnsupportedError(
+                f"{title}: gives {data_of(part).dtype} whatever dtype= says; got "
+                f"dtype={np.dtype(dtype)}. Use .astype()"
+            )
     return result
 
 
@@ -164,7 +222,6 @@ def _spelled(call: Call, ufunc: np.ufunc) -> Call:
                 return with_options(call, ufunc, (x, *more), options)
             return call(x)
 
-        signature = _ONE
     else:
 
         def spelled(x1: Any, x2: Any, /, *more: Any, **options: Any) -> Any:
@@ -172,110 +229,96 @@ def _spelled(call: Call, ufunc: np.ufunc) -> Call:
                 return with_options(call, ufunc, (x1, x2, *more), options)
             return call(x1, x2)
 
-        signature = _TWO if ufunc.signature is None else _TWO_OF_AXES
     spelled.__name__ = spelled.__qualname__ = ufunc.__name__
     spelled.__doc__ = call.__doc__
     spelled.__module__ = call.__module__
-    spelled.__signature__ = signature  # type: ignore[attr-defined]
+    spelled.__signature__ = _signature(ufunc)  # type: ignore[attr-defined]
     if hasattr(call, "op"):
         spelled.op = call.op  # type: ignore[attr-defined]
     return spelled
-
-
-# --- what is more than an op ---
-
-
-def _requires_grad(x: Any) -> bool:
-    return isinstance(x, Node) and x.requires_grad
-
-
-def _tie(x: Any, y: Any) -> float:
-    """Each operand's share at a tie: the subgradient of least norm.
-
-    Over one operand that requires a gradient, it is 0; over two, a half each.
-    """
-    return 0.5 if _requires_grad(x) and _requires_grad(y) else 0.0
-
-
-def _maximum(x: Array, y: Array) -> Array:
-    """Larger of two operands, element by element.
-
-    At a tie the gradient is 0 for one operand that requires a gradient, and a half
-    each for two: ``maximum(0, z)`` is `relu`.
-
-    >>> maximum(0, np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
-    return ops.maximum(x, y, _tie(x, y))
-
-
-def _minimum(x: Array, y: Array) -> Array:
-    """Smaller of two operands, element by element; ties as in `maximum`.
-
-    >>> minimum(0, np.array([-1.0, 2.0]))
-    array([-1.,  0.])
-    """
-    return ops.minimum(x, y, _tie(x, y))
-
-
-def _positive(x: Array) -> Array:
-    """The operand itself.
-
-    >>> positive(np.array([1.0, -2.0]))
-    array([ 1., -2.])
-    """
-    return x if isinstance(x, Node) else np.positive(x)
-
-
-def _of_reals(call: Call, ufunc: np.ufunc, kinds: str) -> Call:
-    """Refuse Tensors of integers or booleans where NumPy's result would be such."""
-
-    def checked(x: Any) -> Any:
-        if isinstance(x, Node) and x._value.dtype.kind in kinds:
-            raise UnsupportedError(
-                f"np.{ufunc.__name__}: of {x._value.dtype} gives integers in NumPy, "
-                "and is not recorded. Convert first: x.astype(float)"
-            )
-        return call(x)
-
-    checked.__doc__ = call.__doc__
-    checked.__module__ = call.__module__
-    checked.op = call.op  # type: ignore[attr-defined]
-    return checked
 
 
 # --- the word list ---
 
 abs = absolute = _spelled(ops.abs, np.absolute)
 add = _spelled(ops.add, np.add)
+acos = arccos = _spelled(ops.arccos, np.arccos)
+acosh = arccosh = _spelled(ops.arccosh, np.arccosh)
+arcsin = asin = _spelled(ops.arcsin, np.arcsin)
+arcsinh = asinh = _spelled(ops.arcsinh, np.arcsinh)
+arctan = atan = _spelled(ops.arctan, np.arctan)
+arctan2 = atan2 = _spelled(ops.arctan2, np.arctan2)
+arctanh = atanh = _spelled(ops.arctanh, np.arctanh)
+bitwise_and = _spelled(elementwise.and_, np.bitwise_and)
+bitwise_or = _spelled(elementwise.or_, np.bitwise_or)
+bitwise_xor = _spelled(elementwise.xor, np.bitwise_xor)
+cbrt = _spelled(ops.cbrt, np.cbrt)
+ceil = _spelled(ops.ceil, np.ceil)
+conj = conjugate = _spelled(elementwise.conjugate, np.conjugate)
+copysign = _spelled(elementwise.copysign, np.copysign)
 cos = _spelled(ops.cos, np.cos)
+cosh = _spelled(ops.cosh, np.cosh)
+deg2rad = _spelled(elementwise.deg2rad, np.deg2rad)
+degrees = _spelled(elementwise.degrees, np.degrees)
 divide = true_divide = _spelled(ops.divide, np.divide)
+divmod = _spelled(elementwise.divmod, np.divmod)
 equal = _spelled(ops.equal, np.equal)
 exp = _spelled(ops.exp, np.exp)
+exp2 = _spelled(ops.exp2, np.exp2)
 expm1 = _spelled(ops.expm1, np.expm1)
-fabs = _spelled(_of_reals(ops.abs, np.fabs, "iub"), np.fabs)
+fabs = _spelled(elementwise.of_reals(ops.abs, np.fabs, "iub"), np.fabs)
+float_power = _spelled(elementwise.float_power, np.float_power)
+floor = _spelled(ops.floor, np.floor)
+floor_divide = _spelled(ops.floor_divide, np.floor_divide)
+fmax = _spelled(elementwise.fmax, np.fmax)
+fmin = _spelled(elementwise.fmin, np.fmin)
+fmod = _spelled(ops.fmod, np.fmod)
+frexp = _spelled(elementwise.frexp, np.frexp)
 greater = _spelled(ops.greater, np.greater)
 greater_equal = _spelled(ops.greater_equal, np.greater_equal)
+heaviside = _spelled(elementwise.heaviside, np.heaviside)
+hypot = _spelled(ops.hypot, np.hypot)
+bitwise_invert = bitwise_not = invert = _spelled(elementwise.not_, np.invert)
+isfinite = _spelled(ops.isfinite, np.isfinite)
+isinf = _spelled(ops.isinf, np.isinf)
 isnan = _spelled(ops.isnan, np.isnan)
+ldexp = _spelled(ops.ldexp, np.ldexp)
 less = _spelled(ops.less, np.less)
 less_equal = _spelled(ops.less_equal, np.less_equal)
 log = _spelled(ops.log, np.log)
+log10 = _spelled(ops.log10, np.log10)
 log1p = _spelled(ops.log1p, np.log1p)
+log2 = _spelled(ops.log2, np.log2)
+logaddexp = _spelled(ops.logaddexp, np.logaddexp)
+logaddexp2 = _spelled(ops.logaddexp2, np.logaddexp2)
 logical_and = _spelled(ops.logical_and, np.logical_and)
 logical_not = _spelled(ops.logical_not, np.logical_not)
 logical_or = _spelled(ops.logical_or, np.logical_or)
+logical_xor = _spelled(ops.logical_xor, np.logical_xor)
 matmul = _spelled(ops.matmul, np.matmul)
-maximum = _spelled(_maximum, np.maximum)
-minimum = _spelled(_minimum, np.minimum)
+maximum = _spelled(elementwise.maximum, np.maximum)
+minimum = _spelled(elementwise.minimum, np.minimum)
+modf = _spelled(elementwise.modf, np.modf)
 multiply = _spelled(ops.multiply, np.multiply)
 negative = _spelled(ops.negative, np.negative)
 not_equal = _spelled(ops.not_equal, np.not_equal)
-positive = _spelled(_positive, np.positive)
-power = _spelled(ops.power, np.power)
-reciprocal = _spelled(_of_reals(ops.reciprocal, np.reciprocal, "iub"), np.reciprocal)
+positive = _spelled(elementwise.positive, np.positive)
+pow = power = _spelled(ops.power, np.power)
+rad2deg = _spelled(elementwise.rad2deg, np.rad2deg)
+radians = _spelled(elementwise.radians, np.radians)
+reciprocal = _spelled(
+    elementwise.of_reals(ops.reciprocal, np.reciprocal, "iub"), np.reciprocal
+)
+mod = remainder = _spelled(ops.remainder, np.remainder)
+rint = _spelled(ops.rint, np.rint)
 sign = _spelled(ops.sign, np.sign)
+signbit = _spelled(ops.signbit, np.signbit)
 sin = _spelled(ops.sin, np.sin)
+sinh = _spelled(ops.sinh, np.sinh)
+spacing = _spelled(ops.spacing, np.spacing)
 sqrt = _spelled(ops.sqrt, np.sqrt)
-square = _spelled(_of_reals(ops.square, np.square, "b"), np.square)
+square = _spelled(elementwise.of_reals(ops.square, np.square, "b"), np.square)
 subtract = _spelled(ops.subtract, np.subtract)
+tan = _spelled(ops.tan, np.tan)
 tanh = _spelled(ops.tanh, np.tanh)
+trunc = _spelled(ops.trunc, np.trunc)
