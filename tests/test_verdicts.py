@@ -350,6 +350,11 @@ BY_NATURE = {
         ("where", f"{name} [condition]"): "a condition has no share to break"
         for name in (*SHARE_FAULTS, *UPSTREAM_FAULTS)
     },
+    **{
+        (op, f"{name} [key]"): "an order has no share to break"
+        for name in (*SHARE_FAULTS, *UPSTREAM_FAULTS)
+        for op in ("sorted_like", "unsorted_like")
+    },
 }
 NONLINEAR = ("squared", "multiplied by mean |g|")
 
