@@ -49,20 +49,50 @@ Initialiser = Callable[[Shape, Any], np.ndarray]
 """``(shape, rng) -> ndarray``."""
 
 GAINS = {
+    "celu": 1.2451983007,
+    "elu": 1.2451983007,
+    "gelu": 1.5335805217,
+    "hardshrink": 1.0,
+    "hardsigmoid": 1.0,
+    "hardswish": 1.7366572128,
+    "hardtanh": 1.0,
     "identity": 1.0,
+    "leaky_relu": math.sqrt(2.0 / (1.0 + 0.01**2)),
+    "log_sigmoid": math.sqrt(2.0),
     "log_softmax": 1.0,
+    "mish": 1.4868475813,
     "relu": math.sqrt(2.0),
+    "relu6": 1.4142135651,
+    "selu": 1.0,
     "sigmoid": 1.0,
+    "silu": 1.6765324703,
     "softmax": 1.0,
+    "softmin": 1.0,
     "softplus": math.sqrt(2.0),
+    "softshrink": 1.0,
+    "softsign": 1.0,
+    "swish": 1.6765324703,
     "tanh": 5.0 / 3.0,
+    "tanhshrink": 1.0,
 }
 """By how much an activation shrinks a signal, so by how much weights make up for it.
 
-relu: half of the second moment is lost (He et al. 2015). tanh: LeCun et al. (1998),
-"Efficient BackProp", section 4.4, where the slope in the working range is 3/5.
-softplus is treated as the relu that it is far from 0.
+relu and what is like it: one over the root of the second moment that is left of a
+normal signal, 1/2 for relu (He et al. 2015, equation 10; 15 for leaky_relu); selu is
+made such that it is 1 (Klambauer et al. 2017). Of a signal of another size gelu, silu
+and hardswish pass another share, so many layers of them want normalisation. tanh: LeCun
+et al. (1998), "Efficient BackProp", section 4.4, where the slope in the working range
+is 3/5. softplus and log_sigmoid are treated as the relu that they are far from 0. The
+rest have 1, the slope that Glorot and Bengio (2010) assume.
 """
+
+_PRELU = math.sqrt(2.0 / (1.0 + 0.25**2))  # at the slope that it starts from
+_LIKE_RELU = frozenset(
+    {
+        *("celu", "elu", "gelu", "hardswish", "leaky_relu", "log_sigmoid", "mish"),
+        *("prelu", "relu", "relu6", "selu", "silu", "softplus", "swish"),
+    }
+)
 
 
 def generator(rng: Any = None) -> Any:
@@ -333,9 +363,10 @@ def named(init: Any) -> Initialiser:
 def for_activation(activation: str) -> Initialiser:
     """Return the initialiser that suits an activation, with its gain.
 
-    He's normal rule before relu and softplus, which drop half of the signal;
-    Glorot's uniform rule with the activation's gain before the rest. An activation
-    that the table does not know counts as the identity.
+    He's normal rule before relu and its like, which drop a part of the signal (before
+    selu, whose gain is 1, it is LeCun's); Glorot's uniform rule with the activation's
+    gain before the rest. An activation that the table does not know counts as the
+    identity.
 
     >>> square = (500, 500)  # both rules then have the variance gain**2 / 500
     >>> round(float(for_activation("relu")(square, 0).std() * 500**0.5), 1)
@@ -343,8 +374,8 @@ def for_activation(activation: str) -> Initialiser:
     >>> round(float(for_activation("tanh")(square, 0).std() * 500**0.5), 1)
     1.7
     """
-    factor = GAINS.get(activation, 1.0)
-    rule = he_normal if activation in ("relu", "softplus") else xavier_uniform
+    factor = GAINS.get(activation, _PRELU if activation == "prelu" else 1.0)
+    rule = he_normal if activation in _LIKE_RELU else xavier_uniform
 
     def chosen(shape: Shape, rng: Any = None) -> np.ndarray:
         return rule(shape, rng, gain=factor)

@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tinygrad_nn.errors import ModelError
-from tinygrad_nn.nn.activations import (
-    Identity,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from tinygrad_nn.nn.activations import ACTIVATIONS, KEEP_SIZE
 from tinygrad_nn.nn.attention import MultiHeadAttention
 from tinygrad_nn.nn.convolution import Convolution
 from tinygrad_nn.nn.dense import Dense
@@ -26,8 +18,6 @@ from tinygrad_nn.nn.pooling import GlobalAvgPool, Pooling
 from tinygrad_nn.nn.recurrent import Recurrent
 
 __all__ = ["check_sizes"]
-
-_KEEP_SIZE = (Dropout, Identity, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh)
 
 
 class _Ends(NamedTuple):
@@ -68,12 +58,12 @@ def _ends(layer: Any) -> _Ends | None:
 
 
 def _keeps_size(layer: Any, before: _Before) -> bool:
-    op = getattr(layer, "op", None)
-    if op is not None and not isinstance(layer, Module):
-        return bool(op.pointwise) or op.name in ("softmax", "log_softmax")
     if isinstance(layer, Pooling):
         return before.what == "channels"
-    return isinstance(layer, _KEEP_SIZE)
+    if isinstance(layer, Module):
+        return isinstance(layer, (Dropout, *KEEP_SIZE))
+    op = getattr(layer, "op", None)
+    return layer in ACTIVATIONS.values() or (op is not None and bool(op.pointwise))
 
 
 def check_sizes(layers: Iterable[tuple[str, Any]]) -> None:
