@@ -6,6 +6,17 @@ with the arguments that NumPy has. NumPy's own functions find these by name.
 """
 
 from tinygrad_nn.functional import linalg
+from tinygrad_nn.functional.accumulations import (
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    cumulative_prod,
+    cumulative_sum,
+    logcumsumexp,
+    nancumprod,
+    nancumsum,
+)
 from tinygrad_nn.functional.activations import (
     celu,
     dropout,
@@ -73,6 +84,17 @@ from tinygrad_nn.functional.elementwise import (
 )
 from tinygrad_nn.functional.embedding import (
     embedding,
+)
+from tinygrad_nn.functional.gaps import (
+    nanargmax,
+    nanargmin,
+    nanmax,
+    nanmean,
+    nanmin,
+    nanprod,
+    nanstd,
+    nansum,
+    nanvar,
 )
 from tinygrad_nn.functional.joining import (
     append,
@@ -143,7 +165,6 @@ from tinygrad_nn.functional.recurrent import (
 from tinygrad_nn.functional.reductions import (
     amax,
     amin,
-    cumsum,
     max,
     mean,
     min,
@@ -318,7 +339,12 @@ __all__ = [
     "cos",
     "cosh",
     "cosine_similarity",
+    "cummax",
+    "cummin",
+    "cumprod",
     "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
     "deg2rad",
     "degrees",
     "delete",
@@ -395,6 +421,7 @@ __all__ = [
     "log2",
     "logaddexp",
     "logaddexp2",
+    "logcumsumexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -415,6 +442,17 @@ __all__ = [
     "modf",
     "moveaxis",
     "multiply",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
     "negative",
     "norm",
     "normalize",

@@ -17,7 +17,6 @@ from tinygrad_nn.shapes import Axes
 __all__ = [
     "amax",
     "amin",
-    "cumsum",
     "max",
     "mean",
     "min",
@@ -254,15 +253,3 @@ def std(
             correction=correction,
         )
     )
-
-
-def cumsum(
-    a: Array, axis: int | None = None, dtype: Any = None, out: None = None
-) -> Array:
-    """Running sum along ``axis``; of the flattened array by default.
-
-    >>> cumsum(np.array([1.0, 2.0, 3.0]))
-    array([1., 3., 6.])
-    """
-    refuse_out("np.cumsum", out)
-    return ops.cumsum(cast(as_array(a), dtype), axis)

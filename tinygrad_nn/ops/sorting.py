@@ -249,7 +249,7 @@ def _searched(a: Shape, v: Shape, *, side: str = "left") -> Shape:
     samples=cases(((3,), (2, 2), {}), ((3,), (), {"side": "right"}), ((0,), (2,), {})),
     refuses=cases(((2, 3), (2,), {}), ((), (), {})),
 )
-def searchsorted(a: Array, v: Array, side: str = "left") -> Array:
+def searchsorted(a: Array, v: Array, side: Any = "left") -> Array:
     """Place in a sorted array before which a value keeps it sorted.
 
     >>> searchsorted(np.array([1.0, 2.0, 3.0]), 2.5)
@@ -293,7 +293,7 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
     samples=_AXES,
     refuses=_EMPTY,
 )
-def nanmax(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+def nanmax(x: Array, axis: Any = None, keepdims: Any = False) -> Array:
     """Largest element along ``axis`` that is a number; ties share its gradient.
 
     >>> nanmax(np.array([1.0, np.nan, 3.0]))
@@ -310,7 +310,7 @@ def nanmax(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     samples=_AXES,
     refuses=_EMPTY,
 )
-def nanmin(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+def nanmin(x: Array, axis: Any = None, keepdims: Any = False) -> Array:
     """Smallest element along ``axis`` that is a number; ties share its gradient.
 
     >>> nanmin(np.array([1.0, np.nan, 3.0]))
