@@ -130,7 +130,7 @@ def windows(x: Array, size: Any = (), stride: Any = (), dilation: Any = ()) -> A
 
 @primitive(
     kind="indexing",
-    formula=r"\mathrm{overlap\_add}_{$size}($x)",
+    formula=r"\mathrm{overlap}_{$size}($x)",
     shape=_added,
     vjp=lambda g, _out, _x, size, stride, dilation, **_: windows(
         g, size=size, stride=stride, dilation=dilation
