@@ -209,6 +209,8 @@ SPELLINGS["reshape"].append(
     lambda x, shape: x.reshape(*shape) if isinstance(shape, tuple) else x.reshape(shape)
 )
 SPELLINGS["transpose"].append(lambda x, axes=None: x.transpose(*(axes or ())))
+for _family in FAMILIES:
+    SPELLINGS |= getattr(_family, "SPELLINGS", {})
 for _name in set(SPELLINGS) & set(tg.functional.__all__) - {
     *("astype", "concatenate", "einsum", "stack"),
 }:
@@ -270,12 +272,15 @@ def test_what_has_no_gradient_gives_numpys_value(name, axis):
 
 # --- completeness ----------------------------------------------------------------
 
+ELSEWHERE = {n for family in FAMILIES for n in getattr(family, "ELSEWHERE", ())}
+"""What the laws have no members for; the tests of its family do."""
+
 
 def test_every_composition_has_members():
     """No function of `functional` escapes the laws."""
     from tinygrad_nn import functional
 
-    members = {m.name for m in COMPOSITIONS} | set(WITHOUT_GRADIENT)
+    members = {m.name for m in COMPOSITIONS} | set(WITHOUT_GRADIENT) | ELSEWHERE
     names = set(functional.__all__) - {"linalg"}
     ops = {name for name in names if hasattr(getattr(tg, name), "op")} | set(SPELLINGS)
     ops |= {"copy", "positive"}
@@ -289,8 +294,14 @@ def test_every_op_has_its_numpy_spelling_tested():
     from tinygrad_nn import tensor
 
     handled = {f.__name__ for f in (*tensor._UFUNCS, *tensor._FUNCTIONS)}
-    tested = set(SPELLINGS) | set(_BY_NUMPY) | {"absolute", "fabs", "copy", "positive"}
-    tested |= {"bitwise_and", "bitwise_or", "invert", "amax", "amin", "astype"}
+    tested = (
+        set(SPELLINGS)
+        | set(_BY_NUMPY)
+        | ELSEWHERE
+        | {"absolute", "fabs", "copy", "positive"}
+    )
+    tested |= {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "amax", "amin"}
+    tested |= {"astype"}
     plain = {"all", "any", "argmax", "argmin", "array_equal", "ndim", "shape", "size"}
     plain |= {"ones_like", "zeros_like", "full_like", "empty_like"}
     assert handled - tested - plain == set()

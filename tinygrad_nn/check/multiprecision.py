@@ -253,7 +253,7 @@ def _notes(judges: Sequence[_Judge], found: Sequence[PreciseParameter]) -> list[
     read = judges[-1].course.number.read
     if read:
         shown = ", ".join(str(q) for q in read[:4]) + (", …" if len(read) > 4 else "")
-        return [f"constants were taken for the fractions that they round: {shown}"]
+        return [f"constants were taken for the numbers that they round: {shown}"]
     if any(p.verdict == "weak" and p.digits >= _FLOAT for p in found):
         why = "a constant was rounded to a float on one of the two ways only?"
         return [f"sixteen digits agree, and no more: {why}"]

@@ -7,10 +7,10 @@ Python raises: 1 / 0 is infinite and log(-1) is nan.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class Precision:
         Of every number and result.
     fractions
         Take a float such as 0.002 for the fraction that it rounds, 1/500, where there
-        is one with a small denominator. Not in numbers made by `exact`.
+        is one with a small denominator, and one such as ``np.pi`` or ``np.log(2)`` for
+        the constant. Not in numbers made by `exact`.
 
     Raises
     ------
@@ -72,7 +73,7 @@ class Precision:
 
     def constant(self, x: float) -> Any:
         """Return a float as mpmath takes it: itself, or the fraction that it rounds."""
-        if not self.fractions or not isinstance(x, float) or not isfinite(x):
+        if not self.fractions or not isinstance(x, float) or not math.isfinite(x):
             return x
         found = self._known.get(x)
         if found is None:
@@ -80,18 +81,49 @@ class Precision:
             near = Fraction(x).limit_denominator(_LARGEST_DENOMINATOR)
             if float(near) == x != near:
                 found = self.context.mpf(near.numerator) / near.denominator
+            elif abs(x) in _CONSTANTS:
+                found = _CONSTANTS[abs(x)][1](self.context) * (1 if x > 0 else -1)
             self._known[x] = found
         return found
 
     @property
-    def read(self) -> list[Fraction]:
-        """Return the fractions that floats were taken for, the simplest first."""
-        found = [
+    def read(self) -> list[Fraction | str]:
+        """Return what floats were taken for, without signs: fractions, then names."""
+        read = [abs(x) for x, taken in self._known.items() if taken is not x]
+        names = sorted({_CONSTANTS[x][0] for x in read if x in _CONSTANTS})
+        found = {
             Fraction(x).limit_denominator(_LARGEST_DENOMINATOR)
-            for x, taken in self._known.items()
-            if taken is not x
-        ]
-        return sorted(found, key=lambda q: (q.denominator, abs(q.numerator)))
+            for x in read
+            if x not in _CONSTANTS
+        }
+        return [*sorted(found, key=lambda q: (q.denominator, q.numerator)), *names]
+
+
+_Constant = tuple[str, Callable[[Any], Any]]
+_CONSTANTS: Mapping[float, _Constant] = {
+    math.pi: ("pi", lambda context: +context.pi),
+    1 / math.pi: ("1 / pi", lambda context: 1 / context.pi),
+    math.pi / 180: ("pi / 180", lambda context: context.pi / 180),
+    180 / math.pi: ("180 / pi", lambda context: 180 / context.pi),
+    math.log(2): ("log(2)", lambda context: context.log(2)),
+    1 / math.log(2): ("1 / log(2)", lambda context: 1 / context.log(2)),
+    1 / math.log(10): ("1 / log(10)", lambda context: 1 / context.log(10)),
+    math.sqrt(2): ("sqrt(2)", lambda context: context.sqrt(2)),
+    math.sqrt(0.5): ("sqrt(1 / 2)", lambda context: 1 / context.sqrt(2)),
+    2 / math.sqrt(math.pi): (
+        "2 / sqrt(pi)",
+        lambda context: 2 / context.sqrt(context.pi),
+    ),
+    math.sqrt(math.pi) / 2: (
+        "sqrt(pi) / 2",
+        lambda context: context.sqrt(context.pi) / 2,
+    ),
+    math.sqrt(2 / math.pi): (
+        "sqrt(2 / pi)",
+        lambda context: context.sqrt(2 / context.pi),
+    ),
+}
+"""Numbers of analysis that stand in code as floats, and how they are written."""
 
 
 def _operand(self: Precise, other: Any) -> Any:
@@ -392,6 +424,10 @@ def _only_numbers(operands: list[Any]) -> list[Any] | None:
     return made
 
 
+def _logaddexp2(x: Any, y: Any) -> Any:
+    return np.log2(np.exp2(x) + np.exp2(y))
+
+
 def _logaddexp(x: Any, y: Any) -> Any:
     top, rest = np.maximum(x, y), np.minimum(x, y)
     return top + np.log1p(np.exp(rest - top))
@@ -407,5 +443,6 @@ _SPELLED_OUT: dict[np.ufunc, Callable[..., Any]] = {
     np.isinf: lambda x: ~_is_finite(x) & np.equal(x, x),
     np.isnan: lambda x: np.not_equal(x, x),
     np.logaddexp: _logaddexp,
+    np.logaddexp2: _logaddexp2,
     np.reciprocal: lambda x: 1 / x,
 }
