@@ -46,7 +46,15 @@ from tinygrad_nn.functional.building import (
     logspace,
     meshgrid,
 )
-from tinygrad_nn.functional.contraction import dot, einsum
+from tinygrad_nn.functional.contraction import (
+    cross,
+    dot,
+    inner,
+    kron,
+    outer,
+    tensordot,
+    vdot,
+)
 from tinygrad_nn.functional.convolution import (
     conv1d,
     conv2d,
@@ -67,6 +75,10 @@ from tinygrad_nn.functional.editing import (
     repeat,
     resize,
     tile,
+)
+from tinygrad_nn.functional.einstein import (
+    einsum,
+    einsum_path,
 )
 from tinygrad_nn.functional.elementwise import (
     angle,
@@ -113,7 +125,10 @@ from tinygrad_nn.functional.joining import (
     vsplit,
     vstack,
 )
-from tinygrad_nn.functional.linalg import norm
+from tinygrad_nn.functional.linalg import (
+    matrix_transpose,
+    norm,
+)
 from tinygrad_nn.functional.movement import (
     astype,
     atleast_1d,
@@ -157,6 +172,14 @@ from tinygrad_nn.functional.pooling import (
     max_pool1d,
     max_pool2d,
 )
+from tinygrad_nn.functional.quantiles import (
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    percentile,
+    quantile,
+)
 from tinygrad_nn.functional.recurrent import (
     gru_cell,
     lstm_cell,
@@ -174,6 +197,13 @@ from tinygrad_nn.functional.reductions import (
     var,
 )
 from tinygrad_nn.functional.sorting import all, any, argmax, argmin, clip, where
+from tinygrad_nn.functional.statistics import (
+    average,
+    bincount,
+    corrcoef,
+    cov,
+    ptp,
+)
 from tinygrad_nn.functional.ufuncs import (
     abs,
     absolute,
@@ -242,6 +272,7 @@ from tinygrad_nn.functional.ufuncs import (
     logical_or,
     logical_xor,
     matmul,
+    matvec,
     maximum,
     minimum,
     mod,
@@ -269,6 +300,8 @@ from tinygrad_nn.functional.ufuncs import (
     tanh,
     true_divide,
     trunc,
+    vecdot,
+    vecmat,
 )
 from tinygrad_nn.functional.vectors import (
     cosine_similarity,
@@ -310,9 +343,11 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "average",
     "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
+    "bincount",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_not",
@@ -336,9 +371,12 @@ __all__ = [
     "conv_transpose2d",
     "copy",
     "copysign",
+    "corrcoef",
     "cos",
     "cosh",
     "cosine_similarity",
+    "cov",
+    "cross",
     "cummax",
     "cummin",
     "cumprod",
@@ -358,6 +396,7 @@ __all__ = [
     "dsplit",
     "dstack",
     "einsum",
+    "einsum_path",
     "elu",
     "embedding",
     "equal",
@@ -396,6 +435,7 @@ __all__ = [
     "hstack",
     "hypot",
     "imag",
+    "inner",
     "insert",
     "instance_norm",
     "invert",
@@ -408,6 +448,7 @@ __all__ = [
     "isposinf",
     "isreal",
     "ix_",
+    "kron",
     "layer_norm",
     "ldexp",
     "leaky_relu",
@@ -430,11 +471,13 @@ __all__ = [
     "lstm_cell",
     "matmul",
     "matrix_transpose",
+    "matvec",
     "max",
     "max_pool1d",
     "max_pool2d",
     "maximum",
     "mean",
+    "median",
     "meshgrid",
     "min",
     "minimum",
@@ -448,8 +491,11 @@ __all__ = [
     "nancumsum",
     "nanmax",
     "nanmean",
+    "nanmedian",
     "nanmin",
+    "nanpercentile",
     "nanprod",
+    "nanquantile",
     "nanstd",
     "nansum",
     "nanvar",
@@ -457,13 +503,17 @@ __all__ = [
     "norm",
     "normalize",
     "not_equal",
+    "outer",
     "pad",
     "pairwise_distance",
+    "percentile",
     "permute_dims",
     "positive",
     "pow",
     "power",
     "prod",
+    "ptp",
+    "quantile",
     "rad2deg",
     "radians",
     "ravel",
@@ -502,6 +552,7 @@ __all__ = [
     "swapaxes",
     "tan",
     "tanh",
+    "tensordot",
     "threshold",
     "tile",
     "trace",
@@ -512,6 +563,9 @@ __all__ = [
     "trunc",
     "unstack",
     "var",
+    "vdot",
+    "vecdot",
+    "vecmat",
     "vsplit",
     "vstack",
     "where",

@@ -33,7 +33,7 @@ def picked(x: Array, index: Any) -> Array:
     if not isinstance(x, Node) and any(isinstance(part, Node) for part in parts):
         x = constant(np.asarray(x), recording.tick())
     x = x if isinstance(x, Node) else np.asarray(x)
-    return x[index]  # type: ignore[index]
+    return x[index]
 
 
 def at_places(places: Any, shape: Shape, axis: int) -> tuple[Any, ...]:

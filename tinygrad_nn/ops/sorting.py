@@ -293,13 +293,13 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
     samples=_AXES,
     refuses=_EMPTY,
 )
-def nanmax(x: Array, axis: Any = None, keepdims: Any = False) -> Array:
+def nanmax(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """Largest element along ``axis`` that is a number; ties share its gradient.
 
     >>> nanmax(np.array([1.0, np.nan, 3.0]))
     np.float64(3.0)
     """
-    return np.fmax.reduce(x, axis, None, None, keepdims)
+    return np.fmax.reduce(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(
@@ -310,10 +310,10 @@ def nanmax(x: Array, axis: Any = None, keepdims: Any = False) -> Array:
     samples=_AXES,
     refuses=_EMPTY,
 )
-def nanmin(x: Array, axis: Any = None, keepdims: Any = False) -> Array:
+def nanmin(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """Smallest element along ``axis`` that is a number; ties share its gradient.
 
     >>> nanmin(np.array([1.0, np.nan, 3.0]))
     np.float64(1.0)
     """
-    return np.fmin.reduce(x, axis, None, None, keepdims)
+    return np.fmin.reduce(x, axis=axis, keepdims=keepdims)
