@@ -128,10 +128,10 @@ def _draws(node: Node) -> bool:
 
 def _draw_of(node: Node, draws: Sequence[Draw]) -> Draw:
     """Return the draw that made a node: the latest before it was recorded."""
-    for draw in reversed(draws):
-        ours: bool = draw.rng is settings_of(node).get("rng")
-        if ours and draw.time < node._order:
-            return draw
+    rng = settings_of(node).get("rng")
+    before = [draw for draw in draws if draw.rng is rng and draw.time < node._order]
+    if before:
+        return before[-1]
     raise UnsupportedError(
         f"checkpoint: {node._op} draws random numbers without a word, and would draw "
         "others when it is computed again. Call recording.draws_from(rng) in its body"

@@ -83,23 +83,29 @@ class Opened(NamedTuple):
         return self.close(iter(values), how)
 
 
-def opened(x: Any) -> Opened:
-    """Take a structure apart. What is no structure is a leaf, whatever it is."""
+def opened(x: Any, differs: Callable[[Any], bool] | None = None) -> Opened:
+    """Take a structure apart. What is no structure is a leaf, whatever it is.
+
+    ``differs`` says what else is a leaf: by default, what has a slope.
+    """
     found = Opened([], [], [], _next)
-    return found._replace(close=_open(x, "", found, inside=False))
+    close = _open(x, "", found, differs or _is_floating, inside=False)
+    return found._replace(close=close)
 
 
 def _next(values: Iterator[Any], _how: How) -> Any:
     return next(values)
 
 
-def _open(x: Any, path: str, found: Opened, *, inside: bool) -> Close:
+def _open(
+    x: Any, path: str, found: Opened, differs: Callable[[Any], bool], *, inside: bool
+) -> Close:
     for cls, _ in _models:
         if isinstance(x, cls):
             return _open_model(x, path, found)
     if isinstance(x, dict):
         parts = {
-            key: _open(item, f"{path}[{key!r}]", found, inside=True)
+            key: _open(item, f"{path}[{key!r}]", found, differs, inside=True)
             for key, item in x.items()
         }
         return lambda values, how: _dict_of(x, parts, values, how)
@@ -109,7 +115,7 @@ def _open(x: Any, path: str, found: Opened, *, inside: bool) -> Close:
             [f".{n}" for n in names] if names else [f"[{i}]" for i in range(len(x))]
         )
         items = [
-            _open(item, path + label, found, inside=True)
+            _open(item, path + label, found, differs, inside=True)
             for item, label in zip(x, labels, strict=True)
         ]
 
@@ -118,7 +124,7 @@ def _open(x: Any, path: str, found: Opened, *, inside: bool) -> Close:
             return type(x)(*new) if names else type(x)(new)
 
         return close
-    if inside and not _is_floating(x):
+    if inside and not differs(x):
         return lambda _, how: how.other(x)
     found.leaves.append(x)
     found.paths.append(path)
