@@ -8,6 +8,7 @@ signature that NumPy's function has. ``dtype=`` computes in that dtype, as NumPy
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, UnsupportedError
-from tinygrad_nn.functional import elementwise
+from tinygrad_nn.functional import contraction, elementwise
 from tinygrad_nn.functional.arguments import cast, is_default
 from tinygrad_nn.op import data_of
 
@@ -88,6 +89,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "matmul",
+    "matvec",
     "maximum",
     "minimum",
     "mod",
@@ -179,6 +181,10 @@ def with_options(
             "operator such as Z += t), which would lose its gradient. Write Z = Z + t"
         )
     dtype = given.pop("dtype", None)
+    rows = () if ufunc.signature is None else _OF_AXES
+    axes = {name: given.pop(name) for name in rows if name in given}
+    if axes:
+        call = partial(contraction.on_axes, ufunc, call, **axes)
     known = _takes(ufunc)
     for name, value in given.items():
         if name not in known:
@@ -322,3 +328,9 @@ subtract = _spelled(ops.subtract, np.subtract)
 tan = _spelled(ops.tan, np.tan)
 tanh = _spelled(ops.tanh, np.tanh)
 trunc = _spelled(ops.trunc, np.trunc)
+vecdot = _spelled(contraction.vecdot, np.vecdot)
+matvec: Call = contraction.matvec
+vecmat: Call = contraction.vecmat
+if hasattr(np, "matvec"):  # since NumPy 2.2
+    matvec = _spelled(matvec, np.matvec)
+    vecmat = _spelled(vecmat, np.vecmat)

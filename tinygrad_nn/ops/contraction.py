@@ -12,7 +12,7 @@ from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["einsum", "matmul"]
+__all__ = ["einsum", "explicit", "matmul"]
 
 
 def _product_shape(x: Shape, y: Shape) -> Shape:
@@ -106,7 +106,7 @@ def matmul(x: Array, y: Array) -> Array:
 # --- einsum ----------------------------------------------------------------------
 
 
-def _explicit(subscripts: str, ranks: tuple[int, ...]) -> tuple[list[str], str]:
+def explicit(subscripts: str, ranks: tuple[int, ...]) -> tuple[list[str], str]:
     """Subscripts with every ellipsis spelled out and the output given."""
     text = subscripts.replace(" ", "")
     left, arrow, output = text.partition("->")
@@ -160,7 +160,7 @@ def _sizes(terms: list[str], sizes: tuple[Shape, ...]) -> dict[str, int]:
 
 
 def _einsum_shape(*sizes: Shape, subscripts: str = "") -> Shape:
-    terms, output = _explicit(subscripts, tuple(len(size) for size in sizes))
+    terms, output = explicit(subscripts, tuple(len(size) for size in sizes))
     known = _sizes(terms, sizes)
     if not set(output) <= set(known) or len(set(output)) != len(output):
         raise ShapeError(f"output {output!r} must name axes of the operands once each")
@@ -170,7 +170,7 @@ def _einsum_shape(*sizes: Shape, subscripts: str = "") -> Shape:
 def _einsum_back(
     g: Array, _out: Array, *operands: Array, subscripts: str
 ) -> tuple[Array, ...]:
-    terms, output = _explicit(subscripts, tuple(x.ndim for x in operands))
+    terms, output = explicit(subscripts, tuple(x.ndim for x in operands))
     known = _sizes(terms, tuple(x.shape for x in operands))
     shares = []
     for i, term in enumerate(terms):
