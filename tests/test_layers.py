@@ -590,8 +590,8 @@ _RNG = np.random.default_rng(0)
 MODELS = {
     "convolutional": (_convolutional, _RNG.standard_normal((8, 1, 8, 8))),
     "normalised": (_normalised, _RNG.standard_normal((8, 5))),
-    "lstm": (_lstm, _RNG.integers(0, 7, (8, 6))),
-    "gru": (_gru, _RNG.standard_normal((8, 9, 5))),
+    "lstm": (_lstm, _RNG.integers(0, 7, (8, 5))),
+    "gru": (_gru, _RNG.standard_normal((8, 6, 5))),
     "attention": (_Block, _RNG.integers(0, 7, (8, 6))),
 }
 TARGETS = _RNG.integers(0, 3, 8)
