@@ -304,6 +304,7 @@ from tinygrad_nn.transforms import (
     hvp,
     jacobian,
     jvp,
+    per_example_grad,
     value_and_grad,
     vjp,
 )
@@ -596,6 +597,7 @@ __all__ = [
     "outer",
     "pad",
     "pairwise_distance",
+    "per_example_grad",
     "percentile",
     "permute_dims",
     "positive",

@@ -8,6 +8,7 @@ Arguments may be structures, and come back as such (see `transforms.structure`).
 
 from tinygrad_nn.transforms.forward import jvp
 from tinygrad_nn.transforms.matrices import hessian, hvp, jacobian
+from tinygrad_nn.transforms.per_example import per_example_grad
 from tinygrad_nn.transforms.recompute import checkpoint
 from tinygrad_nn.transforms.reverse import grad, value_and_grad, vjp
 from tinygrad_nn.transforms.structure import flatten
@@ -20,6 +21,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "per_example_grad",
     "value_and_grad",
     "vjp",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import graph, ops
-from tinygrad_nn.op import Node, data_of, inputs_of
+from tinygrad_nn.op import Node, data_of, inputs_of, settings_of
 from tinygrad_nn.shapes import Shape
 
 __all__ = ["batched"]
@@ -22,12 +22,18 @@ __all__ = ["batched"]
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 """Operands and settings of one call of an op that does for all values at once."""
 
+Indices = Mapping[int, tuple[Any, Node]]
+
 _AT_ONCE = 1 << 22
 """How many numbers a node may hold: more values at once than fit are done in turns."""
 
 
 def batched(
-    outputs: Sequence[Node], given: Mapping[Any, Any], *, recorded: bool
+    outputs: Sequence[Node],
+    given: Mapping[Any, Any],
+    *,
+    recorded: bool,
+    indices: Indices | None = None,
 ) -> list[Any]:
     """Return values of ``outputs`` where some nodes have many values.
 
@@ -40,23 +46,34 @@ def batched(
     recorded
         Whether the results are Tensors, computed from those of the graph; otherwise
         they are arrays.
+    indices
+        Arrays that stand in an index for the value of a node, by their identity.
 
     Returns
     -------
     list
         An array or Tensor for each output, of n values along the first axis.
     """
-    order = graph.ancestors(dict.fromkeys(outputs))
+    indices = indices or {}
+    chosen = [node for _, node in indices.values()]
+    order = graph.ancestors(dict.fromkeys([*outputs, *chosen]))
     moving: set[Node] = set(given)
     for node in order:
-        if any(isinstance(x, Node) and x in moving for x in inputs_of(node)):
+        reads = [*inputs_of(node), *_index_of(node, indices)]
+        if any(isinstance(x, Node) and x in moving for x in reads):
             moving.add(node)
     steps = [x for x in order if x in moving and x not in given]
     n = len(next(iter(given.values())))
     largest = max([data_of(x).size for x in steps], default=1)
     size = max(1, min(n, _AT_ONCE // max(1, largest)))
     turns = [
-        _turn(outputs, steps, {x: v[i : i + size] for x, v in given.items()}, recorded)
+        _turn(
+            outputs,
+            steps,
+            {x: v[i : i + size] for x, v in given.items()},
+            indices,
+            recorded=recorded,
+        )
         for i in range(0, n, size)
     ]
     return [
@@ -69,11 +86,13 @@ def _turn(
     outputs: Sequence[Node],
     steps: Sequence[Node],
     given: Mapping[Any, Any],
+    indices: Indices,
+    *,
     recorded: bool,
 ) -> list[Any]:
     n = len(next(iter(given.values())))
     values: dict[Any, Any] = dict(given)
-    kept = set(outputs)
+    kept = {*outputs, *(node for _, node in indices.values())}
 
     def still(x: Any) -> Any:
         return x if recorded else data_of(x)
@@ -85,7 +104,10 @@ def _turn(
         operands = [
             values[x] if m else still(x) for x, m in zip(inputs, moving, strict=True)
         ]
-        values[node] = _done(node, operands, moving, n)
+        if any(x in values for x in _index_of(node, indices)):
+            values[node] = _chosen(node, operands, moving, n, indices, values)
+        else:
+            values[node] = _done(node, operands, moving, n)
         for x in dict.fromkeys(x for x, m in zip(inputs, moving, strict=True) if m):
             if last[x] is node and x not in kept:
                 del values[x]  # a large one need not wait for the end
@@ -124,6 +146,59 @@ def _done(node: Any, operands: Sequence[Any], moving: Sequence[bool], n: int) ->
         for i in range(n)
     ]
     return ops.stack(*[x if isinstance(x, Node) else np.asarray(x) for x in results])
+
+
+def _parts(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    index = settings.get("index")
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _index_of(node: Node, indices: Indices) -> list[Node]:
+    """Return the nodes whose values an index is made of."""
+    if not indices:
+        return []
+    found = [indices.get(id(x)) for x in _parts(settings_of(node))]
+    return [pair[1] for pair in found if pair is not None]
+
+
+def _chosen(
+    node: Node,
+    operands: Sequence[Any],
+    moving: Sequence[bool],
+    n: int,
+    indices: Indices,
+    values: Mapping[Any, Any],
+) -> Any:
+    """Do an op that picks by an index, where each of the n values has its own."""
+    op, _, settings = graph.source(node)
+    assert op is not None  # noqa: S101 (it was computed)
+    parts = []
+    for x in _parts(settings):
+        chosen = indices[id(x)][1] if id(x) in indices else None
+        at_each = chosen is not None and chosen in values
+        parts.append((data_of(values[chosen]), True) if at_each else (x, False))
+    if not all(m or isinstance(x, (np.ndarray, int, np.integer)) for x, m in parts):
+        results = [
+            op.call(
+                *[x[i] if m else x for x, m in zip(operands, moving, strict=True)],
+                **{**settings, "index": tuple(x[i] if m else x for x, m in parts)},
+            )
+            for i in range(n)
+        ]
+        return ops.stack(
+            *[x if isinstance(x, Node) else np.asarray(x) for x in results]
+        )
+    rank = max(np.ndim(x) - m for x, m in parts)
+    which = np.arange(n).reshape(n, *[1] * rank)
+    index = [_spread(x, x.shape[1:], rank) if m else x for x, m in parts]
+    whole = {**settings, "index": (which, *index)}
+    if "shape" in settings:
+        whole["shape"] = (n, *settings["shape"])
+    full = [
+        x if m else ops.broadcast_to(x, (n, *np.shape(data_of(x))))
+        for x, m in zip(operands, moving, strict=True)
+    ]
+    return op.call(*full, **whole)
 
 
 def _spread(x: Any, size: Shape, rank: int) -> Any:
