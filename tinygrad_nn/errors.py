@@ -7,6 +7,7 @@
     ├── DtypeError           (TypeError)          a kind of number that is not accepted
     ├── OpError              (TypeError)          an op declared or called wrongly
     ├── UnsupportedError     (TypeError)          NumPy has it, a Tensor refuses it
+    │   └── NotOfferedError  (AttributeError)     an ndarray has it, a Tensor has not
     ├── GradientError        (RuntimeError)       a gradient that cannot be computed
     │   ├── DetachedError    (TypeError)          a gradient would be dropped silently
     │   ├── NoPathError      (ValueError)         the output does not depend on an input
@@ -41,6 +42,7 @@ __all__ = [
     "ModelError",
     "MutationError",
     "NoPathError",
+    "NotOfferedError",
     "OpError",
     "SaveError",
     "ShapeError",
@@ -67,6 +69,10 @@ class OpError(TinygradError, TypeError):
 
 class UnsupportedError(TinygradError, TypeError):
     """NumPy offers it, but a Tensor cannot record it."""
+
+
+class NotOfferedError(UnsupportedError, AttributeError):
+    """An attribute that arrays have, and Tensors have not."""
 
 
 class GradientError(TinygradError, RuntimeError):

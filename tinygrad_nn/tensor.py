@@ -20,6 +20,9 @@ from tinygrad_nn.errors import (
     UnsupportedError,
 )
 from tinygrad_nn.functional import elementwise, ufunc_methods
+from tinygrad_nn.functional.assigning import At, plain_index
+from tinygrad_nn.functional.facts import PLAIN
+from tinygrad_nn.functional.refusals import ATTRIBUTES, INSTEAD, NotOffered
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, results_are, settings_of
 from tinygrad_nn.shapes import Axes, Shape
 
@@ -274,9 +277,31 @@ class Tensor(Node):
         return size
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        itemsize: int = self._value.itemsize
+        return itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        nbytes: int = self._value.nbytes
+        return nbytes
+
+    @property
+    def device(self) -> str:
+        """Where the value lies: values are NumPy's."""
+        return "cpu"
+
+    @property
     def T(self) -> Tensor:
         """Axes reversed."""
         return ops.transpose(self)  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return functional.matrix_transpose(self)  # type: ignore[no-any-return]
 
     @property
     def real(self) -> Tensor:
@@ -592,16 +617,21 @@ class Tensor(Node):
 
     def __getitem__(self, index: Any) -> Tensor:
         """Elements at an index, as NumPy has it; integer Tensors may index."""
-        return ops.getitem(self, _plain_index(index))  # type: ignore[no-any-return]
+        return ops.getitem(self, plain_index(index))  # type: ignore[no-any-return]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Refuse: a recorded value does not change."""
         raise MutationError(
-            f"t[i] = v: a recorded value does not change{self._title()}. Choose with "
-            "tg.where(mask, v, t), or build it with tg.concatenate or "
-            "tg.stack (NumPy's put_along_axis has no recorded form yet); to set a "
-            "leaf's numbers, assign to .data"
+            f"t[i] = v: a recorded value does not change{self._title()}. Write "
+            "t = t.at[i].set(v), or choose with tg.where(mask, v, t) (NumPy's "
+            "put_along_axis writes in place too); to set a leaf's numbers, assign to "
+            ".data"
         )
+
+    @property
+    def at(self) -> At:
+        """Elements to set in a new Tensor: ``t.at[i].set(v)``, ``t.at[i].add(v)``."""
+        return At(self)
 
     # --- NumPy's methods ---
 
@@ -720,6 +750,25 @@ class Tensor(Node):
     def swapaxes(self, axis1: int, axis2: int, /) -> Tensor:
         """Exchange two axes."""
         return functional.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+
+    def repeat(self, repeats: Any, /, axis: int | None = None) -> Tensor:
+        """Every element several times in a row."""
+        return functional.repeat(self, repeats, axis)  # type: ignore[no-any-return]
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """Diagonals of the matrices that two axes span."""
+        return functional.diagonal(self, offset, axis1, axis2)  # type: ignore[no-any-return]
+
+    def trace(
+        self,
+        offset: int = 0,
+        axis1: int = 0,
+        axis2: int = 1,
+        dtype: Any = None,
+        out: None = None,
+    ) -> Tensor:
+        """Sum of a diagonal."""
+        return functional.trace(self, offset, axis1, axis2, dtype, out)  # type: ignore[no-any-return]
 
     def squeeze(self, axis: Axes = None) -> Tensor:
         """Drop axes of size one."""
@@ -847,6 +896,11 @@ class Tensor(Node):
         """Record ``np.sum(t, axis=1)`` and the like; refuse the rest by name."""
         handler = _FUNCTIONS.get(function)
         if handler is None:
+            if function in INSTEAD:
+                raise UnsupportedError(
+                    f"{_numpys_name(function)}: not on a Tensor, for "
+                    f"{INSTEAD[function]}"
+                )
             raise UnsupportedError(
                 f"{_numpys_name(function)}: no gradient rule for it on a Tensor. Write "
                 "it with ops that have one, declare it with tg.primitive, or "
@@ -892,6 +946,9 @@ class Parameter(Tensor):
 
 results_are(Tensor)
 
+for _name, _advice in ATTRIBUTES.items():
+    setattr(Tensor, _name, NotOffered(_name, _advice))
+
 
 def _restore(
     leaf: type[Tensor], data: Any, requires_grad: bool, name: str | None
@@ -899,27 +956,6 @@ def _restore(
     if issubclass(leaf, Parameter):
         return leaf(data, name)
     return leaf(data, requires_grad=requires_grad, name=name)
-
-
-def _plain_index(index: Any) -> Any:
-    if isinstance(index, tuple):
-        return tuple(_plain_index(part) for part in index)
-    if isinstance(index, Node):
-        node = index
-        if index._value.dtype.kind not in "iub":
-            raise OpError(
-                "t[i]: expected integers or booleans to index with; "
-                f"got dtype {index._value.dtype}"
-            )
-        index = np.array(index._value)
-        trace = _current().trace
-        if trace is not None:
-            trace.stands_for(index, node)
-        return index
-    if isinstance(index, np.ndarray) and _current().trace is not None:
-        return index  # a compiled step reads it anew each time
-    # A copy: the backward picks the same elements, whatever becomes of the index.
-    return np.array(index) if isinstance(index, (list, np.ndarray)) else index
 
 
 def _refusal(ufunc: Any, options: Mapping[str, Any]) -> Exception:
@@ -948,13 +984,6 @@ def _way_out() -> str:
 def _numpys_name(function: Any) -> str:
     """Name a function of NumPy as users write it: ``np.linalg.norm``."""
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
-
-
-def _equal_arrays(x: Any, y: Any) -> bool:
-    for array in (x, y):
-        if isinstance(array, Tensor):
-            array._refuse_reading("np.array_equal")
-    return np.array_equal(data_of(x), data_of(y))
 
 
 def _constant(compute: Callable[..., Any], x: Any, *args: Any, **options: Any) -> Any:
@@ -997,12 +1026,12 @@ def _named_alike(numpys: Any, ours: Any, names: Sequence[str]) -> dict[Any, Any]
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **_named_alike(np, functional, functional.__all__),
     **_named_alike(np.linalg, functional.linalg, functional.linalg.__all__),
+    **PLAIN,
     # What has no gradient leaves the graph: the methods say how.
     np.all: Tensor.all,
     np.any: Tensor.any,
     np.argmax: Tensor.argmax,
     np.argmin: Tensor.argmin,
-    np.array_equal: _equal_arrays,
     np.empty_like: _like(np.empty_like),
     np.ndim: lambda a: a.ndim,
     np.ones_like: _like(np.ones_like),

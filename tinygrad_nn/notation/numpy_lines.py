@@ -276,6 +276,16 @@ def _scatter(node: Node, x: ast.expr) -> ast.expr:
     return _call("np.reshape", made, _constant(shape))
 
 
+def _last(node: Node, _x: ast.expr) -> ast.expr:
+    """Write what depends on an index alone as its value."""
+    value = np.asarray(data_of(node))
+    return _filled(
+        "np.reshape(np.array(x, dtype=bool), shape)",
+        x=_constant([bool(one) for one in value.ravel()]),
+        shape=_constant(value.shape),
+    )  # fmt: skip
+
+
 def _others(node: Node, x: ast.expr) -> ast.expr:
     """Write the product of all others, which no sign of NumPy's says."""
     shape = np.shape(data_of(node))
@@ -380,6 +390,7 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "einsum": _einsum,
     "transpose": _transpose,
     "getitem": _getitem,
+    "last_at": _last,
     "scatter_add": _scatter,
     "reshape": _reshape,
     "broadcast_to": _broadcast,

@@ -94,7 +94,11 @@ from tinygrad_nn.ops.hyperbolic import (
     cosh,
     sinh,
 )
-from tinygrad_nn.ops.indexing import getitem, scatter_add
+from tinygrad_nn.ops.indexing import (
+    getitem,
+    last_at,
+    scatter_add,
+)
 from tinygrad_nn.ops.linalg import (
     cofactors,
     det,
@@ -217,6 +221,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "last_at",
     "ldexp",
     "less",
     "less_equal",

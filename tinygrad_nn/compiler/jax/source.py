@@ -421,6 +421,14 @@ class _Source:
         zeros = f"jnp.zeros({_shape_text(node._value.shape)}, jnp.{dtype})"
         return f"{zeros}.at[{index}].add({x})"
 
+    def _last_at(self, node: Any, settings: Any) -> str:
+        index = self._index(node, settings["index"])
+        self._bound(node)
+        size = node._value.shape
+        order = f"jnp.arange({node._value.size}).reshape({_shape_text(size)})"
+        zeros = f"jnp.zeros({_shape_text(tuple(settings['shape']))}, {order}.dtype)"
+        return f"({zeros}.at[{index}].max({order})[{index}] == {order})"
+
     def _bound(self, node: Any) -> None:
         """Let indices be checked, once for an axis's length."""
         for part, bounds in bounded(node):
