@@ -41,6 +41,8 @@ __all__ = [
 
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
+_FLAT = 1000.0
+"""A distance below 0 from which an exponential is 0."""
 _GAUSSIAN = 40.0
 """A distance from 0 beyond which a normal distribution has no number of its own."""
 
@@ -102,7 +104,8 @@ def celu(x: Array, alpha: float = 1.0) -> Array:
     array([-2.,  0.,  2.])
     """
     x, alpha = as_array(x), _positive("celu", "alpha", alpha)
-    below = alpha * ops.expm1(ops.minimum(x / alpha, 1.0))
+    inside = ops.maximum(ops.minimum(x, alpha), -_FLAT * alpha)
+    below = alpha * ops.expm1(inside / alpha)
     return ops.where(ops.greater(x, 0), x, below)
 
 
@@ -259,7 +262,7 @@ def softshrink(x: Array, threshold: float = 0.5) -> Array:
     x, size = as_array(x), _distance("softshrink", threshold)
     if size == 0:
         return ops.multiply(x, 1.0)
-    return ops.subtract(ops.relu(x - size), ops.relu(-x - size))
+    return ops.subtract(ops.relu(x - size), ops.relu(ops.subtract(-size, x)))
 
 
 def hardshrink(x: Array, threshold: float = 0.5) -> Array:
@@ -286,7 +289,7 @@ def softmin(x: Array, axis: Any = -1) -> Array:
     >>> softmin(np.array([1000.0, 1000.0, 2000.0]))
     array([0.5, 0.5, 0. ])
     """
-    return ops.softmax(ops.negative(as_array(x)), axis)
+    return ops.softmax(ops.subtract(0.0, as_array(x)), axis)
 
 
 # --- noise ------------------------------------------------------------------------
@@ -308,7 +311,8 @@ def dropout(
     rate
         Share of elements that is dropped, from 0 to less than 1.
     rng
-        A `numpy.random.Generator`, a seed, or None for fresh entropy.
+        A `numpy.random.Generator`, a seed, or None for fresh entropy. With a seed every
+        call draws the same mask; a compiled step asks for a generator or a seed.
     training
         Whether to drop anything; if not, ``x`` comes back.
 
@@ -331,7 +335,11 @@ def dropout(
     x, rate = as_array(x), float(rate)
     dtype = data_of(x).dtype
     scale = dtype.type if dtype.kind == "f" else np.float64
-    kept = ops.greater_equal(ops.uniform(x, np.random.default_rng(rng)), rate)
+    if isinstance(rng, (int, np.integer)):  # in every call the same numbers
+        drawn = np.random.default_rng(rng).random(np.shape(data_of(x)))
+    else:
+        drawn = ops.uniform(x, np.random.default_rng(rng))
+    kept = ops.greater_equal(drawn, rate)
     return ops.multiply(x, ops.multiply(kept, scale(1 / (1 - rate))))
 
 

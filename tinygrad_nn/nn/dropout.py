@@ -6,11 +6,10 @@ from typing import Any, final
 
 import numpy as np
 
-from tinygrad_nn import ops
+from tinygrad_nn import functional
 from tinygrad_nn.errors import ModelError
 from tinygrad_nn.nn.init import generator
 from tinygrad_nn.nn.module import Module
-from tinygrad_nn.op import data_of
 
 __all__ = ["Dropout"]
 
@@ -61,12 +60,7 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """Return ``x`` times a mask in training, else ``x``."""
-        if not self.training or self.rate == 0:
-            return x
-        dtype = np.asarray(data_of(x)).dtype
-        scale = dtype.type if dtype.kind == "f" else np.float64
-        kept = ops.greater_equal(ops.uniform(x, self.rng), self.rate)
-        return ops.multiply(x, ops.multiply(kept, scale(1 / (1 - self.rate))))
+        return functional.dropout(x, self.rate, self.rng, self.training)
 
     def describe(self) -> str:
         """Show the rate."""

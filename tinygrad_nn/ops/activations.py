@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn.op import Array, elementwise, inside_rules
-from tinygrad_nn.ops.arithmetic import maximum, minimum, square
+from tinygrad_nn.ops.arithmetic import maximum, minimum, reciprocal, square
 from tinygrad_nn.ops.comparison import greater, less
 from tinygrad_nn.ops.elementwise import abs, sigmoid, signed, softplus, tanh
 from tinygrad_nn.ops.samples import reals
@@ -145,7 +145,7 @@ def gelu_tanh(x: Array) -> Array:
 
 @elementwise(
     formula=r"\frac{$x}{1 + |$x|}",
-    vjp=lambda g, _out, x: g / square(1.0 + abs(x)),
+    vjp=lambda g, _out, x: g * square(reciprocal(1.0 + abs(x))),
     samples=reals(1),
 )
 def softsign(x: Array) -> Array:
