@@ -14,7 +14,7 @@ from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.batching import batched
 from tinygrad_nn.transforms.calling import Called, Wanted, call, select
 from tinygrad_nn.transforms.reverse import grad, one_number
-from tinygrad_nn.transforms.structure import AS_GIVEN, Opened, opened
+from tinygrad_nn.transforms.structure import AS_GIVEN, opened
 
 __all__ = ["per_example_grad"]
 
