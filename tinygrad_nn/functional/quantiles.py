@@ -233,7 +233,8 @@ def _rows(
 
 def _counted(title: str, rows: Array) -> np.ndarray:
     """How many of a row are numbers: it says which elements are meant."""
-    return np.sum(~np.isnan(plain(rows, title)), axis=-1)
+    count: np.ndarray = np.sum(~np.isnan(plain(rows, title)), axis=-1)
+    return count
 
 
 def _or_nan(found: Array, count: np.ndarray) -> Array:
@@ -361,6 +362,7 @@ def _nanquantile(
     q = shares.q
     count = _counted(title, rows)
     n = np.maximum(count, 1)[..., None]
+    n = n.astype(q.dtype) if q.dtype.kind == "f" else n  # one number is weak as well
     found = _places(title, method, n, q.reshape(-1))
     placed = ops.sort(rows)
     size = np.shape(found.low)

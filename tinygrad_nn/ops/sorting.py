@@ -31,6 +31,7 @@ __all__ = [
     "sort",
     "sorted_like",
     "unsorted_like",
+    "unwrap",
 ]
 
 _SIZES: tuple[tuple[Any, ...], ...] = (
@@ -299,7 +300,7 @@ def nanmax(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> nanmax(np.array([1.0, np.nan, 3.0]))
     np.float64(3.0)
     """
-    return np.fmax.reduce(x, axis=axis, keepdims=keepdims)
+    return np.fmax.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 @primitive(
@@ -316,4 +317,30 @@ def nanmin(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     >>> nanmin(np.array([1.0, np.nan, 3.0]))
     np.float64(1.0)
     """
-    return np.fmin.reduce(x, axis=axis, keepdims=keepdims)
+    return np.fmin.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
+
+def _same_with_period(
+    size: Shape, *, discont: Any = None, axis: int = -1, period: float = 1.0
+) -> Shape:
+    del discont, period
+    return _same(size, axis=axis)
+
+
+@primitive(
+    kind="movement",
+    formula=r"\mathrm{unwrap}($x)",
+    shape=_same_with_period,
+    vjp=lambda g, _out, _x, **_: g,
+    samples=cases(((3,), {"period": 1.5}), ((2, 3), {"axis": 0}), ((0,), {})),
+    refuses=_WRONG,
+)
+def unwrap(
+    x: Array, discont: Any = None, axis: int = -1, period: float = 2 * np.pi
+) -> Array:
+    """Angles along ``axis`` with multiples of the period added, so that none jumps.
+
+    >>> unwrap(np.array([0.0, 5.0, 6.0]), period=4.0)
+    array([0., 1., 2.])
+    """
+    return np.unwrap(x, discont, axis, period=period)
