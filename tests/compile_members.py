@@ -752,18 +752,38 @@ def _layer(make, width):
 
 
 LAYERS: dict[str, Any] = {
+    "CELU": lambda *_: nn.CELU(0.5),
     "Dense": lambda n, rng: nn.Dense(n, 2, activation="tanh", rng=rng),
     "Dense without bias": lambda n, rng: nn.Dense(n, 2, bias=False, rng=rng),
     "Dropout": lambda _, rng: nn.Dropout(0.4, rng=rng),
+    "ELU": lambda *_: nn.ELU(2.0),
     "Flatten": lambda *_: nn.Flatten(),
+    "GELU": lambda *_: nn.GELU(),
+    "GLU": lambda *_: nn.GLU(),
+    "Hardshrink": lambda *_: nn.Hardshrink(),
+    "Hardsigmoid": lambda *_: nn.Hardsigmoid(),
+    "Hardswish": lambda *_: nn.Hardswish(),
+    "Hardtanh": lambda *_: nn.Hardtanh(),
     "Identity": lambda *_: nn.Identity(),
+    "LeakyReLU": lambda *_: nn.LeakyReLU(0.2),
+    "LogSigmoid": lambda *_: nn.LogSigmoid(),
     "LogSoftmax": lambda *_: nn.LogSoftmax(),
+    "Mish": lambda *_: nn.Mish(),
+    "PReLU": lambda n, _: nn.PReLU((n,)),
     "ReLU": lambda *_: nn.ReLU(),
+    "ReLU6": lambda *_: nn.ReLU6(),
+    "SELU": lambda *_: nn.SELU(),
     "Sequential": lambda n, rng: nn.Sequential(nn.Dense(n, 2, rng=rng), nn.Tanh()),
+    "SiLU": lambda *_: nn.SiLU(),
     "Sigmoid": lambda *_: nn.Sigmoid(),
     "Softmax": lambda *_: nn.Softmax(axis=0),
+    "Softmin": lambda *_: nn.Softmin(),
     "Softplus": lambda *_: nn.Softplus(),
+    "Softshrink": lambda *_: nn.Softshrink(),
+    "Softsign": lambda *_: nn.Softsign(),
     "Tanh": lambda *_: nn.Tanh(),
+    "Tanhshrink": lambda *_: nn.Tanhshrink(),
+    "Threshold": lambda *_: nn.Threshold(0.1, -1.0),
 }
 STEPS |= {
     f"layer {name}": functools.partial(_layer, make, 4) for name, make in LAYERS.items()
@@ -903,8 +923,22 @@ _MANY = {
     "one-hot": _hot,
     "shares": _shares,
 }
+_CLASSES = {"classes": _MANY["classes"]}
+_SOME = {"classes, some left out": lambda rng: rng.integers(-1, K, N)}
 _REAL = {"numbers": lambda rng: rng.normal(size=N)}
+_COUNTS = {"counts": lambda rng: rng.integers(0, 4, N)}
 _SIGNS = {"signs": lambda rng: rng.choice([-1, 1], N)}
+
+
+def _pairs(loss, **fixed):
+    """A loss of pairs: scores against others, made of them backwards."""
+    return lambda x, y, **settings: loss(x, x[::-1] + 0.5, y, **fixed, **settings)
+
+
+def _triplets(x, y, **settings):
+    return losses.triplet_margin(x, x[::-1] + y, y, swap=True, **settings)
+
+
 LOSSES: dict[str, Any] = {
     "binary_cross_entropy": (_of_sigmoid, _TWO, (0, 1)),
     "binary_cross_entropy of probabilities": (_of_probabilities, _TWO, (0, 1)),
@@ -913,16 +947,57 @@ LOSSES: dict[str, Any] = {
         _TWO,
         (0, 1),
     ),
+    "binary_focal_with_logits": (
+        functools.partial(losses.binary_focal_with_logits, gamma=1.5),
+        {"integers": _TWO["integers"]},
+        (0, 1),
+    ),
+    "cosine_embedding": (_pairs(losses.cosine_embedding), _SIGNS, ()),
     "cross_entropy": (losses.cross_entropy, _MANY, range(K)),
+    "cross_entropy, ignoring": (
+        functools.partial(losses.cross_entropy, ignore_index=-1),
+        _SOME,
+        range(K),
+    ),
     "cross_entropy, smoothed": (
         functools.partial(losses.cross_entropy, label_smoothing=0.1),
         _MANY,
         range(K),
     ),
+    "focal": (losses.focal, _CLASSES, range(K)),
+    "gaussian_nll": (
+        lambda x, y, **s: losses.gaussian_nll(x, y, tg.softplus(x) + 0.1, **s),
+        _REAL,
+        (),
+    ),
     "hinge": (losses.hinge, _SIGNS, (-1, 1)),
     "huber": (functools.partial(losses.huber, delta=0.7), _REAL, ()),
+    "kl_divergence": (
+        lambda x, y, **s: losses.kl_divergence(tg.log_softmax(x), y, **s),
+        {"shares": _shares},
+        (),
+    ),
+    "log_cosh": (losses.log_cosh, _REAL, ()),
     "mae": (losses.mae, _REAL, ()),
+    "margin_ranking": (_pairs(losses.margin_ranking, margin=0.3), _SIGNS, ()),
     "mse": (losses.mse, _REAL, ()),
+    "multiclass_hinge": (losses.multiclass_hinge, _CLASSES, range(K)),
+    "nll": (
+        lambda x, y, **s: losses.nll(tg.log_softmax(x), y, **s),
+        _CLASSES,
+        range(K),
+    ),
+    "poisson_nll": (losses.poisson_nll, _COUNTS, ()),
+    "poisson_nll of rates": (
+        lambda x, y, **s: losses.poisson_nll(
+            tg.exp(x), y, log_input=False, full=True, **s
+        ),
+        _COUNTS,
+        (),
+    ),
+    "smooth_l1": (functools.partial(losses.smooth_l1, beta=0.7), _REAL, ()),
+    "squared_hinge": (losses.squared_hinge, _SIGNS, (-1, 1)),
+    "triplet_margin": (_triplets, {"vectors": lambda rng: rng.normal(size=(N, K))}, ()),
 }
 
 
@@ -952,6 +1027,12 @@ def _of_loss(loss, draw, wide, dtype, where, settings, weighted):
     return Run(step, [w, optimizer], feed)
 
 
+_WIDE = {
+    *("cosine_embedding", "cross_entropy", "focal", "kl_divergence"),
+    *("multiclass_hinge", "nll", "triplet_margin"),
+}
+
+
 def _loss_members():
     """Every form of target in every place, with settings that take turns."""
     found = {}
@@ -969,7 +1050,7 @@ def _loss_members():
                         settings["class_weight"] = by_class
                     dtype = (np.float64, np.float32)[count % 2]
                     title = f"{name} of {kind}, {where}, {reduction}"
-                    wide = targets is _MANY
+                    wide = name.split(",")[0] in _WIDE
                     found[title] = functools.partial(
                         _of_loss,
                         loss,
