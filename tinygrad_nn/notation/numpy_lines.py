@@ -276,6 +276,39 @@ def _scatter(node: Node, x: ast.expr) -> ast.expr:
     return _call("np.reshape", made, _constant(shape))
 
 
+def _windows(node: Node, x: ast.expr) -> ast.expr:
+    """Write windows over the last axes as NumPy's view of them."""
+    return _window_view(settings_of(node), x)
+
+
+def _window_view(settings: Mapping[str, Any], x: ast.expr) -> ast.expr:
+    size = tuple(settings["size"])
+    ones = (1,) * len(size)
+    stride = tuple(settings["stride"]) or ones
+    dilation = tuple(settings["dilation"]) or ones
+    reach = tuple((n - 1) * gap + 1 for n, gap in zip(size, dilation, strict=True))
+    index = (..., *(slice(None, None, step) for step in (*stride, *dilation)))
+    last = tuple(range(-len(size), 0))
+    view = _call("np.lib.stride_tricks.sliding_window_view", x, _constant(reach))
+    view.args.append(_constant(last))
+    picked = ast.Subscript(view, _setting(index), ast.Load())
+    first = tuple(range(len(size)))
+    return _call("np.moveaxis", picked, _constant(last), _constant(first))
+
+
+def _overlap_add(node: Node, x: ast.expr) -> ast.expr:
+    """Write what adds windows up as a count of places, weighted."""
+    settings = settings_of(node)
+    shape = tuple(settings["shape"])
+    count = int(np.prod(shape))
+    places = _call("np.reshape", _call("np.arange", _constant(count)), _constant(shape))
+    made = _call(
+        "np.bincount", _call("np.ravel", _window_view(settings, places)),
+        _call("np.ravel", x), _constant(count),
+    )  # fmt: skip
+    return _call("np.reshape", made, _constant(shape))
+
+
 def _last(node: Node, _x: ast.expr) -> ast.expr:
     """Write what depends on an index alone as its value."""
     value = np.asarray(data_of(node))
@@ -392,6 +425,8 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "getitem": _getitem,
     "last_at": _last,
     "scatter_add": _scatter,
+    "windows": _windows,
+    "overlap_add": _overlap_add,
     "reshape": _reshape,
     "broadcast_to": _broadcast,
     "spread": _spread,
