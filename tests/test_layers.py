@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import runpy
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -776,3 +778,31 @@ def test_an_embedding_names_itself():
     model = nn.Sequential(nn.Embedding(3, 2))
     with pytest.raises(OpError, match=r"Embedding 'layers\.0': embedding: indices"):
         model(np.array([3]))
+
+
+# --- the examples ----------------------------------------------------------------
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_the_convolutional_example_learns_to_read(tmp_path):
+    """Its cost falls, digits it never saw are read, and what it saves reads the same."""
+    pytest.importorskip("sklearn")
+    example = runpy.run_path(str(EXAMPLES / "convolutional_digits.py"))
+    costs, found, same = example["main"](["--epochs", "3", "--out", str(tmp_path)])
+    assert costs[-1] < costs[0] / 2
+    assert found > 0.7
+    assert same
+    assert (tmp_path / "model.npz").exists()
+
+
+def test_the_sequence_example_nears_what_can_be_known(capsys):
+    """Its cost nears the entropy of its sentences, from above, and it writes words."""
+    example = runpy.run_path(str(EXAMPLES / "sequence_memory.py"))
+    costs, reached, text = example["main"](["--steps", "80"])
+    assert costs[0] > 2
+    assert example["LIMIT"] < reached < 1.15 * example["LIMIT"]
+    words = {*example["FIRST"], *example["SECOND"]}
+    written = text.replace(".", " ").split()
+    assert np.mean([word in words for word in written]) > 0.8
+    assert "No model can go below 0.3466" in capsys.readouterr().out
