@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -376,7 +377,7 @@ class Tensor(Node):
         return self.data
 
     def item(self, *args: Any) -> Any:
-        """Return the value of a single element, or of the one at a place, as a number."""
+        """Return a single element, or the one at a place, as a number."""
         self._refuse_reading(".item()")
         return self._value.item(*args)
 
@@ -703,6 +704,33 @@ class Tensor(Node):
         """Running sum along ``axis``."""
         return functional.cumsum(self, axis, dtype, out)  # type: ignore[no-any-return]
 
+    def cumprod(
+        self, /, axis: int | None = None, dtype: Any = None, out: None = None
+    ) -> Tensor:
+        """Running product along ``axis``."""
+        return functional.cumprod(self, axis, dtype, out)  # type: ignore[no-any-return]
+
+    def take(
+        self,
+        indices: Any,
+        /,
+        axis: int | None = None,
+        out: None = None,
+        mode: str = "raise",
+    ) -> Tensor:
+        """Return the elements at places along ``axis``."""
+        return functional.take(self, indices, axis, out, mode)  # type: ignore[no-any-return]
+
+    def compress(
+        self, condition: Any, /, axis: int | None = None, out: None = None
+    ) -> Tensor:
+        """Return slices along ``axis`` where a condition is true."""
+        return functional.compress(condition, self, axis, out)  # type: ignore[no-any-return]
+
+    def choose(self, choices: Any, /, out: None = None, mode: str = "raise") -> Tensor:
+        """Return elements of several arrays, of that whose number stands here."""
+        return functional.choose(self, choices, out, mode)  # type: ignore[no-any-return]
+
     def var(
         self,
         axis: Axes = None,
@@ -842,6 +870,37 @@ class Tensor(Node):
         In a step that is compiled it is a Tensor, computed anew in each call.
         """
         return _constant(functional.argmin, self, axis, out, keepdims=keepdims)
+
+    def argsort(
+        self,
+        /,
+        axis: int | None = -1,
+        kind: str | None = None,
+        order: None = None,
+        *,
+        stable: bool | None = None,
+    ) -> Any:
+        """Places of the elements in ascending order: plain, as those of `argmax`."""
+        return _constant(functional.argsort, self, axis, kind, order, stable=stable)
+
+    def argpartition(
+        self,
+        kth: Any,
+        /,
+        axis: int | None = -1,
+        kind: str = "introselect",
+        order: None = None,
+    ) -> Any:
+        """Places, those below the ``kth`` smallest first: plain, as of `argmax`."""
+        return _constant(functional.argpartition, self, kth, axis, kind, order)
+
+    def searchsorted(self, v: Any, /, side: str = "left", sorter: Any = None) -> Any:
+        """Places before which values keep it sorted: plain, as those of `argmax`."""
+        return _constant(functional.searchsorted, self, v, side, sorter)
+
+    def nonzero(self) -> tuple[np.ndarray, ...]:
+        """Places of the elements that are not zero: plain arrays, one an axis."""
+        return functional.nonzero(self)
 
     def any(
         self,
@@ -986,12 +1045,12 @@ def _numpys_name(function: Any) -> str:
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
-def _constant(compute: Callable[..., Any], x: Any, *args: Any, **options: Any) -> Any:
+def _constant(compute: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Compute what has no gradient: plain, but in a step that is compiled a Tensor."""
     if _current().trace is not None:
-        return compute(x, *args, **options)
+        return compute(*args, **options)
     with recording.no_grad():
-        found = compute(x, *args, **options)
+        found = compute(*args, **options)
     return data_of(found)
 
 
@@ -1020,18 +1079,29 @@ def _like(make: Callable[..., Any]) -> Callable[..., Any]:
 def _named_alike(numpys: Any, ours: Any, names: Sequence[str]) -> dict[Any, Any]:
     """Find NumPy's functions by the names of ours; ufuncs have a table of their own."""
     found = {getattr(numpys, name, None): getattr(ours, name) for name in names}
-    return {f: call for f, call in found.items() if callable(f)}
+    return {f: call for f, call in found.items() if callable(f) and f not in INSTEAD}
 
+
+_PLACES: Mapping[str, Callable[..., Any]] = {
+    name: getattr(functional, name)
+    for name in (
+        *("argpartition", "argsort", "count_nonzero", "digitize", "nanargmax"),
+        *("nanargmin", "searchsorted"),
+    )
+}
+"""Places and counts, which have no gradient."""
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     **_named_alike(np, functional, functional.__all__),
     **_named_alike(np.linalg, functional.linalg, functional.linalg.__all__),
     **PLAIN,
+    np.lib.stride_tricks.sliding_window_view: functional.sliding_window_view,
     # What has no gradient leaves the graph: the methods say how.
     np.all: Tensor.all,
     np.any: Tensor.any,
     np.argmax: Tensor.argmax,
     np.argmin: Tensor.argmin,
+    **{getattr(np, name): partial(_constant, call) for name, call in _PLACES.items()},
     np.empty_like: _like(np.empty_like),
     np.ndim: lambda a: a.ndim,
     np.ones_like: _like(np.ones_like),

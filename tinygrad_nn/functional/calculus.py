@@ -373,7 +373,7 @@ def polyval(p: Any, x: Array) -> Array:
     return value
 
 
-def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:  # noqa: N803 (NumPy's name)
+def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
     """Matrix of the powers of each element, the highest first.
 
     >>> vander(np.array([1.0, 2.0, 3.0]))
