@@ -242,7 +242,7 @@ def test_numpy(member, rng):
             settings["axis"] = axis[0]
         else:
             settings["axis"] = axis
-            settings["ord"] = "fro"
+            settings.setdefault("ord", "fro")
     if member.name == "norm" and arrays[0].size == 0:
         settings["axis"] = 1
     wanted = function(*arrays, **settings)
@@ -272,6 +272,13 @@ def test_what_has_no_gradient_gives_numpys_value(name, axis):
 
 # --- completeness ----------------------------------------------------------------
 
+LINALG = [name for name in tg.linalg.__all__ if name[0].islower()]
+
+
+def _ours(name):
+    return getattr(tg, name, getattr(tg.linalg, name, None))
+
+
 ELSEWHERE = {n for family in FAMILIES for n in getattr(family, "ELSEWHERE", ())}
 """What the laws have no members for; the tests of its family do."""
 
@@ -281,12 +288,12 @@ def test_every_composition_has_members():
     from tinygrad_nn import functional
 
     members = {m.name for m in COMPOSITIONS} | set(WITHOUT_GRADIENT) | ELSEWHERE
-    names = set(functional.__all__) - {"linalg"}
-    ops = {name for name in names if hasattr(getattr(tg, name), "op")} | set(SPELLINGS)
+    names = {*functional.__all__, *LINALG} - {"linalg"}
+    ops = {name for name in names if hasattr(_ours(name), "op")} | set(SPELLINGS)
     ops |= {"copy", "positive"}
-    called = {getattr(tg, name) for name in members | ops if hasattr(tg, name)}
+    called = {_ours(name) for name in members | ops}
     assert members - names == set()
-    assert {name for name in names - ops if getattr(tg, name) not in called} == set()
+    assert {name for name in names - ops if _ours(name) not in called} == set()
 
 
 def test_every_op_has_its_numpy_spelling_tested():
@@ -303,7 +310,7 @@ def test_every_op_has_its_numpy_spelling_tested():
     tested |= {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "amax", "amin"}
     tested |= {"astype"}
     plain = {"all", "any", "argmax", "argmin", "array_equal", "ndim", "shape", "size"}
-    plain |= {"ones_like", "zeros_like", "full_like", "empty_like"}
+    plain |= {"ones_like", "zeros_like", "full_like", "empty_like", *movement.PLAIN}
     assert handled - tested - plain == set()
 
 
@@ -324,9 +331,19 @@ def _numpys(name):
 @pytest.mark.parametrize("name", [n for n in FUNCTIONS if _numpys(n) is not None])
 def test_a_function_has_numpys_signature(name):
     """Names, order, kinds and defaults of the parameters are NumPy's."""
-    ours = list(inspect.signature(getattr(tg, name)).parameters.values())
+    same_parameters(getattr(tg, name), _numpys(name))
+
+
+@pytest.mark.parametrize("name", LINALG)
+def test_a_function_of_linear_algebra_has_numpys_signature(name):
+    """Names, order, kinds and defaults are those of ``np.linalg``."""
+    same_parameters(getattr(tg.linalg, name), getattr(np.linalg, name))
+
+
+def same_parameters(our, numpy):
+    ours = list(inspect.signature(our).parameters.values())
     try:
-        numpys = list(inspect.signature(_numpys(name)).parameters.values())
+        numpys = list(inspect.signature(numpy).parameters.values())
     except ValueError:  # before 2.4 NumPy's ufuncs had none
         pytest.skip("NumPy has no signature here")
     assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in numpys]

@@ -20,6 +20,23 @@ from tinygrad_nn.errors import (
 MATRIX, CUBE, VECTOR, NUMBER = (3, 4), (2, 3, 4), (5,), ()
 EMPTY = (0, 3)
 
+
+def _windows(module):
+    if module is np:
+        return np.lib.stride_tricks.sliding_window_view
+    return module.sliding_window_view
+
+
+def _outer(module):
+    """Return a function of a vector that gives a matrix."""
+    return lambda row: module.stack([row, 2 * row])
+
+
+def _turned(module):
+    """Return a function that keeps the axes."""
+    return lambda x, axis: module.flip(x, axis)
+
+
 CALLS = [
     # name, shapes, call on a module that has NumPy's names
     ("flip", [MATRIX, CUBE, VECTOR, NUMBER, EMPTY], lambda m, x: m.flip(x)),
@@ -129,6 +146,18 @@ CALLS = [
     ("meshgrid", [VECTOR], lambda m, x: m.meshgrid(x, x, sparse=True)),
     ("meshgrid", [VECTOR], lambda m, x: m.meshgrid(x)),
     ("full_like", [MATRIX], lambda m, x: m.full_like(x, x[0, 1])),
+    ("apply_along_axis", [MATRIX], lambda m, x: m.apply_along_axis(lambda a: a[::-1], 0, x)),
+    ("apply_along_axis", [CUBE], lambda m, x: m.apply_along_axis(lambda a: a[1], -1, x)),
+    ("apply_along_axis", [CUBE], lambda m, x: m.apply_along_axis(_outer(m), 1, x)),
+    ("apply_over_axes", [CUBE], lambda m, x: m.apply_over_axes(m.sum, x, (0, -1))),
+    ("apply_over_axes", [CUBE], lambda m, x: m.apply_over_axes(_turned(m), x, 1)),
+    ("nan_to_num", [MATRIX, NUMBER], lambda m, x: m.nan_to_num(x)),
+    ("real_if_close", [MATRIX], lambda m, x: 1 * m.real_if_close(x)),
+    ("sliding_window_view", [CUBE], lambda m, x: _windows(m)(x, (2, 1, 3))),
+    ("sliding_window_view", [CUBE], lambda m, x: _windows(m)(x, (2, 3), (-1, 1))),
+    ("sliding_window_view", [MATRIX], lambda m, x: _windows(m)(x, (2, 2), (1, 1))),
+    ("sliding_window_view", [MATRIX], lambda m, x: _windows(m)(x, 0, 1)),
+    ("sliding_window_view", [VECTOR], lambda m, x: _windows(m)(x, 5)),
     ("full_like", [MATRIX], lambda m, x: m.full_like(x, x[0], shape=(2, 4))),
 ]  # fmt: skip
 

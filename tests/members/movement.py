@@ -22,6 +22,14 @@ def _parts(function):
     return call
 
 
+def _reversed_rows(module):
+    return lambda x, axis: module.apply_along_axis(lambda row: row[::-1] * row, axis, x)
+
+
+def _summed(module):
+    return lambda x, axes: module.apply_over_axes(module.sum, x, axes)
+
+
 def _placed(function):
     return lambda x, values, obj, **settings: function(x, obj, values, **settings)
 
@@ -81,6 +89,7 @@ _ONE = {
     "trace": [((3, 3), {}), ((2, 3, 3), {"offset": -1, "axis1": 1, "axis2": 2})],
     "tril": [((3, 3), {}), ((2, 2, 3), {"k": 1}), ((0, 2), {})],
     "triu": [((3, 3), {}), ((2, 2, 3), {"k": -1}), ((3,), {})],
+    "nan_to_num": [((2, 3), {}), ((), {})],
     "pad": [
         ((3,), {"pad_width": 1}),
         ((2, 3), {"pad_width": ((1, 0), (0, 2))}),
@@ -156,10 +165,43 @@ COMPOSITIONS += composition(
     "full_like", _full_like(tg), [((), {"size": (2, 3)}), ((3,), {"size": (2, 3)})]
 )
 
+COMPOSITIONS += composition(
+    "sliding_window_view",
+    tg.sliding_window_view,
+    [
+        ((4,), {"window_shape": 2}),
+        ((3, 4), {"window_shape": (2, 3), "axis": (1, 0)}),
+        ((4,), {"window_shape": (2, 2), "axis": (0, 0)}),
+    ],
+)
+COMPOSITIONS += composition(
+    "apply_along_axis", _reversed_rows(tg), [((2, 3), {"axis": 0}), ((3,), {"axis": 0})]
+)
+COMPOSITIONS += composition(
+    "apply_over_axes", _summed(tg), [((2, 3, 2), {"axes": (0, -1)})]
+)
+
+COMPOSITIONS += composition(
+    "real_if_close", lambda x: 1 * tg.real_if_close(x), [((2, 3), {})]
+)
+
+PLAIN = [
+    *("allclose", "array2string", "array_equal", "array_equiv", "array_repr"),
+    *("array_str", "can_cast", "common_type", "diag_indices_from", "iscomplexobj"),
+    *("isrealobj", "may_share_memory", "min_scalar_type", "ravel_multi_index"),
+    *("result_type", "shares_memory", "tril_indices_from", "triu_indices_from"),
+    *("unravel_index",),
+]
+"""NumPy's functions that a Tensor answers plainly."""
+
 BY_NUMPY = {
     **{name: getattr(np, name) for name in (*_ONE, *_OTHERS)},
     **{name: of_list(getattr(np, name)) for name in _LISTS},
     **{name: _parts(getattr(np, name)) for name in _SEVERAL},
+    "sliding_window_view": np.lib.stride_tricks.sliding_window_view,
+    "apply_along_axis": _reversed_rows(np),
+    "apply_over_axes": _summed(np),
+    "real_if_close": lambda x: 1 * np.real_if_close(x),
     "geomspace": _geomspace(np),
     "insert": _placed(np.insert),
     "block": _block(np),

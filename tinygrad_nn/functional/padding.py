@@ -18,6 +18,7 @@ from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array
 from tinygrad_nn.functional.building import linspace
 from tinygrad_nn.functional.movement import squeeze
+from tinygrad_nn.functional.quantiles import median as _median
 from tinygrad_nn.functional.reductions import max as _max
 from tinygrad_nn.functional.reductions import mean as _mean
 from tinygrad_nn.functional.reductions import min as _min
@@ -284,12 +285,6 @@ def _whole(value: Any, x: Any) -> Any:
     if x.dtype.kind in "iu" and value.dtype.kind == "f":
         return ops.rint(value)
     return value
-
-
-def _median(x: Any, *, axis: int, keepdims: bool) -> Any:
-    from tinygrad_nn.functional import median  # noqa: PLC0415 (sorting pads nothing)
-
-    return median(x, axis=axis, keepdims=keepdims)
 
 
 def _wrapped(x: Any, axis: int, width: Widths, _pair: Edges) -> Edges:
