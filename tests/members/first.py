@@ -7,11 +7,6 @@ import numpy as np
 import tinygrad_nn as tg
 from members.rows import composition, of_list
 
-
-def _einsum(*operands, subscripts):
-    return tg.einsum(subscripts, *operands)
-
-
 _ROWS = (
     ((2, 3), {}),
     ((2, 3), {"axis": 0}),
@@ -84,11 +79,6 @@ COMPOSITIONS = [
         [((2,), (2,)), ((2, 3), (2, 3), {"axis": -2}), ((), ())],
     ),
     *composition(
-        "einsum",
-        _einsum,
-        [((2, 3), (3, 2), {"subscripts": "ij,jk->ik"}), ((3, 3), {"subscripts": "ii"})],
-    ),
-    *composition(
         "swapaxes",
         tg.swapaxes,
         [((2, 3), {"axis1": 0, "axis2": 1}), ((2, 3, 1), {"axis1": -1, "axis2": 0})],
@@ -130,5 +120,4 @@ BY_NUMPY = {name: getattr(np, name) for name in
     "norm": np.linalg.norm,
     "concatenate": of_list(np.concatenate),
     "stack": of_list(np.stack),
-    "einsum": lambda *operands, subscripts: np.einsum(subscripts, *operands),
 }  # fmt: skip

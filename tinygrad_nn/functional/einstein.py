@@ -109,9 +109,8 @@ def einsum_path(
     """
     subscripts, arrays = _read(operands)
     stand_ins = [np.broadcast_to(0.0, np.shape(data_of(x))) for x in arrays]
-    return np.einsum_path(
-        subscripts, *stand_ins, optimize=optimize, einsum_call=einsum_call
-    )
+    find: Any = np.einsum_path
+    return find(subscripts, *stand_ins, optimize=optimize, einsum_call=einsum_call)
 
 
 def _in_steps(subscripts: str, arrays: list[Any], optimize: Any) -> Array:

@@ -159,6 +159,26 @@ def _signature(ufunc: np.ufunc) -> Signature:
     return Signature([*first, out, *rest])
 
 
+def _refuse_options(
+    title: str, given: Mapping[str, Any], known: Mapping[str, Any]
+) -> None:
+    """Refuse what the ufunc does not take, and what Tensors do not offer of it."""
+    for name, value in given.items():
+        if name not in known:
+            raise OpError(
+                f"{title}: no option {name!r}; it takes {list(known)}, and of these "
+                "Tensors know dtype"
+            )
+        if not is_default(value, known[name]):
+            advice = (
+                "Choose elements with tg.where" if name == "where" else "Leave it out"
+            )
+            raise UnsupportedError(
+                f"{title}: {name}= is not offered on Tensors; got {value!r:.40}. "
+                f"{advice}"
+            )
+
+
 def with_options(
     call: Call, ufunc: np.ufunc, operands: tuple[Any, ...], options: Mapping[str, Any]
 ) -> Any:
@@ -185,21 +205,7 @@ def with_options(
     axes = {name: given.pop(name) for name in rows if name in given}
     if axes:
         call = partial(contraction.on_axes, ufunc, call, **axes)
-    known = _takes(ufunc)
-    for name, value in given.items():
-        if name not in known:
-            raise OpError(
-                f"{title}: no option {name!r}; it takes {list(known)}, and of these "
-                "Tensors know dtype"
-            )
-        if not is_default(value, known[name]):
-            advice = (
-                "Choose elements with tg.where" if name == "where" else "Leave it out"
-            )
-            raise UnsupportedError(
-                f"{title}: {name}= is not offered on Tensors; got {value!r:.40}. "
-                f"{advice}"
-            )
+    _refuse_options(title, given, _takes(ufunc))
     if dtype is None:
         return call(*operands)
     if np.dtype(dtype).kind != "f":

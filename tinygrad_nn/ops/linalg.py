@@ -231,7 +231,7 @@ def _scalars(*sizes: Shape) -> Shape:
 def det(x: Array) -> Array:
     """Determinant of every matrix; its gradient is right for singular ones too.
 
-    >>> det(np.array([[2.0, 1.0], [0.0, 4.0]]))
+    >>> det(np.array([[2.0, 1.0], [0.0, 4.0]])).round(12)
     np.float64(8.0)
     """
     return np.linalg.det(x)
@@ -284,8 +284,8 @@ def cofactors(*operands: Array) -> Array:
     the diagonal matrix S, where a derivative of order k is the sum, over k rows of S,
     of the product of all other singular values times a k by k determinant.
 
-    >>> cofactors(np.array([[2.0, 1.0], [0.0, 4.0]])).round(12)
-    array([[ 4., -0.],
+    >>> cofactors(np.array([[2.0, 1.0], [3.0, 4.0]])).round(12)
+    array([[ 4., -3.],
            [-1.,  2.]])
     """
     x, *ways = operands

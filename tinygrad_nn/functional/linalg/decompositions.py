@@ -107,19 +107,20 @@ def qr(a: Array, mode: str = "reduced") -> Any:
     (2, 2)
     """
     a = as_array(a)
-    if mode == "complete" and a.ndim >= 2 and a.shape[-2] > a.shape[-1]:
+    size = a.shape
+    if mode == "complete" and len(size) >= 2 and size[-2] > size[-1]:
         if not isinstance(a, Node):
-            return QRResult(*np.linalg.qr(a, mode))
+            return QRResult(*np.linalg.qr(a, "complete"))
         raise UnsupportedError(
             "np.linalg.qr: mode='complete' of a tall matrix adds columns that it does "
-            f"not determine; got a{a.shape}. Use mode='reduced'"
+            f"not determine; got a{size}. Use mode='reduced'"
         )
     if mode not in ("reduced", "complete", "r"):
         raise UnsupportedError(
             f"np.linalg.qr: expected mode 'reduced', 'complete' or 'r'; got {mode!r}"
         )
     found = ops.qr(a)
-    m = a.shape[-2]
+    m = size[-2]
     upper = _turned(_rows(found, m, None))
     return upper if mode == "r" else QRResult(_rows(found, None, m), upper)
 
@@ -227,15 +228,16 @@ def svd(
     refuse("np.linalg.svd", "Use eigh, or leave it out", hermitian=(hermitian, False))
     if not compute_uv:
         return ops.svdvals(a)
-    if full_matrices and a.ndim >= 2 and a.shape[-1] != a.shape[-2]:
+    size = a.shape
+    if full_matrices and len(size) >= 2 and size[-1] != size[-2]:
         if not isinstance(a, Node):
             return SVDResult(*np.linalg.svd(a))
         raise UnsupportedError(
             "np.linalg.svd: full_matrices=True adds vectors that a matrix which is not "
-            f"square does not determine; got a{a.shape}. Use full_matrices=False"
+            f"square does not determine; got a{size}. Use full_matrices=False"
         )
     found = ops.svd(a)
-    m = a.shape[-2]
+    m = size[-2]
     return SVDResult(
         _rows(found, None, m),
         getitem(found, (..., m, slice(None))),

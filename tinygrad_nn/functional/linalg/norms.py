@@ -46,7 +46,7 @@ def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -
     np.float64(6.0)
     """
     x = as_array(x)
-    if x.dtype.kind != "f":
+    if x.dtype.kind in "iub":
         x = ops.astype(x, np.dtype(float))
     axes = tuple(range(x.ndim)) if axis is None else _axes(x.ndim, axis)
     if axis is None and ord is None:
@@ -63,7 +63,7 @@ def _axes(rank: int, axis: Axes) -> tuple[int, ...]:
     """Axes as they were named: rows come before columns."""
     shapes.normalize_axes(rank, axis)
     named = axis if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(int(i) % rank for i in named)  # type: ignore[arg-type]
+    return tuple(int(i) % rank for i in named)
 
 
 def _largest(x: Array, axis: Any, keepdims: bool) -> Array:
@@ -94,20 +94,21 @@ def _of_matrices(x: Array, ord: Any, axes: Any, keepdims: bool) -> Array:
         return ops.sqrt(ops.sum(ops.square(x), axes, keepdims))
     row, column = axes
     if ord in (1, -1, np.inf, -np.inf):
-        summed, other = (row, column) if abs(ord) == 1 else (column, row)
+        summed = row if abs(ord) == 1 else column
         sums = ops.sum(ops.abs(x), summed, True)
-        found = _largest(sums, other, True) if ord > 0 else ops.min(sums, other, True)
-    elif ord in (2, -2, "nuc"):
+        return (_largest if ord > 0 else ops.min)(sums, axes, keepdims)
+    if ord in (2, -2, "nuc"):
         rest = [i for i in range(x.ndim) if i not in axes]
         # Of a 0 the gradient is 0, as that of its size.
         s = ops.abs(ops.svdvals(ordered(x, [*rest, row, column])))
         if ord == "nuc":
             found = ops.sum(s, -1)
         else:
-            found = _largest(s, -1, False) if ord == 2 else ops.min(s, -1)
-    else:
-        raise OpError(f"norm: no such order of matrices; got ord={ord!r}")
-    return ops.reshape(found, shapes.reduced(x.shape, axes, keepdims=keepdims))
+            found = (_largest if ord == 2 else ops.min)(s, -1, False)
+        if not keepdims:
+            return found
+        return ops.reshape(found, shapes.reduced(x.shape, axes, keepdims=True))
+    raise OpError(f"norm: no such order of matrices; got ord={ord!r}")
 
 
 def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:

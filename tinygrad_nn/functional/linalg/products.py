@@ -178,7 +178,10 @@ def multi_dot(arrays: Sequence[Array], *, out: None = None) -> Array:
 
 
 def _splits(sizes: Sequence[Shape]) -> dict[tuple[int, int], int]:
-    """Where to split each part of a chain (Cormen et al., *Introduction to Algorithms*)."""
+    """Where to split each part of a chain.
+
+    The costs are those of Cormen et al., *Introduction to Algorithms*, chapter 15.2.
+    """
     count = len(sizes)
     edges = [size[0] for size in sizes] + [sizes[-1][1]]
     cost = {(i, i): 0 for i in range(count)}
