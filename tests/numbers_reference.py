@@ -96,7 +96,7 @@ class Number:
     exp = _function("exp")
     expm1 = _function("expm1")
     floor = _function("floor")
-    gammaln = _function("loggamma")
+    gamma = _function("gamma")
     log = _function("log")
     log10 = _function("log10")
     log1p = _function("log1p")
@@ -122,6 +122,18 @@ class Number:
     __trunc__ = trunc
     __floor__ = floor
     __ceil__ = ceil
+
+    def gammaln(self):
+        return Number(context.log(abs(context.gamma(self.value))))
+
+    def polygamma(self, order):
+        return Number(context.psi(order, self.value))
+
+    def besseli(self, order):
+        return Number(context.besseli(order, self.value))
+
+    def besselj(self, order):
+        return Number(context.besselj(order, self.value))
 
     def arctan2(self, other):
         return Number(context.atan2(self.value, _exact(other)))

@@ -11,6 +11,7 @@ import re
 import latex2mathml.converter
 import numpy as np
 import pytest
+import scipy
 
 import tinygrad_nn as tg
 from tinygrad_nn import graph, ops
@@ -68,7 +69,7 @@ def well_formed(latex):
 
 def evaluate(line, values):
     with np.errstate(all="ignore"):
-        return eval(line, {"np": np}, dict(values))
+        return eval(line, {"np": np, "scipy": scipy}, dict(values))
 
 
 def same(got, wanted, tolerance=1e-12):

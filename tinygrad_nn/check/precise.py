@@ -118,6 +118,10 @@ _CONSTANTS: Mapping[float, _Constant] = {
         "sqrt(pi) / 2",
         lambda context: context.sqrt(context.pi) / 2,
     ),
+    math.sqrt(2 * math.pi): (
+        "sqrt(2 pi)",
+        lambda context: context.sqrt(2 * context.pi),
+    ),
     math.sqrt(2 / math.pi): (
         "sqrt(2 / pi)",
         lambda context: context.sqrt(2 / context.pi),
@@ -275,7 +279,7 @@ class Precise:
     exp = _function("exp")
     expm1 = _function("expm1")
     floor = _function("floor")
-    gammaln = _function("loggamma")
+    gamma = _function("gamma")
     log = _function("log")
     log10 = _function("log10")
     log1p = _function("log1p")
@@ -285,6 +289,22 @@ class Precise:
     sqrt = _function("sqrt")
     tan = _function("tan")
     tanh = _function("tanh")
+
+    def gammaln(self) -> Precise:
+        """Logarithm of the absolute value of the gamma function."""
+        return abs(self.gamma()).log()  # type: ignore[no-any-return]
+
+    def polygamma(self, order: int) -> Precise:
+        """Derivative of digamma of this order."""
+        return Precise(self.kind.context.psi(order, self.value), self.kind)
+
+    def besseli(self, order: int) -> Precise:
+        """Modified Bessel function of the first kind."""
+        return Precise(self.kind.context.besseli(order, self.value), self.kind)
+
+    def besselj(self, order: int) -> Precise:
+        """Bessel function of the first kind."""
+        return Precise(self.kind.context.besselj(order, self.value), self.kind)
 
     def log2(self) -> Precise:
         """``numpy.log2`` of the number."""

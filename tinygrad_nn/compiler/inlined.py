@@ -276,9 +276,9 @@ def _numpy_name(value: Any) -> str | None:
 
 
 def _is_kept(module: ModuleType) -> bool:
-    """Whether an exported module may import it."""
+    """Whether an exported module may import it; SciPy, for its special functions."""
     name = module.__name__.partition(".")[0]
-    return name == "numpy" or name in sys.stdlib_module_names
+    return name in ("numpy", "scipy") or name in sys.stdlib_module_names
 
 
 def _is_standard(value: Any) -> bool:

@@ -56,7 +56,11 @@ def source_of(steps: Steps) -> str:
     lines += [line(step) for step in steps.forward if step.name in needed]
     lines += [line(step) for step in steps.backward]
     lines.append(f"    return {{{results}}}")
-    return "import numpy as np\n\n\n" + "\n".join(lines) + "\n"
+    text = "\n".join(lines)
+    imports = "import numpy as np\n"
+    if "scipy.special." in text:
+        imports += "import scipy\n"
+    return f"{imports}\n\n{text}\n"
 
 
 def _comment(name: str) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
-import numpy as np
-
 __all__ = ["definition", "expression_of"]
+
+
+_MODULES = {"np": "numpy", "scipy": "scipy"}
+"""What a line may name."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -42,7 +44,8 @@ def expression_of(  # noqa: PLR0911 (a return a reason)
             return None
         if not isinstance(x, ast.Name) or x.id in known:
             continue
-        if x.id != "np" or function.__globals__.get("np") is not np:
+        module = function.__globals__.get(x.id)
+        if x.id not in _MODULES or getattr(module, "__name__", "") != _MODULES[x.id]:
             return None
     return expression
 

@@ -391,6 +391,29 @@ def _recurrence(node: Node, *operands: ast.expr) -> ast.expr:
 
 _SUMMED = "np.logaddexp.reduce(x, axis=axes, keepdims=True)"
 
+
+def _of_order(functions: str) -> Callable[..., ast.expr]:
+    """Make the writer of a family: the function of the order 0, of 1, of any order."""
+    names = functions.split()
+
+    def write(node: Node, x: ast.expr) -> ast.expr:
+        order = settings_of(node)["order"]
+        name = names[min(order, len(names) - 1)]
+        first = f"{order}, " if name == names[-1] else ""
+        return _filled(f"scipy.special.{name}({first}x)", x=x)
+
+    return write
+
+
+def _exprel(node: Node, x: ast.expr) -> ast.expr:
+    """Write a derivative by the one before: x f is exp(x) - 1."""
+    text = "scipy.special.exprel(x)"
+    for n in range(1, settings_of(node)["order"] + 1):
+        found = f"(np.exp(x) - {n} * {text}) / np.where(x == 0, 1, x)"
+        text = f"np.where(x == 0, {1 / (n + 1)}, {found})"
+    return _filled(text, x=x)
+
+
 def _sinc(node: Node, x: ast.expr) -> ast.expr:
     """Write a derivative by the one before: x f is sin(πx) / π."""
     order = settings_of(node)["order"]
@@ -447,6 +470,11 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "unsorted_like": _in_rows(_MEANS.format(_UNSORTED)),
     "sigmoid": _formula("1 / (1 + np.exp(-x))"),
     "sinc": _sinc,
+    "exprel": _exprel,
+    "iv": _of_order("i0 i1 iv"),
+    "ive": _of_order("i0e i1e ive"),
+    "jv": _of_order("j0 j1 jv"),
+    "polygamma": _of_order("digamma polygamma"),
     "log_sigmoid": _formula("-np.logaddexp(0.0, -x)"),
     "log1m_sigmoid": _formula("-np.logaddexp(0.0, x)"),
     "softplus": _formula("np.logaddexp(0.0, x)"),
