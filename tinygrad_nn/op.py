@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from inspect import CO_VARARGS
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from string import Template
 from types import CodeType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -215,7 +215,7 @@ class Op:
                 )
         self.saved = _saved(self.rules, self.operands)
         if not function.__module__.startswith("tinygrad_nn.ops."):
-            self.rules = _checked(self.name, self.rules)
+            self.rules = _checked(self, self.rules)
         self.body = _quieted(function) if quiet else function
         self.call: Callable[..., Any] = function
 
@@ -470,7 +470,12 @@ def _read_signature(
     function: Callable[..., Any],
 ) -> tuple[tuple[str, ...], dict[str, Any], bool]:
     """Operands (parameters without default), settings, and whether any number."""
-    code = function.__code__
+    code = getattr(function, "__code__", None)
+    if code is None or not function.__name__.isidentifier():
+        raise OpError(
+            "an op is declared of a function with a name; got "
+            f"{getattr(function, '__name__', function)!r:.60}. Write def my_op(x): …"
+        )
     positional = code.co_varnames[: code.co_argcount]
     given = function.__defaults__ or ()
     first = len(positional) - len(given)
@@ -481,6 +486,11 @@ def _read_signature(
     variadic = bool(code.co_flags & CO_VARARGS)
     if variadic:
         operands = (*operands, code.co_varnames[named])
+    if not operands:
+        raise OpError(
+            f"{function.__name__}: an op has operands, parameters without a default; "
+            f"got none, and the settings {list(defaults)}"
+        )
     return operands, defaults, variadic
 
 
@@ -503,25 +513,118 @@ def _saved(rules: Any, operands: Sequence[str]) -> frozenset[int]:
     return frozenset(used)
 
 
-def _checked(name: str, rules: Any) -> Any:
-    """Make rules from outside the house say what they returned, if it is no array."""
+def _checked(op: Op, rules: Any) -> Any:
+    """Make rules from outside the house say what is wrong with what they return."""
     if rules is None:
         return None
-    if not callable(rules):
-        return tuple(_checked(name, rule) for rule in rules)
+    if op.variadic:
+        _refuse_signature(op, rules)
+        return _checked_together(op, rules)
+    for name, rule in zip(op.operands, rules, strict=True):
+        if not callable(rule):
+            raise OpError(
+                f"{op.name}: one gradient rule an operand; got {rule!r:.40} for "
+                f"{name!r}. What has no gradient is a setting: give it a default"
+            )
+        _refuse_signature(op, rule)
+    return tuple(_checked_alone(op, rule, i) for i, rule in enumerate(rules))
 
-    @wraps(rules)
-    def rule(*arguments: Any, **settings: Any) -> Any:
-        shares = rules(*arguments, **settings)
-        for share in shares if isinstance(shares, tuple) else (shares,):
-            if not isinstance(share, (np.ndarray, np.generic, Node)):
-                raise GradientError(
-                    f"{name}: its gradient rule returned {share!r:.60}; expected an "
-                    "array of the operand's shape, computed from g"
-                )
-        return shares
 
-    return rule
+def _checked_alone(op: Op, rule: Rule, i: int) -> Rule:
+    name = op.operands[i]
+
+    @wraps(rule)
+    def checked(g: Any, out: Any, *operands: Any, **settings: Any) -> Any:
+        share = rule(g, out, *operands, **settings)
+        _refuse_share(op, share, name, g, out, operands[i])
+        return share
+
+    return checked
+
+
+def _checked_together(op: Op, rule: Rule) -> Rule:
+    @wraps(rule)
+    def checked(g: Any, out: Any, *operands: Any, **settings: Any) -> Any:
+        shares = rule(g, out, *operands, **settings)
+        listed = isinstance(shares, (tuple, list))
+        if not listed or len(shares) != len(operands):
+            got = f"{len(shares)} shares" if listed else type(shares).__name__
+            raise GradientError(
+                f"{op.name}: its gradient rule returned {got} for {len(operands)} "
+                "operands. Return a tuple, with a share for each"
+            )
+        for i, (share, x) in enumerate(zip(shares, operands, strict=True)):
+            _refuse_share(op, share, f"{op.operands[0]}[{i}]", g, out, x)
+        return tuple(shares)
+
+    return checked
+
+
+def _refuse_share(op: Op, share: Any, name: str, g: Any, out: Any, x: Any) -> None:
+    """Raise for what is no gradient of an operand: of another kind, dtype or shape.
+
+    An elementwise rule is without regard for broadcasting, so its share has the
+    result's shape, or one that g has where a number stands for an array.
+    """
+    title = f"{op.name}: its gradient rule for {name!r} returned"
+    if not isinstance(share, (np.ndarray, np.generic, Node)):
+        raise GradientError(
+            f"{title} {share!r:.60}; expected an array of the operand's shape, "
+            "computed from g"
+        )
+    value, operand = data_of(share), data_of(x)
+    if value.dtype.kind != "f":
+        kind = getattr(operand, "dtype", np.dtype(np.float64))
+        raise DtypeError(
+            f"{title} dtype {value.dtype} for an operand of dtype {kind}. Compute it "
+            "from g, in real floating numbers"
+        )
+    have, wanted = value.shape, np.shape(operand)
+    if not op.pointwise:
+        if have != wanted:
+            raise ShapeError(
+                f"{title} shape {have} for an operand of shape {wanted}. Return one "
+                "number for each element of the operand"
+            )
+        return
+    size = np.shape(data_of(out))
+    try:
+        fits = np.broadcast_shapes(have, size) == size
+        fits = fits and np.broadcast_shapes(have, np.shape(data_of(g))) == have
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{title} shape {have} for an operand of shape {wanted} in a result of "
+            f"shape {size}. Return g times a slope, of the result's shape: what was "
+            "broadcast is summed for you"
+        )
+
+
+def _refuse_signature(op: Op, rule: Rule) -> None:
+    """Raise at once where a rule could not be called."""
+    code = getattr(rule, "__code__", None)
+    if code is None or getattr(rule, "__self__", None) is not None:
+        return
+    count = code.co_argcount
+    names = code.co_varnames[: count + code.co_kwonlyargcount]
+    several, keywords = code.co_flags & CO_VARARGS, code.co_flags & CO_VARKEYWORDS
+    needed = 2 if op.variadic else 2 + len(op.operands)
+    fits = several or (count >= needed and not op.variadic)
+    rest = set(names[needed:count]) | set(names[count:])
+    free = set(names[count - len(getattr(rule, "__defaults__", None) or ()) : count])
+    free |= set(getattr(rule, "__kwdefaults__", None) or ())
+    if not fits or rest - free - set(op.defaults):
+        fits = False
+    if not keywords and set(op.defaults) - set(names[min(needed, count) :]):
+        fits = False
+    if not fits:
+        operands = ", ".join(("*" if op.variadic else "") + x for x in op.operands)
+        settings = "".join(f", {name}" for name in op.defaults)
+        raise OpError(
+            f"{op.name}: a gradient rule takes (g, out, {operands}{settings}); got a "
+            f"rule of ({', '.join(names)})"
+        )
 
 
 def _quieted(function: Callable[..., Any]) -> Callable[..., Any]:
