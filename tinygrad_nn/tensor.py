@@ -968,7 +968,9 @@ class Tensor(Node):
         try:
             return handler(*args, **options)
         except TypeError as error:
-            if isinstance(error, TinygradError) and not isinstance(error, OpError):
+            if isinstance(error, TinygradError) and (
+                not isinstance(error, OpError) or str(error).startswith("np.")
+            ):
                 raise
             what = str(error).rpartition("() ")[-1]
             raise UnsupportedError(f"{_numpys_name(function)}: {what}") from None

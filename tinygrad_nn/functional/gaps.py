@@ -233,6 +233,7 @@ def _place(
     a = as_array(a)
     if a.dtype.kind != "f":
         return find(a, axis, keepdims=keepdims)
+    shapes.reduced_axes(len(a.shape), axis)
     gap = ops.isnan(a)
     if recording.current().trace is None and np.all(data_of(gap), axis=axis).any():
         raise ShapeError(

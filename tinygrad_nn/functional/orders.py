@@ -189,13 +189,13 @@ def digitize(x: Array, bins: Any, right: bool = False) -> Array:
             f"np.digitize: expected one axis of edges; got bins{edges.shape}"
         )
     steps = np.diff(edges)
+    side = "left" if right else "right"
     if np.all(steps >= 0):
-        return ops.searchsorted(bins, as_array(x), "left" if right else "right")
+        return ops.searchsorted(bins, as_array(x), side)
     if not np.all(steps <= 0):
         raise OpError("np.digitize: expected edges that rise, or that fall")
     turned = picked(bins, slice(None, None, -1))
-    found = ops.searchsorted(turned, as_array(x), "right" if right else "left")
-    return len(edges) - found
+    return len(edges) - ops.searchsorted(turned, as_array(x), side)
 
 
 def count_nonzero(a: Array, axis: Axes = None, *, keepdims: bool = False) -> Array:
@@ -217,7 +217,10 @@ def nonzero(a: Array) -> tuple[np.ndarray, ...]:
     >>> nonzero(np.array([0.0, 2.0, 3.0]))
     (array([1, 2]),)
     """
-    return np.nonzero(plain(a, "np.nonzero"))
+    places = plain(a, "np.nonzero")
+    if not places.ndim:
+        raise ShapeError("np.nonzero: expected at least one axis; got a()")
+    return np.nonzero(places)
 
 
 def flatnonzero(a: Array) -> np.ndarray:

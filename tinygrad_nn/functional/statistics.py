@@ -158,7 +158,7 @@ def cov(
         freedom = 0.0
     x = x - mean
     other = x if weight is None else x * weight
-    found = ops.matmul(x, ops.transpose(other)) * np.true_divide(1, freedom)
+    found = ops.matmul(x, ops.transpose(other)) * float(np.true_divide(1, freedom))
     return ops.reshape(found, tuple(n for n in np.shape(data_of(found)) if n != 1))
 
 
@@ -242,6 +242,8 @@ def bincount(x: Any, /, weights: Array | None = None, minlength: int = 0) -> Arr
     array([1., 0., 5.])
     """
     places = plain(x, "np.bincount")
+    if places.dtype.kind not in "biu" or np.min(places, initial=0) < 0:
+        raise OpError("np.bincount: expected integers from 0")
     if weights is None:
         return np.bincount(places, minlength=minlength)
     size = np.shape(data_of(weights))
