@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import warnings
 
 import mpmath as mp
@@ -23,6 +24,7 @@ from tinygrad_nn.errors import (
     OpError,
     ShapeError,
 )
+from tinygrad_nn.ops import scipy_room
 
 inf = np.inf
 CONTEXT = mp.mp.clone()
@@ -79,6 +81,7 @@ CURVES = {
     "elu, steep": (lambda x: tg.elu(x, 3.0), elu(3), (-3, 0), (inf, 1)),
     "elu, turned": (lambda x: tg.elu(x, -0.5), elu(-0.5), (0.5, 0), (inf, 1)),
     "gelu": (tg.gelu, gelu, (0, 0), (inf, 1)),
+    "gelu, exact": (lambda x: tg.gelu(x, "none"), lambda x: x * CONTEXT.ncdf(x), (0, 0), (inf, 1)),
     "hardshrink": (tg.hardshrink, lambda x: x if abs(x) > 0.5 else m(0), (-inf, 1), (inf, 1)),
     "hardsigmoid": (tg.hardsigmoid, lambda x: limited((x + 3) / 6, m(0), m(1)), (0, 0), (1, 0)),
     "hardswish": (tg.hardswish, hardswish, (0, 0), (inf, 1)),
@@ -131,8 +134,8 @@ def test_values_and_two_derivatives_are_right_from_1e_8_to_1e5(name):
             (bend[i], 2 * truth[2], 1.0),
         ):
             bound = slack * max(abs(want), m(scale)) + m("1e-307")
-            if name == "gelu":
-                bound *= 1 + abs(at) ** 3  # of the exponent, which is a cubic
+            if name.startswith("gelu"):
+                bound *= 1 + abs(at) ** 3  # of the exponent, a square or a cubic
             if name == "celu, narrow":
                 bound *= 100  # curvature is in units of 1 / alpha
             assert abs(m(float(got)) - want) <= bound, (at, got, want)
@@ -265,6 +268,7 @@ PEERS = [
     ("celu", tg.celu, {"alpha": 0.5}, {}),
     ("selu", tg.selu, {}, {}),
     ("gelu", tg.gelu, {"approximate": "tanh"}, {}),
+    ("gelu", tg.gelu, {"approximate": "none"}, {}),
     ("silu", tg.silu, {}, {}),
     ("mish", tg.mish, {}, {}),
     ("softsign", tg.softsign, {}, {}),
@@ -449,8 +453,9 @@ def test_a_refusal_says_what_was_expected_and_what_came(call, error, message):
 
 def test_the_definition_of_gelu_asks_for_its_extra(monkeypatch):
     """Without SciPy gelu(approximate="none") names the extra; the formula needs none."""
-    monkeypatch.setitem(__import__("sys").modules, "tinygrad_nn.ops.special", None)
-    with pytest.raises(MissingExtraError, match=r"gelu: .*tinygrad_nn\[special\]"):
+    monkeypatch.delattr(scipy_room.scipy, "special", raising=False)
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(MissingExtraError, match=r"tinygrad_nn\[special\]"):
         tg.gelu(V, approximate="none")
     assert tg.gelu(V).tolist() == [0, 0, 0]
 

@@ -31,7 +31,15 @@ def _selu(x):
     )
 
 
+def _erfc(x):
+    x = np.asarray(x)
+    found = np.frompyfunc(lambda v: getattr(v, "erfc", lambda: math.erfc(v))(), 1, 1)(x)
+    return found if x.dtype == object else np.asarray(found, float)
+
+
 def _gelu(x, approximate="tanh"):
+    if approximate == "none":
+        return 0.5 * x * _erfc(-math.sqrt(0.5) * x)
     u = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
     return 0.5 * x * (1 + np.tanh(u))
 
@@ -94,7 +102,10 @@ _TABLE = {
     "elu": (_elu, [*_each(), ((2, 3), {"alpha": 0.5}), ((2, 3), {"alpha": -2})]),
     "celu": (_celu, [*_each(), ((2, 3), {"alpha": 0.3})]),
     "selu": (_selu, _each()),
-    "gelu": (_gelu, [*_each(), ((3,), {"approximate": "tanh"})]),
+    "gelu": (
+        _gelu,
+        [*_each(), ((3,), {"approximate": "tanh"}), ((2, 3), {"approximate": "none"})],
+    ),
     "relu6": (lambda x: _limited(x, 0, 6), _each()),
     "hardtanh": (
         lambda x, low=-1.0, high=1.0: _limited(x, low, high),

@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import MissingExtraError, OpError, ShapeError
+from tinygrad_nn.errors import OpError, ShapeError
 from tinygrad_nn.functional.arguments import as_array
 from tinygrad_nn.op import Array, data_of
 
@@ -117,8 +116,8 @@ def gelu(x: Array, approximate: str = "tanh") -> Array:
 
     ``approximate="tanh"`` is the formula of the paper, ``x/2 (1 + tanh(sqrt(2/pi)
     (x + 0.044715 x**3)))``; ``"none"`` is the definition, ``x/2 (1 + erf(x/sqrt(2)))``,
-    and needs SciPy (`tinygrad_nn.special`). They differ by 5e-4 at most. Hendrycks,
-    Gimpel (2016), "Gaussian Error Linear Units".
+    and needs SciPy. They differ by 5e-4 at most. Hendrycks, Gimpel (2016), "Gaussian
+    Error Linear Units".
 
     Raises
     ------
@@ -137,19 +136,7 @@ def gelu(x: Array, approximate: str = "tanh") -> Array:
         return ops.gelu_tanh(x)
     if approximate != "none":
         raise OpError(f"gelu: approximate is 'tanh' or 'none'; got {approximate!r}")
-    return _gated(x, _GAUSSIAN, _of_normal())
-
-
-def _of_normal() -> Callable[[Array], Array]:
-    """Return ``x`` times the normal distribution function, with its left tail."""
-    try:
-        special = import_module("tinygrad_nn.ops.special")  # an extra: SciPy
-    except ImportError as missing:
-        raise MissingExtraError(
-            "gelu: approximate='none' needs an optional package that is not installed; "
-            f"got {missing}. Run: pip install 'tinygrad_nn[special]', or take 'tanh'"
-        ) from missing
-    return lambda x: x * (0.5 * special.erfc(-math.sqrt(0.5) * x))
+    return _gated(x, _GAUSSIAN, lambda x: x * (0.5 * ops.erfc(-math.sqrt(0.5) * x)))
 
 
 def _gated(x: Array, open_at: float, function: Callable[[Array], Array]) -> Array:
