@@ -5,16 +5,8 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import pytest
 
 import tinygrad_nn as tg
-
-
-def waits_for(*names):
-    """Mark a test that fails until the library has all these functions."""
-    lacking = [name for name in names if not hasattr(tg, name)]
-    reason = f"waits for {', '.join(lacking)}"
-    return pytest.mark.xfail(bool(lacking), reason=reason, strict=True)
 
 
 def slopes(f, *points, dtype=np.float64):

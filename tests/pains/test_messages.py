@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import tinygrad_nn as tg
-from pains.asking import waits_for
 from tinygrad_nn.errors import (
     DivergedError,
     GradientError,
@@ -314,23 +313,23 @@ def test_pytorch_59615_mostly_zero_jacobian():
     assert report.parameters["x"].worst.index == (1234,)
 
 
-@waits_for("sort")
-def test_pytorch_57166_step_across_an_order():
-    """A check of `sort` failed, or passed, by whether its step changed the order of the elements; here a right rule is right for 8,000 elements, and a wrong one is not."""
-    x = np.random.default_rng(0).normal(size=8000)
-    weight = np.linspace(1.0, 2.0, 8000)
-    right = tg.check.check_gradients(lambda x: np.sum(np.sort(x) * weight), x, points=1)
-    assert right.verdict == "ok"
-    wrong = tg.check.check_gradients(
-        lambda x: np.sum(np.sort(x) * weight),
-        x,
-        formula=lambda x: {"dx": weight},
-        points=1,
-    )
-    assert wrong.verdict == "wrong"
+@pytest.mark.parametrize(("size", "verdict"), [(200, "ok"), (8000, "weak")])
+def test_pytorch_57166_step_across_an_order(size, verdict):
+    """A check of `sort` failed, or passed, by whether its step changed the order of the elements; here a right rule is not refuted, and "weak" where 8,000 neighbours leave no room for a step, and a wrong rule is refuted.
+
+    Also pytorch #54480.
+    """
+    x, weight = np.random.default_rng(0).normal(size=size), np.linspace(1.0, 2.0, size)
+
+    def f(x):
+        return np.sum(np.sort(x) * weight)
+
+    right = tg.check.check_gradients(f, x, points=1)
+    assert (right.ok, right.verdict) == (True, verdict)
+    wrong = tg.check.check_gradients(f, x, formula=lambda x: {"dx": weight}, points=1)
+    assert (wrong.ok, wrong.verdict) == (False, "wrong")
 
 
-@waits_for("cumprod")
 def test_pytorch_56275_second_order_check():
     """The quick check of a second derivative of `cumprod` failed where the slow one passed; here there is one check, and it passes, with a zero too."""
     for x in (np.array([0.5, -1.5, 2.0, 3.0]), np.array([0.5, 0.0, 2.0, 3.0])):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -290,32 +292,41 @@ def _spring():
     Trap.sprung = True
 
 
+def sealed_with_a_trap(good):
+    """Put a pickle in the place of a saved weight, and seal the file anew, as its author could."""
+    seal = re.search(rb"tinygrad_nn \d\d [0-9a-f]{64}\Z", good)[0]
+    array, packed = io.BytesIO(), io.BytesIO()
+    np.save(array, np.array([[Trap(), 1.0]], object), allow_pickle=True)
+    with zipfile.ZipFile(io.BytesIO(good)) as old, zipfile.ZipFile(packed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, array.getvalue() if "weight" in name else old.read(name))
+        new.comment = bytes(len(seal))
+    body = packed.getvalue()[: -len(seal)]
+    return body + seal[:-64] + hashlib.sha256(body).hexdigest().encode()
+
+
 def test_pytorch_86812_a_file_that_runs_code(tmp_path):
-    """Loading a saved model ran whatever code its file held; here a file with a pickle in it is refused, and not run.
+    """Loading a saved model ran whatever code its file held; here a file with a pickle in it is refused, and not run, also where its checksum fits.
 
     Also pytorch #87443, so-vits-svc-fork #193, gemma_pytorch #1.
     """
-    net, path = Dense(2, 1, rng=0), tmp_path / "model.npz"
-    whole = tmp_path / "whole.pt"
-    whole.write_bytes(pickle.dumps(Trap()))
-    array = io.BytesIO()
-    np.save(array, np.array([Trap()], object), allow_pickle=True)
+    net, path, pickled = (
+        Dense(2, 1, rng=0),
+        tmp_path / "model.npz",
+        pickle.dumps(Trap()),
+    )
     tg.save(path, net)
-    with (
-        zipfile.ZipFile(path) as good,
-        zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad,
-    ):
-        for name in good.namelist():
-            bad.writestr(
-                name, array.getvalue() if "weight" in name else good.read(name)
-            )
     before = net.state()
-    for file in (whole, tmp_path / "bad.npz"):
-        with pytest.raises(SaveError):
-            tg.load(file, net)
+    for content, why in (
+        (pickled, "another kind"),
+        (sealed_with_a_trap(path.read_bytes()), "plain arrays"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(SaveError, match=why):
+            tg.load(path, net)
     assert not Trap.sprung
     assert all((before[name] == value).all() for name, value in net.state().items())
-    pickle.loads(whole.read_bytes())
+    pickle.loads(pickled)
     assert Trap.sprung  # the trap does work
 
 
