@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.places import picked
+from tinygrad_nn.functional.places import in_dtype, picked
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
@@ -51,7 +51,7 @@ def diff(
     array([3., 5.])
     """
     if n == 0:
-        return a
+        return ops.getitem(as_array(a), ())
     if n < 0:
         raise OpError(f"np.diff: expected an order of at least 0; got n={n}")
     a = as_array(a)
@@ -96,7 +96,7 @@ def ediff1d(ary: Array, to_end: Any = None, to_begin: Any = None) -> Array:
                 f"np.ediff1d: expected {name} of a dtype that casts to {dtype}; "
                 f"got {data_of(end).dtype}"
             )
-        end = ops.astype(end, dtype)  # noqa: PLW2901
+        end = in_dtype(end, dtype)  # noqa: PLW2901
         parts = [end, *parts] if name == "to_begin" else [*parts, end]
     return parts[0] if len(parts) == 1 else ops.concatenate(*parts, axis=0)
 
@@ -131,7 +131,7 @@ def gradient(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> 
     steps = _distances(f.shape, axes, varargs)
     if edge_order not in (1, 2):
         raise OpError(f"np.gradient: edge_order is 1 or 2; got {edge_order!r}")
-    if data_of(f).dtype.kind != "f":
+    if data_of(f).dtype.kind in "iub":
         f = ops.astype(f, np.dtype(np.float64))
     found = []
     for place, step in zip(axes, steps, strict=True):
@@ -179,7 +179,7 @@ def _between_positions(positions: Any, count: int) -> Any:
             f"np.gradient: expected {count} positions, one for each point along the "
             f"axis; got {positions.shape}"
         )
-    if data_of(positions).dtype.kind != "f":
+    if data_of(positions).dtype.kind in "iub":
         positions = ops.astype(positions, np.dtype(np.float64))
     steps = diff(positions)
     if not isinstance(steps, Node) and np.all(steps == steps[:1]):
@@ -207,7 +207,7 @@ def _slopes(f: Any, step: Any, axis: int, edge_order: int) -> Array:
     first = _edge_slope(f, step, axis, edge_order, (0, 1, 2))
     last = _edge_slope(f, step, axis, edge_order, (-1, -2, -3))
     # Where the distances are Tensors of a larger dtype NumPy keeps that of the values.
-    parts = [ops.astype(part, data_of(f).dtype) for part in (first, inner, last)]
+    parts = [in_dtype(part, data_of(f).dtype) for part in (first, inner, last)]
     return ops.concatenate(*parts, axis=axis)
 
 
@@ -293,7 +293,7 @@ def interp(
     >>> interp(np.array([0.5, 3.0]), np.array([0.0, 1.0]), np.array([2.0, 4.0]))
     array([3., 4.])
     """
-    x, xp, fp = (ops.astype(as_array(v), np.dtype(np.float64)) for v in (x, xp, fp))
+    x, xp, fp = (in_dtype(as_array(v), np.float64) for v in (x, xp, fp))
     size, other = np.shape(data_of(xp)), np.shape(data_of(fp))
     if len(size) != 1 or size != other or not size[0]:
         raise ShapeError(
@@ -386,11 +386,9 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
         raise ShapeError(f"np.vander: expected one axis; got x{x.shape}")
     n = x.shape[0] if N is None else N
     dtype = np.promote_types(data_of(x).dtype, int)
-    made: Any = np.ones((x.shape[0], min(n, 1)), dtype)
-    if n > 1:
-        column = ops.reshape(ops.astype(x, dtype), (-1, 1))
-        rows = ops.cumprod(ops.broadcast_to(column, (x.shape[0], n - 1)), 1)
-        made = ops.concatenate(made, rows, axis=1)
+    column = ops.reshape(in_dtype(x, dtype), (-1, 1))
+    rows = ops.cumprod(ops.broadcast_to(column, (x.shape[0], max(n - 1, 0))), 1)
+    made = ops.concatenate(np.ones((x.shape[0], min(n, 1)), dtype), rows, axis=1)
     return made if increasing else picked(made, (slice(None), slice(None, None, -1)))
 
 

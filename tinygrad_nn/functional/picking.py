@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError
 from tinygrad_nn.functional.arguments import as_array, refuse_out
-from tinygrad_nn.functional.places import at_places, one_axis, picked, plain
+from tinygrad_nn.functional.places import at_places, in_dtype, one_axis, picked, plain
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
@@ -121,7 +121,7 @@ def put_along_axis(arr: Array, indices: Any, values: Any, axis: int | None) -> A
     size = np.broadcast_shapes(*[np.shape(part) for part in index])
     source = np.full(rows.shape, -1)
     source[index] = np.arange(int(np.prod(size))).reshape(size)
-    values = ops.astype(as_array(values), data_of(rows).dtype)
+    values = in_dtype(as_array(values), data_of(rows).dtype)
     values = ops.reshape(ops.broadcast_to(values, size), (-1,))
     there = source >= 0
     if there.any():
@@ -238,14 +238,15 @@ def piecewise(
             f"conditions; got {len(functions)}"
         )
     dtype = data_of(x).dtype
-    found = np.zeros(x.shape, dtype)
+    # Zeros that hang on x: what is constant everywhere has the gradient 0.
+    found = ops.where(np.zeros(x.shape, bool), x, np.zeros((), dtype))
     for condition, function in zip(conditions, functions, strict=True):
         values = function
         if callable(function):
             values = _where_true(x, condition, function, args, kw)
             if values is None:
                 continue
-        found = ops.where(condition, ops.astype(as_array(values), dtype), found)
+        found = ops.where(condition, in_dtype(as_array(values), dtype), found)
     return found
 
 

@@ -10,7 +10,15 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.op import Array, Node, constant, data_of
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["at_places", "one_axis", "picked", "plain"]
+__all__ = ["at_places", "in_dtype", "one_axis", "picked", "plain"]
+
+
+def in_dtype(x: Any, dtype: Any) -> Array:
+    """Return the operand in a dtype; objects, which stand for exact numbers, stay."""
+    have, wanted = data_of(x).dtype, np.dtype(dtype)
+    if have == wanted or "O" in (have.kind, wanted.kind):
+        return x
+    return ops.astype(x, wanted)
 
 
 def plain(x: Any, how: str) -> np.ndarray:

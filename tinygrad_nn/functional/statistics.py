@@ -11,7 +11,7 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional import reductions
 from tinygrad_nn.functional.arguments import as_array, refuse_out
-from tinygrad_nn.functional.places import plain
+from tinygrad_nn.functional.places import in_dtype, plain
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
 
@@ -64,18 +64,18 @@ def average(
         found = ops.mean(a, axis, keepdims)
         size = np.shape(data_of(found))
         many = a.size / max(int(np.prod(size)), 1)
-        total = np.full(size, many, data_of(found).dtype)[()]
+        total = np.full(size, many, np.asarray(data_of(found)).dtype)[()]
         return (found, total) if returned else found
     weights = _fitted(as_array(weights), a, axis)
     kinds = [data_of(a).dtype, data_of(weights).dtype]
     dtype = np.result_type(*kinds, *([np.float64] if kinds[0].kind in "iub" else []))
-    total = ops.sum(ops.astype(weights, dtype), axis, keepdims)
+    total = ops.sum(in_dtype(weights, dtype), axis, keepdims)
     if recording.current().trace is None and np.any(data_of(total) == 0):
         raise OpError(
             "np.average: expected weights that do not sum to zero; got weights"
             f"{np.shape(data_of(weights))}, axis={axis!r}"
         )
-    weighted = ops.astype(a, dtype) * ops.astype(weights, dtype)
+    weighted = in_dtype(a, dtype) * in_dtype(weights, dtype)
     found = ops.sum(weighted, axis, keepdims) / total
     if not returned:
         return found
@@ -175,7 +175,7 @@ def _variables(title: str, m: Any, y: Any, rowvar: bool, dtype: Any) -> Any:
     rows = []
     for i, part in enumerate(given):
         size = (*[1] * (2 - len(part.shape)), *part.shape)
-        x = ops.reshape(ops.astype(part, np.dtype(dtype)), size)
+        x = ops.reshape(in_dtype(part, np.dtype(dtype)), size)
         in_columns = len(part.shape) != 1 if i == 0 else size[0] != 1
         rows.append(ops.transpose(x) if in_columns and not rowvar else x)
     return rows[0] if len(rows) == 1 else ops.concatenate(*rows, axis=0)
@@ -253,5 +253,5 @@ def bincount(x: Any, /, weights: Array | None = None, minlength: int = 0) -> Arr
             f"got x{places.shape}, weights{size}"
         )
     count = len(np.bincount(places, minlength=minlength))
-    weights = ops.astype(as_array(weights), np.dtype(np.float64))
+    weights = in_dtype(as_array(weights), np.float64)
     return ops.scatter_add(weights, places, (count,))
