@@ -22,7 +22,7 @@ from tinygrad_nn.functional.quantiles import median as _median
 from tinygrad_nn.functional.reductions import max as _max
 from tinygrad_nn.functional.reductions import mean as _mean
 from tinygrad_nn.functional.reductions import min as _min
-from tinygrad_nn.op import Array, Node
+from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.ops import getitem
 
 __all__ = ["pad"]
@@ -231,7 +231,7 @@ def _filled(x: Any, axis: int, width: int, value: Any) -> Any:
     size = (*x.shape[:axis], width, *x.shape[axis + 1 :])
     if not isinstance(value, Node):
         value = np.asarray(value, x.dtype)
-    elif value.dtype != x.dtype:
+    elif data_of(value).dtype != x.dtype:
         value = ops.astype(value, x.dtype)
     return ops.broadcast_to(value, size)
 

@@ -150,7 +150,8 @@ def _flat_places(shape: Shape, parts: tuple[Any, ...], count: int) -> np.ndarray
     ):
         rows, inner = shape[:leading], math.prod(shape[leading:])
         starts = np.arange(math.prod(rows)).reshape(rows)[parts] * inner
-        return np.add.outer(starts, np.arange(inner))
+        spread: np.ndarray = np.add.outer(starts, np.arange(inner))
+        return spread
     if math.prod(shape) <= 4 * count:
         every: np.ndarray = np.arange(math.prod(shape)).reshape(shape)[parts]
         return every
