@@ -325,7 +325,12 @@ def test_descriptions_say_what_is_not_usual():
             "groups divides the numbers of channels",
         ),
         (lambda: nn.Conv2d(1, 1, (3, 3, 3)), "Conv2d: size is an integer"),
-        (lambda: nn.Conv1d(1, 1, 3, padding="full"), "padding"),
+        (
+            lambda: nn.Conv1d(1, 1, 3, padding="full"),
+            "Conv1d: padding is 'same', 'valid'",
+        ),
+        (lambda: nn.Conv2d(1, 1, 3, padding=(1, 2, 3)), "Conv2d: padding"),
+        (lambda: nn.AvgPool2d(2, padding=-1), "AvgPool2d: padding"),
         (lambda: nn.MaxPool2d(2.5), "MaxPool2d: size"),
         (lambda: nn.BatchNorm(3, momentum=2), "momentum"),
         (lambda: nn.BatchNorm(3, epsilon=0), "epsilon is a number above 0"),

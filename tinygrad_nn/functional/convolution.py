@@ -75,7 +75,8 @@ def conv2d(
 
     ``y[n, o, r, s] = bias[o] + sum of weight[o, c, i, j] * x[n, c, r * stride + i *
     dilation - padding, …]``, a cross-correlation. The windows are laid out as one
-    matrix, which is multiplied by the weights (Chellapilla, Puri, Simard 2006).
+    matrix, which is multiplied by the weights (Chellapilla, Puri, Simard 2006): quick,
+    and as much memory as ``kh * kw / stride**2`` inputs.
 
     Parameters
     ----------

@@ -73,9 +73,8 @@ def batch_norm(
     size = shape_of(x)
     _check_channels("batch_norm", size, weight=weight, bias=bias, mean=mean, var=var)
     lifted = (size[1], *[1] * (len(size) - 2))
-    spread = ops.sqrt(as_array(var) + epsilon)
-    made = (x - ops.reshape(mean, lifted)) / ops.reshape(spread, lifted)
-    return _scaled(made, weight, bias, lifted)
+    away = x - ops.reshape(mean, lifted)
+    return _scaled(away, ops.reshape(var, lifted) + epsilon, weight, bias, lifted)
 
 
 def batch_normalized(
@@ -85,9 +84,9 @@ def batch_normalized(
     x = as_array(x)
     size = shape_of(x)
     _check_channels("batch_norm", size, weight=weight, bias=bias)
-    axes = (0, *range(2, len(size)))
-    made, mean, var = _normalized("batch_norm", x, axes, epsilon)
-    made = _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
+    away, mean, var = _centred("batch_norm", x, (0, *range(2, len(size))))
+    lifted = (size[1], *[1] * (len(size) - 2))
+    made = _scaled(away, var + epsilon, weight, bias, lifted)
     return made, ops.reshape(mean, size[1:2]), ops.reshape(var, size[1:2])
 
 
@@ -127,8 +126,8 @@ def layer_norm(
     """
     x = as_array(x)
     axes, lifted = _axes("layer_norm", shape_of(x), axis, weight=weight, bias=bias)
-    made, _, _ = _normalized("layer_norm", x, axes, epsilon)
-    return _scaled(made, weight, bias, lifted)
+    away, _, var = _centred("layer_norm", x, axes)
+    return _shifted(away / ops.sqrt(var + epsilon), weight, bias, lifted)
 
 
 def rms_norm(
@@ -146,7 +145,7 @@ def rms_norm(
     x = as_array(x)
     axes, lifted = _axes("rms_norm", shape_of(x), axis, weight=weight)
     made = x / ops.sqrt(ops.mean(ops.square(x), axes, True) + epsilon)
-    return _scaled(made, weight, None, lifted)
+    return _shifted(made, weight, None, lifted)
 
 
 def group_norm(
@@ -188,9 +187,9 @@ def group_norm(
         )
     _check_channels("group_norm", size, weight=weight, bias=bias)
     together = ops.reshape(x, (size[0], parts, math.prod(size[1:]) // parts))
-    made, _, _ = _normalized("group_norm", together, (2,), epsilon)
-    made = ops.reshape(made, size)
-    return _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
+    away, _, var = _centred("group_norm", together, (2,))
+    made = ops.reshape(away / ops.sqrt(var + epsilon), size)
+    return _shifted(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
 
 
 def instance_norm(
@@ -214,27 +213,35 @@ def instance_norm(
     if len(size) < 3:
         raise ShapeError(f"instance_norm: expected x(n, c, …); got x{size}")
     _check_channels("instance_norm", size, weight=weight, bias=bias)
-    made, _, _ = _normalized("instance_norm", x, tuple(range(2, len(size))), epsilon)
-    return _scaled(made, weight, bias, (size[1], *[1] * (len(size) - 2)))
+    away, _, var = _centred("instance_norm", x, tuple(range(2, len(size))))
+    lifted = (size[1], *[1] * (len(size) - 2))
+    return _scaled(away, var + epsilon, weight, bias, lifted)
 
 
-def _normalized(
-    title: str, x: Array, axes: Shape, epsilon: float
-) -> tuple[Array, Array, Array]:
-    """Return what has mean 0 and variance 1, and which it had.
+def _centred(title: str, x: Array, axes: Shape) -> tuple[Array, Array, Array]:
+    """Return what has mean 0, and the mean and variance that it had.
 
-    The mean is taken away first: of large numbers near each other no digit is lost.
+    The mean is taken away before squares: of large numbers near each other no digit
+    is lost.
     """
     size = shape_of(x)
     if any(size[axis] == 0 for axis in axes):
         raise ShapeError(f"{title}: expected elements to normalise; got x{size}")
     mean = ops.mean(x, axes, True)
     away = x - mean
-    var = ops.mean(ops.square(away), axes, True)
-    return away / ops.sqrt(var + epsilon), mean, var
+    return away, mean, ops.mean(ops.square(away), axes, True)
 
 
-def _scaled(made: Array, weight: Any, bias: Any, shape: Shape) -> Array:
+def _scaled(away: Array, var: Array, weight: Any, bias: Any, shape: Shape) -> Array:
+    """Divide and scale at once, by a number for each channel."""
+    if weight is None:
+        return _shifted(away / ops.sqrt(var), None, bias, shape)
+    return _shifted(
+        away * (ops.reshape(weight, shape) / ops.sqrt(var)), None, bias, shape
+    )
+
+
+def _shifted(made: Array, weight: Any, bias: Any, shape: Shape) -> Array:
     if weight is not None:
         made = made * ops.reshape(weight, shape)
     return made if bias is None else made + ops.reshape(bias, shape)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_nn import functional
 from tinygrad_nn.errors import ModelError, OpError, ShapeError
-from tinygrad_nn.functional.sliding import AXES, numbers, shape_of
+from tinygrad_nn.functional.sliding import AXES, margins, numbers, shape_of
 from tinygrad_nn.nn import init as initialisers
 from tinygrad_nn.nn.activations import activation as activation_of
 from tinygrad_nn.nn.activations import name_of
@@ -63,10 +63,7 @@ class Convolution(Module):
             self.size = numbers(title, "size", size, self.rank)
             self.stride = numbers(title, "stride", stride, self.rank)
             self.dilation = numbers(title, "dilation", dilation, self.rank)
-            if padding not in ("same", "valid"):
-                flat = padding if isinstance(padding, (tuple, list)) else (padding,)
-                for part in flat:
-                    numbers(title, "padding", part, 2, 0)
+            margins(title, padding, self.size, self.size, self.stride, self.dilation)
         except OpError as error:
             raise ModelError(str(error)) from None
         self.padding = padding

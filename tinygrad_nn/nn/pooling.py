@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 
 from tinygrad_nn import functional
 from tinygrad_nn.errors import ModelError, OpError, ShapeError
-from tinygrad_nn.functional.sliding import numbers
+from tinygrad_nn.functional.sliding import margins, numbers
 from tinygrad_nn.nn.module import Module
 from tinygrad_nn.nn.parameters import settings_of_windows
 
@@ -35,8 +35,8 @@ class Pooling(Module):
                 if stride is None
                 else numbers(title, "stride", stride, self.rank)
             )
-            if padding not in ("same", "valid"):
-                numbers(title, "padding", padding, self.rank, 0)
+            ones = (1,) * self.rank
+            margins(title, padding, self.size, self.size, self.stride, ones)
         except OpError as error:
             raise ModelError(str(error)) from None
         self.padding = padding
