@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.structure import AS_GIVEN, AS_GRADIENT, Opened, opened
 
-__all__ = ["Called", "Wanted", "call", "each", "select", "variable"]
+__all__ = ["Called", "Wanted", "call", "each", "select", "signed", "variable"]
 
 Function = Callable[..., Any]
 Numbers = int | Sequence[int] | None
@@ -25,6 +26,11 @@ Names = str | Sequence[str] | None
 
 _live: ContextVar[tuple[Tensor, ...]] = ContextVar("tinygrad_nn_variables", default=())
 """Variables of the transforms that are calling their function at the moment."""
+
+
+def signed(f: Function) -> Callable[[Function], Function]:
+    """Let a function that is made of ``f`` have its signature, for names in calls."""
+    return wraps(f, assigned=(), updated=())
 
 
 class Wanted(NamedTuple):

@@ -12,7 +12,7 @@ from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.batching import batched
-from tinygrad_nn.transforms.calling import Called, Wanted, call, select
+from tinygrad_nn.transforms.calling import Called, Wanted, call, select, signed
 from tinygrad_nn.transforms.reverse import grad, one_number
 from tinygrad_nn.transforms.structure import fitted
 
@@ -54,6 +54,7 @@ def jacobian(
     if mode not in _MODES:
         raise OpError(f"jacobian: mode is one of {', '.join(_MODES)}; got {mode!r}")
 
+    @signed(f)
     def transformed(*args: Any, **options: Any) -> Any:
         wanted = select("jacobian", f, args, options, argnums, argnames)
         with recording.recorded():
@@ -109,6 +110,8 @@ def _many(outputs: Sequence[Tensor], x: Tensor, recorded: bool) -> list[Any]:
 
 def _columns(g: Tensor, cotangent: Tensor, x: Tensor, recorded: bool) -> Any:
     """Return derivatives by ``x``, from its gradient ``g``, linear in a cotangent."""
+    if not x.size:
+        return Tensor(np.zeros(cotangent.shape + x.shape, x.dtype))
     way = Tensor(np.zeros(x.shape, x.dtype), requires_grad=True)
     pushed = autodiff.gradients(g, [cotangent], way, "zero")
     (columns,) = _many(pushed, way, recorded)

@@ -12,7 +12,7 @@ from tinygrad_nn.errors import OpError, ShapeError
 from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.batching import batched
-from tinygrad_nn.transforms.calling import Called, Wanted, call, select
+from tinygrad_nn.transforms.calling import Called, Wanted, call, select, signed
 from tinygrad_nn.transforms.reverse import grad, one_number
 from tinygrad_nn.transforms.structure import AS_GIVEN, opened
 
@@ -67,6 +67,7 @@ def per_example_grad(
            [-0., -4.]])
     """
 
+    @signed(f)
     def transformed(*args: Any, **options: Any) -> Any:
         title = "per_example_grad"
         wanted = select(title, f, args, options, argnums, argnames)

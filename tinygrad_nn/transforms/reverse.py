@@ -9,7 +9,7 @@ from tinygrad_nn import recording
 from tinygrad_nn.errors import GradientError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor
-from tinygrad_nn.transforms.calling import call, each, select
+from tinygrad_nn.transforms.calling import call, each, select, signed
 from tinygrad_nn.transforms.structure import AS_GIVEN, fitted
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -60,6 +60,7 @@ def value_and_grad(
     (array(5.), array([2., 4.]))
     """
 
+    @signed(f)
     def transformed(*args: Any, **options: Any) -> Any:
         wanted = select("grad", f, args, options, argnums, argnames)
         with recording.recorded():
@@ -92,6 +93,7 @@ def grad(
     """
     both = value_and_grad(f, argnums, argnames=argnames, has_aux=has_aux)
 
+    @signed(f)
     def transformed(*args: Any, **options: Any) -> Any:
         value, gradient = both(*args, **options)
         return (gradient, value[1]) if has_aux else gradient
