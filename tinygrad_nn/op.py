@@ -416,7 +416,8 @@ def primitive(
     ----------
     kind
         ``"movement"``, ``"indexing"``, ``"accumulation"`` (running sums),
-        ``"reduction"`` or ``"contraction"``: how a missing path passes it.
+        ``"reduction"`` or ``"contraction"``: how a missing path passes it. It does not
+        pass a contraction, nor a ``"decomposition"``, which knows no complex numbers.
     formula, vjp, samples, paths, exact
         As for `elementwise`. An op with ``*operands`` has one rule that returns a
         tuple, a share for each operand.

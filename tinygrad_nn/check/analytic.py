@@ -83,10 +83,12 @@ def _body(op: Op) -> Callable[..., Any]:
         return _guarded(op.function)
     if op.kind in ("movement", "indexing", "contraction") or op.name in _AS_THEY_STAND:
         return op.function
+    if op.kind == "decomposition":  # of complex matrices, with conjugates
+        raise _refusal(op.name)
     ufunc = ufunc_of(op)
     if ufunc in _UFUNCS:
         return _UFUNCS[ufunc]
-    if op.exact is not None:
+    if op.exact is not None and op.name not in _BY_ELEMENTS:
         return _guarded(op.exact)
     raise _refusal(op.name)
 
@@ -100,8 +102,17 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return body
 
 
+_BY_ELEMENTS = frozenset(
+    {
+        *("betaln", "erf", "erfc", "erfcx", "erfinv", "exprel", "fraction", "gamma"),
+        *("gammaln", "iv", "ive", "jv", "log_ndtr", "ndtri", "polygamma", "sinc"),
+    }
+)
+"""Ops that are defined by cases, or by methods of exact numbers."""
+
 _AS_THEY_STAND = frozenset(
     {
+        "one_minus_square",
         *("add", "cumsum", "divide", "mean", "multiply", "negative", "others", "prod"),
         *("cumprod", "reciprocal", "recurrence", "square", "subtract", "sum"),
         *("sorted_like", "unsorted_like"),
@@ -157,6 +168,30 @@ def _logaddexp(x: Any, y: Any) -> Any:
     return y + _softplus(x - y)
 
 
+def _logaddexp2(x: Any, y: Any) -> Any:
+    two = np.log(2)
+    return _logaddexp(np.asarray(x) * two, np.asarray(y) * two) / two
+
+
+def _arctan2(y: Any, x: Any) -> Any:
+    """Turn the angle between the axis that is closer and the vector, into its own."""
+    y, x = np.asarray(y), np.asarray(x)
+    if np.any((np.real(x) == 0) & (np.real(y) == 0)):
+        raise _refusal("arctan2 at the origin")
+    flat = np.abs(x.real) > np.abs(y.real)
+    above, below = np.where(flat, y, -x), np.where(flat, x, y)
+    half = np.where(y.real < 0, -np.pi, np.pi)
+    return np.arctan(above / below) + np.where(
+        flat, np.where(x.real < 0, half, 0.0), half / 2
+    )
+
+
+def _cbrt(x: Any) -> Any:
+    minus = np.real(x) < 0
+    root = np.where(minus, -x, x) ** (1 / 3)
+    return np.where(minus, -root, root)
+
+
 def _where(condition: Any, x: Any, y: Any) -> Any:
     if np.iscomplexobj(condition):
         raise _refusal("where")
@@ -191,7 +226,9 @@ def _astype(x: Any, dtype: Any = None) -> Any:
 
 
 _FORMS: dict[str, Callable[..., Any]] = {
+    "arctan2": _arctan2,
     "astype": _astype,
+    "cbrt": _away_from_zero(_cbrt),
     "log": _away_from_zero(np.log),
     "log1m_sigmoid": _log1m_sigmoid,
     "log1p": _log1p,
@@ -342,7 +379,10 @@ _UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     np.log10: _away_from_zero(np.log10),
     np.log1p: _log1p,
     np.log2: _away_from_zero(np.log2),
+    np.arctan2: _arctan2,
+    np.cbrt: _away_from_zero(_cbrt),
     np.logaddexp: _logaddexp,
+    np.logaddexp2: _logaddexp2,
     np.power: _away_from_zero(_power),
     np.sqrt: _away_from_zero(np.sqrt),
 }

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.errors import OpError
+from tinygrad_nn.notation import matrix_lines
 from tinygrad_nn.notation.bodies import expression_of
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
@@ -252,6 +253,21 @@ def _einsum(node: Node, *operands: ast.expr) -> ast.expr:
     return _call("np.einsum", _constant(settings_of(node)["subscripts"]), *operands)
 
 
+def _matrix(text: str) -> Callable[..., ast.expr]:
+    """Make the writer of an op from an expression in its operand and its settings."""
+
+    def write(node: Node, x: ast.expr) -> ast.expr:
+        given = {name: _constant(value) for name, value in settings_of(node).items()}
+        return _filled(text, x=x, **given)
+
+    return write
+
+
+def _cofactors(_node: Node, *operands: ast.expr) -> ast.expr:
+    named = {f"x{i}": x for i, x in enumerate(operands)}
+    return _filled(matrix_lines.cofactors(len(operands)), **named)
+
+
 def _join(function: str) -> Callable[..., ast.expr]:
     def write(node: Node, *operands: ast.expr) -> ast.expr:
         parts = ast.Tuple(list(operands), ast.Load())
@@ -427,6 +443,8 @@ def _sinc(node: Node, x: ast.expr) -> ast.expr:
 
 
 _SPELLED: dict[str, Callable[..., ast.expr]] = {
+    **{name: _matrix(text) for name, text in matrix_lines.LINES.items()},
+    "cofactors": _cofactors,
     "add": _formula("x + y"),
     "subtract": _formula("x - y"),
     "multiply": _formula("x * y"),

@@ -240,7 +240,11 @@ def _principal(a: Array, uplo: Any) -> Array:
 
 
 def _floats(x: Array) -> Array:
-    return np.vectorize(float, otypes=[float])(x) if x.size else x.astype(float)
+    """Round numbers, also those that refuse ``float`` and hold digits in `value`."""
+    made = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        made[place] = float(getattr(x[place], "value", x[place]))
+    return made
 
 
 def _alike(columns: Array, known: Array) -> Array:

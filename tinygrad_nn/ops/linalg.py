@@ -208,8 +208,7 @@ def lstsq(*system: Array, rcond: Any = None) -> Array:
     >>> lstsq(np.array([[1.0], [1.0]]), np.array([[1.0], [3.0]]))
     array([[2.]])
     """
-    a, b = system
-    return np.linalg.lstsq(a, b, rcond)[0]
+    return np.linalg.lstsq(system[0], system[1], rcond)[0]
 
 
 # --- determinants ---
@@ -268,7 +267,7 @@ def _sign(places: tuple[int, ...]) -> int:
         ((2, 2, 2),),
         ((0, 0),),
         ((3, 3), (3, 3)),
-        ((2, 2, 2), (2, 2)),
+        ((2, 3, 3), (3, 3)),
         ((3, 3), (3, 3), (3, 3)),
     ),
     refuses=cases(((2, 3),), ((2, 2), (3, 3))),
