@@ -142,7 +142,12 @@ def isnan(x: Array) -> Array:
     return np.not_equal(x, x)
 
 
-@elementwise(formula=r"\mathrm{isinf}($x)", vjp=None, samples=reals(1))
+@elementwise(
+    formula=r"\mathrm{isinf}($x)",
+    vjp=None,
+    samples=reals(1),
+    exact=lambda x: np.equal(np.abs(x), np.inf),
+)
 def isinf(x: Array) -> Array:
     """Whether an element is infinite.
 
@@ -152,7 +157,12 @@ def isinf(x: Array) -> Array:
     return np.isinf(x)
 
 
-@elementwise(formula=r"\mathrm{isfinite}($x)", vjp=None, samples=reals(1))
+@elementwise(
+    formula=r"\mathrm{isfinite}($x)",
+    vjp=None,
+    samples=reals(1),
+    exact=lambda x: np.less(np.abs(x), np.inf),
+)
 def isfinite(x: Array) -> Array:
     """Whether an element is a number and not infinite.
 

@@ -182,7 +182,12 @@ def ldexp(x: Array, y: Array) -> Array:
     return np.ldexp(x, y)
 
 
-@elementwise(formula=r"\mathrm{spacing}($x)", vjp=None, samples=reals(1))
+@elementwise(
+    formula=r"\mathrm{spacing}($x)",
+    vjp=None,
+    samples=reals(1),
+    exact=lambda x: np.exp2(np.floor(np.log2(np.abs(x))) - 52),
+)
 def spacing(x: Array) -> Array:
     """Distance to the next floating number away from zero; constant.
 
