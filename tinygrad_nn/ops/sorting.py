@@ -328,7 +328,7 @@ def _same_with_period(
 
 
 @primitive(
-    kind="movement",
+    kind="indexing",
     formula=r"\mathrm{unwrap}($x)",
     shape=_same_with_period,
     vjp=lambda g, _out, _x, **_: g,
