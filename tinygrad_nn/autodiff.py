@@ -327,10 +327,6 @@ def _summed_up(op: Op, out: Array) -> bool:
     return op.kind == "reduction" and out.ndim == 0
 
 
-_STACKS = frozenset({"contraction", "decomposition"})
-"""Kinds of ops that work on stacks of matrices, which are broadcast like elements."""
-
-
 @lru_cache(4096)
 def _folded_axes(have: Shape, wanted: Shape, op: Op) -> tuple[int, ...]:
     """Axes along which a share of shape ``have`` was repeated from ``wanted``.
@@ -338,12 +334,11 @@ def _folded_axes(have: Shape, wanted: Shape, op: Op) -> tuple[int, ...]:
     Raises
     ------
     ShapeError
-        Where ``have`` is no broadcast of ``wanted``, or the op repeats no operand: the
-        rule is wrong.
+        Where ``have`` is no broadcast of ``wanted``: the rule is wrong.
     """
     extra = len(have) - len(wanted)
     axes = [*range(extra)]
-    fits = extra >= 0 and (have == wanted or op.pointwise or op.kind in _STACKS)
+    fits = extra >= 0
     for i, n in enumerate(wanted):
         if fits and have[extra + i] != n:
             fits = n == 1
