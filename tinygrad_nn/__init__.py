@@ -350,6 +350,7 @@ if TYPE_CHECKING:
     from tinygrad_nn.compiler import compile, export_numpy
     from tinygrad_nn.derivation import Derivation, derive
     from tinygrad_nn.drawing import Drawing, draw
+    from tinygrad_nn.functional import special
     from tinygrad_nn.training import (
         Checkpoint,
         EarlyStopping,
@@ -381,6 +382,7 @@ _ROOMS = {
     "nn": "tinygrad_nn.nn",
     "optim": "tinygrad_nn.optim",
     "save": "tinygrad_nn.training",
+    "special": "tinygrad_nn.functional.special",
     "training": "tinygrad_nn.training",
 }
 
@@ -709,6 +711,7 @@ __all__ = [
     "softsign",
     "sort",
     "spacing",
+    "special",
     "split",
     "sqrt",
     "square",

@@ -20,7 +20,7 @@ from tinygrad_nn.errors import (
     TinygradError,
     UnsupportedError,
 )
-from tinygrad_nn.functional import elementwise, ufunc_methods
+from tinygrad_nn.functional import elementwise, special, ufunc_methods
 from tinygrad_nn.functional.assigning import At, plain_index
 from tinygrad_nn.functional.facts import PLAIN
 from tinygrad_nn.functional.refusals import ATTRIBUTES, INSTEAD, NotOffered
@@ -938,7 +938,7 @@ class Tensor(Node):
         """Record ``np.exp(t)``, ``array * t`` and the like; refuse the rest by name."""
         if method != "__call__":
             return ufunc_methods.call_method(ufunc, method, inputs, options)
-        handler = _UFUNCS.get(ufunc)
+        handler = _UFUNCS.get(ufunc) or special.handler_of(ufunc)
         if handler is None:
             raise _refusal(ufunc, options)
         if options or len(inputs) > ufunc.nin:
@@ -1020,8 +1020,7 @@ def _restore(
 
 
 def _refusal(ufunc: Any, options: Mapping[str, Any]) -> Exception:
-    name = ufunc.__name__
-    title = f"np.{name}" if hasattr(np, name) else f"the ufunc {name}"
+    title = functional.ufuncs.title_of(ufunc)
     if "out" in options:
         return UnsupportedError(
             f"{title}: a Tensor cannot be written into an ndarray (out=, an in-place "
@@ -1105,6 +1104,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmin: Tensor.argmin,
     **{getattr(np, name): partial(_constant, call) for name, call in _PLACES.items()},
     np.empty_like: _like(np.empty_like),
+    np.i0: special.i0,
     np.ndim: lambda a: a.ndim,
     np.ones_like: _like(np.ones_like),
     np.shape: _shape_of,

@@ -1,4 +1,4 @@
-"""Methods of NumPy's ufuncs: ``np.add.reduce``, ``np.add.accumulate``, ``np.add.outer``.
+"""Methods of NumPy's ufuncs: ``reduce``, ``accumulate`` and ``outer``.
 
 A reduction is the function that NumPy has for it, along axis 0 unless told otherwise.
 ``at`` and ``reduceat``, and options without a meaning here, are refused by name.

@@ -146,7 +146,8 @@ def _takes(ufunc: np.ufunc) -> Mapping[str, Any]:
     return {"out": None, **_OF_AXES, **rest}
 
 
-def _signature(ufunc: np.ufunc) -> Signature:
+def signature_of(ufunc: np.ufunc) -> Signature:
+    """Return the signature that NumPy gives a ufunc."""
     operands = ("x",) if ufunc.nin == 1 else ("x1", "x2")
     first = [Parameter(name, Parameter.POSITIONAL_ONLY) for name in operands]
     nothing = None if ufunc.nout == 1 else (None,) * ufunc.nout
@@ -179,6 +180,16 @@ def _refuse_options(
             )
 
 
+def title_of(ufunc: np.ufunc) -> str:
+    """Return the name of a ufunc as users write it.
+
+    >>> title_of(np.exp)
+    'np.exp'
+    """
+    name = ufunc.__name__
+    return f"{'np' if getattr(np, name, None) is ufunc else 'scipy.special'}.{name}"
+
+
 def with_options(
     call: Call, ufunc: np.ufunc, operands: tuple[Any, ...], options: Mapping[str, Any]
 ) -> Any:
@@ -189,7 +200,7 @@ def with_options(
     UnsupportedError
         For ``out=``, ``where=`` and the like, by name.
     """
-    title = f"np.{ufunc.__name__}"
+    title = title_of(ufunc)
     given = dict(options)
     if len(operands) > ufunc.nin:
         given["out"] = operands[ufunc.nin :]
@@ -244,7 +255,7 @@ def _spelled(call: Call, ufunc: np.ufunc) -> Call:
     spelled.__name__ = spelled.__qualname__ = ufunc.__name__
     spelled.__doc__ = call.__doc__
     spelled.__module__ = call.__module__
-    spelled.__signature__ = _signature(ufunc)  # type: ignore[attr-defined]
+    spelled.__signature__ = signature_of(ufunc)  # type: ignore[attr-defined]
     if hasattr(call, "op"):
         spelled.op = call.op  # type: ignore[attr-defined]
     return spelled
