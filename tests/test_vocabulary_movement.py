@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import laws
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def _outer(module):
 
 def _turned(module):
     """Return a function that keeps the axes."""
-    return lambda x, axis: module.flip(x, axis)
+    return module.flip
 
 
 CALLS = [
@@ -340,3 +342,447 @@ def test_values_of_padding_have_gradients():
     laws.identical(out.numpy(), np.array([8.0, 6.0, 4.0, 2.0, 0.0]))
     tg.sum(out).backward()
     assert end.grad == 1.0 + 0.75 + 0.5 + 0.25
+
+
+# --- evenly spaced ----------------------------------------------------------------
+
+SPACED = [
+    ("linspace", lambda m, x, y: m.linspace(x, y)),
+    ("linspace", lambda m, x, y: m.linspace(x, y, 7, endpoint=False)),
+    ("linspace", lambda m, x, y: m.linspace(x, y, 1)),
+    ("linspace", lambda m, x, y: m.linspace(x, y, 0)),
+    ("linspace", lambda m, x, y: m.linspace(x, y, 5, retstep=True)),
+    ("linspace", lambda m, x, y: m.linspace(x, y, 5, axis=-1)),
+    ("linspace", lambda m, x, y: m.linspace(x, 3, 5, dtype=np.float32)),
+    ("linspace", lambda m, x, y: m.linspace(-x, y, 6, dtype=np.int64)),
+    ("linspace", lambda m, x, y: m.linspace(x, x, 4)),
+    ("linspace", lambda m, x, y: m.linspace(x, x + 5e-324 * 3, 4)),
+    ("logspace", lambda m, x, y: m.logspace(x, y, 5)),
+    ("logspace", lambda m, x, y: m.logspace(x, 1, 5, base=2.0, axis=-1)),
+    ("logspace", lambda m, x, y: m.logspace(0, 1, 5, base=y)),
+    ("logspace", lambda m, x, y: m.logspace(x, y, 3, False, np.e, np.float32)),
+    ("geomspace", lambda m, x, y: m.geomspace(x, y, 5)),
+    ("geomspace", lambda m, x, y: m.geomspace(-x, -y, 5, endpoint=False)),
+    ("geomspace", lambda m, x, y: m.geomspace(x, 3, 1, axis=-1)),
+    ("geomspace", lambda m, x, y: m.geomspace(x, y, 0)),
+]
+
+
+@pytest.mark.parametrize("size", [(), (2,), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+@pytest.mark.parametrize("row", range(len(SPACED)))
+def test_evenly_spaced_numbers_are_numpys(row, dtype, size, rng):
+    """Of numbers, vectors and matrices, of every dtype: values, steps and dtypes."""
+    _, call = SPACED[row]
+    x = np.asarray(rng.uniform(1.0, 3.0, size) * 2).astype(dtype)
+    y = np.asarray(rng.uniform(4.0, 9.0, ())).astype(dtype)
+    wanted = call(np, x, y)
+    for found in (
+        call(tg, tg.Tensor(x), tg.Tensor(y)),
+        call(tg, tg.Tensor(x), y),
+        call(np, x, tg.Tensor(y)),
+        call(tg, x, y),
+    ):
+        for got, want in zip(_several(found), _several(wanted), strict=True):
+            got = tg.op.data_of(got)
+            assert np.shape(got) == np.shape(want)
+            assert np.asarray(got).dtype == np.asarray(want).dtype
+            laws.close(
+                got, want, 4e-7 if np.asarray(want).dtype == np.float32 else 1e-15
+            )
+
+
+def test_ends_of_evenly_spaced_numbers_share_the_gradient():
+    """Number k of n gives k / (n - 1) of its gradient to one end, the rest to the other."""
+    start, stop = (tg.Tensor(v, requires_grad=True) for v in (1.0, 5.0))
+    g = np.array([1.0, 10.0, 100.0, 1000.0, 10000.0])
+    tg.sum(np.linspace(start, stop, 5) * g).backward()
+    part = np.arange(5) / 4
+    laws.close(start.grad, np.sum(g * (1 - part)), 1e-15)
+    laws.close(stop.grad, np.sum(g * part), 1e-15)
+    start.zero_grad()
+    tg.sum(np.geomspace(start, 16.0, 3)).backward()  # the middle is sqrt(16 start)
+    laws.close(start.grad, 1.0 + 2.0, 1e-15)
+
+
+def test_ends_of_a_geometric_sequence_are_of_one_sign():
+    """Between others there are no real numbers in equal ratios."""
+    for start, stop in ((1.0, -2.0), (0.0, 2.0), (-1.0, 0.0)):
+        with pytest.raises(OpError, match="geomspace: expected ends of one sign"):
+            tg.geomspace(tg.Tensor(start), stop)
+
+
+def test_a_filled_array_sums_the_gradient():
+    """`full` and `full_like` of a Tensor repeat it; of a number they are plain."""
+    value = tg.Tensor(2.0, requires_grad=True)
+    made = tg.full((2, 3), value) + np.full_like(tg.Tensor(np.ones((2, 3))), value)
+    tg.sum(made).backward()
+    assert value.grad == 12.0
+    assert tg.full(2, value, np.float32).dtype == np.float32
+    assert type(np.full_like(tg.Tensor(np.ones(2)), 3.0)) is np.ndarray
+    assert type(tg.full((2,), 3)) is np.ndarray
+
+
+# --- picking and setting ----------------------------------------------------------
+
+CUBE_INDICES = [
+    *([], [0, 1], [[0, 1], [1, 0]], ([0, 1], [1, 2]), [True, False], (0, True)),
+    *(None, ..., (..., None, 0), (), True, False, np.int64(1), np.array(1), range(2)),
+    *(slice(None, None, -2), (slice(None), [0, 2], None, -1), np.ix_([0, 1], [1, 2])),
+    *((slice(None), 0, [3, 3]), (0, slice(None), [3, 0, 3]), ((0, 1),), slice(5, 1)),
+    *(np.array([1, 0], np.uint8), np.ones((2, 3), bool), np.zeros((2, 3, 4), bool)),
+    *((np.ones(2, bool), slice(1), [0]), (..., [True, False, True, False])),
+    *((slice(None), [0, 2], [1, 1]), (slice(np.int64(0), np.int64(1)),)),
+]
+
+
+@pytest.mark.parametrize("index", CUBE_INDICES, ids=repr)
+def test_every_index_picks_what_numpy_picks(index, rng):
+    """Value, gradient (duplicates add), set and add: all as NumPy's own."""
+    x = rng.standard_normal((2, 3, 4))
+    t = tg.Tensor(x, requires_grad=True)
+    wanted = x[index]
+    g = rng.standard_normal(wanted.shape)
+    picked = t[index]
+    _same(picked.numpy(), wanted)
+    tg.sum(picked * g).backward()
+    gathered = np.zeros_like(x)
+    np.add.at(gathered, index, g)
+    laws.close(t.grad, gathered, 1e-15, scale=1.0)
+    _same(t.at[index].get().numpy(), wanted)
+    changed = x.copy()
+    changed[index] = g
+    _same(t.at[index].set(g).numpy(), changed)
+    laws.close(t.at[index].add(g).numpy(), x + gathered, 1e-15, scale=1.0)
+
+
+def test_tensors_index_as_arrays_do(rng):
+    """Integers and booleans, alone, in tuples, in slices and in ix_."""
+    x = rng.standard_normal((3, 4))
+    t = tg.Tensor(x)
+    rows, columns = tg.Tensor([2, 0]), tg.Tensor([1, 3])
+    mask = tg.Tensor(x) > 0
+    _same(t[rows].numpy(), x[[2, 0]])
+    _same(t[rows, columns].numpy(), x[[2, 0], [1, 3]])
+    _same(t[np.ix_(rows, columns)].numpy(), x[np.ix_([2, 0], [1, 3])])
+    _same(t[np.ix_(mask[:, 0], columns)].numpy(), x[np.ix_(x[:, 0] > 0, [1, 3])])
+    _same(t[mask].numpy(), x[x > 0])
+    _same(t[tg.Tensor(1)].numpy(), x[1])
+    _same(t[tg.Tensor(1) : tg.Tensor(3)].numpy(), x[1:3])
+    _same(t.at[mask].set(0.0).numpy(), np.where(x > 0, 0.0, x))
+
+
+@pytest.mark.parametrize(
+    ("index", "what"),
+    [
+        (5, "out of bounds"), ([0, 9], "out of bounds"), ((0, 0, 0), "too many indices"),
+        (1.0, "valid indices"), ("a", "valid indices"), ((..., ...), "ellipsis"),
+        (np.array([True]), "boolean index did not match"), ([None], "integer"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_index_that_does_not_fit_is_refused(index, what):
+    """The error says what NumPy says, with the shape of the Tensor."""
+    t = tg.Tensor(np.ones((2, 3)), requires_grad=True)
+    with pytest.raises(ShapeError, match=rf"getitem: .*{what}.*x\(2, 3\)"):
+        t[index]
+    with pytest.raises(ShapeError, match=rf"x\.at\[i\]\.set: .*{what}.*x\(2, 3\)"):
+        t.at[index].set(0.0)
+
+
+def test_setting_has_the_gradient_of_an_assignment(rng):
+    """What is replaced gets none; of values at one place only the last gets one."""
+    x = tg.Tensor(rng.standard_normal((3, 2)), requires_grad=True)
+    values = tg.Tensor(rng.standard_normal((4, 2)), requires_grad=True)
+    index = np.array([0, 2, 0, 2])
+    none = np.zeros(2)
+    g = rng.standard_normal((3, 2))
+    for retry in (False, True):
+        out = x.at[index].set(values)
+        if retry:
+            to_x, to_values = tg.gradients(tg.sum(out * g), [x, values])
+            to_x, to_values = to_x.numpy(), to_values.numpy()
+        else:
+            tg.sum(out * g).backward()
+            to_x, to_values = x.grad, values.grad
+        laws.identical(to_x, np.stack([none, g[1], none]))
+        laws.identical(to_values, np.stack([none, none, g[0], g[2]]))
+    row = tg.Tensor(rng.standard_normal(2), requires_grad=True)
+    tg.sum(x.at[1:].set(row) * g).backward()
+    laws.identical(row.grad, g[1] + g[2])
+    both = tg.Tensor(2.0, requires_grad=True)
+    tg.sum(x.at[[0, 0], 1].add(both) * g).backward()
+    laws.identical(both.grad, g[0, 1] + g[0, 1])
+
+
+def test_what_was_replaced_has_no_path():
+    """An infinite slope, or a nan, of what was set anew does no harm, in both orders."""
+    for make in (np.log, np.sqrt, np.reciprocal):
+        x = tg.Tensor([0.0, 4.0, -1.0], requires_grad=True)
+        with np.errstate(all="ignore"):
+            y = make(x)
+        out = tg.sum(y.at[[0, 2]].set(1.0) ** 2)
+        out.backward()
+        assert np.isfinite(x.grad).all(), make
+        assert (x.grad[[0, 2]] == 0).all(), make
+        (slope,) = tg.gradients(out, [x])
+        (bend,) = tg.gradients(tg.sum(slope), [x])
+        assert np.isfinite(bend.numpy()).all(), make
+        with np.errstate(all="ignore"):
+            lost = make(x).at[[1, 1]].set(make(x)[:2])  # the first value is no more
+        tg.sum(lost[1:2]).backward()
+        assert np.isfinite(x.grad).all(), make
+
+
+def test_values_that_do_not_fit_are_refused():
+    """Shapes that do not broadcast, and dtypes that would lose numbers."""
+    t = tg.Tensor(np.ones((2, 3)))
+    for call in (t.at[0].set, t.at[0].add):
+        with pytest.raises(ShapeError, match=r"x\.at\[i\].*broadcast to \(3,\)"):
+            call(np.ones(2))
+    with pytest.raises(DtypeError, match=r"expected values that int64 can hold"):
+        tg.Tensor([1, 2]).at[0].set(0.5)
+    _same(tg.Tensor(np.ones(2, np.float32)).at[0].set(0.1).numpy(), np.array([0.1, 1], np.float32))  # fmt: skip
+    _same(t.at[0].set(np.ones((1, 1, 3)) * 2).numpy()[0], np.full(3, 2.0))
+
+
+def test_setting_at_places_of_a_compiled_step(rng):
+    """Which places, and which value is the last there, is found anew in each call."""
+
+    def step(x, index, values):
+        def loss(x, values):
+            return tg.sum(x.at[index].set(values) ** 2 * np.arange(1.0, 6.0))
+
+        return tg.value_and_grad(loss, argnums=(0, 1))(x, values)
+
+    compiled = tg.compile(step)
+    for _ in range(3):
+        given = rng.standard_normal(5), rng.integers(0, 5, 4), rng.standard_normal(4)
+        value, slopes = step(*given)
+        got, found = compiled(*given)
+        laws.close(tg.op.data_of(got), tg.op.data_of(value), 1e-15)
+        for mine, theirs in zip(found, slopes, strict=True):
+            laws.identical(tg.op.data_of(mine), tg.op.data_of(theirs))
+
+
+def _at_random(rng, shape):
+    """Return an index of slices, numbers, vectors and masks; some do not fit."""
+    parts = []
+    for n in shape:
+        kind = rng.integers(0, 6)
+        several = rng.integers(-n, n, (int(rng.integers(1, 4)), 60)[rng.integers(2) :])
+        parts.append(
+            [
+                slice(None, None, int(rng.choice([-1, 1, 2]))), int(rng.integers(-n, n)),
+                np.asfortranarray(several), several[-1:], rng.random(n) < 0.5, None,
+            ][kind]
+        )  # fmt: skip
+    return tuple(parts)
+
+
+def test_scatter_add_is_add_at_bit_for_bit(rng):
+    """Quick ways and the plain one add the same numbers in the same order."""
+    compared = 0
+    while compared < 300:
+        shape = tuple(rng.integers(1, 30, rng.integers(1, 4)).tolist())
+        index = _at_random(rng, shape)
+        try:
+            size = np.broadcast_to(0.0, shape)[index].shape
+        except IndexError:
+            continue
+        compared += 1
+        x = rng.standard_normal(size).astype(rng.choice([np.float32, np.float64]))
+        wanted = np.zeros(shape, x.dtype)
+        np.add.at(wanted, index, x)
+        _same(tg.scatter_add(x, index, shape), wanted)
+
+
+# --- what is refused, and what is answered plainly --------------------------------
+
+
+def test_attributes_that_are_not_offered_say_what_to_do():
+    """Everything that an ndarray has is there, or is refused by name with advice."""
+    t = tg.Tensor(np.ones((2, 2)))
+    absent = [
+        name
+        for name in dir(np.ndarray)
+        if not name.startswith("__") and not hasattr(t, name)
+    ]
+    for name in absent:
+        with pytest.raises(
+            AttributeError, match=rf"Tensor\.{name}: .*(Write|Use|Leave|To)"
+        ):
+            getattr(t, name)
+        with pytest.raises(UnsupportedError):
+            getattr(t, name)
+    assert {"put", "fill", "sort", "resize", "view", "flat", "tobytes"} <= set(absent)
+    assert (t.nbytes, t.itemsize, t.device) == (32, 8, "cpu")
+
+
+def test_methods_are_the_functions(rng):
+    """repeat, diagonal, trace, mT: of a Tensor as of an array."""
+    x = rng.standard_normal((2, 3, 3))
+    t = tg.Tensor(x)
+    _same(t.repeat(2).numpy(), x.repeat(2))
+    _same(t.repeat([1, 0, 2], 1).numpy(), x.repeat([1, 0, 2], 1))
+    _same(t.diagonal(1, 1, 2).numpy(), x.diagonal(1, 1, 2))
+    _same(t.trace(axis1=1, axis2=2).numpy(), x.trace(axis1=1, axis2=2))
+    _same(t.mT.numpy(), x.mT)
+
+
+REFUSED = {
+    "np.fill_diagonal": (lambda t: np.fill_diagonal(t, 0.0), "np.eye"),
+    "np.put": (lambda t: np.put(t, [0], 1.0), r"x\.at\[index\]"),
+    "np.place": (lambda t: np.place(t, t.numpy() > 0, 1.0), r"x\.at\[mask\]"),
+    "np.putmask": (lambda t: np.putmask(t, t.numpy() > 0, 1.0), "tg.where"),
+    "np.copyto": (lambda t: np.copyto(np.ones((2, 2)), t), "tg.where"),
+    "np.put_along_axis": (
+        lambda t: np.put_along_axis(t, np.zeros((1, 2), int), 0.0, 0),
+        "tg.put_along_axis",
+    ),
+    "np.trim_zeros": (np.trim_zeros, "slice"),
+    "pad: a mode": (lambda t: tg.pad(t, 1, "empty"), "concatenate"),
+    "pad: a mode is one of": (lambda t: np.pad(t, 1, lambda *_: None), "function"),
+    "np.reshape": (lambda t: np.reshape(t, 4, order="A"), "order"),
+    "np.block": (lambda t: tg.block([(t, t)]), "list"),
+    "np.nan_to_num": (lambda t: np.nan_to_num(t, copy=False), "copy"),
+    "sliding_window_view": (
+        lambda t: _windows(np)(t, 1, 0, writeable=True),
+        "writeable",
+    ),
+    "np.broadcast_arrays": (lambda t: np.broadcast_arrays(t, subok=True), "subok"),
+    "np.concatenate": (lambda t: np.concatenate([t], out=np.ones((2, 2))), "out="),
+    "np.vstack": (lambda t: np.vstack([t], dtype=complex), "real dtype"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_offered_is_refused_by_name(name):
+    """The refusal names the function and what to write instead."""
+    call, advice = REFUSED[name]
+    with pytest.raises(UnsupportedError, match=rf"(?s){name}.*{advice}"):
+        call(tg.Tensor(np.ones((2, 2)), requires_grad=True))
+
+
+WRONG = [
+    lambda m, x: m.expand_dims(x, 4),
+    lambda m, x: m.squeeze(x, 0),
+    lambda m, x: m.squeeze(x, 3),
+    lambda m, x: m.swapaxes(x, 0, 2),
+    lambda m, x: m.moveaxis(x, 0, 2),
+    lambda m, x: m.transpose(x, (0, 0)),
+    lambda m, x: m.reshape(x, (4,)),
+    lambda m, x: m.broadcast_to(x, (3, 2)),
+    lambda m, x: m.concatenate([x, x], axis=2),
+    lambda m, x: m.stack([x, x[0]]),
+    lambda m, x: m.fliplr(x[0]),
+    lambda m, x: m.flipud(x[0, 0]),
+    lambda m, x: m.roll(x, 1, axis=2),
+    lambda m, x: m.rot90(x, 1, (0, 0)),
+    lambda m, x: m.rollaxis(x, 0, 5),
+    lambda m, x: m.matrix_transpose(x[0]),
+    lambda m, x: m.broadcast_arrays(x, x[:, :2]),
+    lambda m, x: m.split(x, 2, axis=1),
+    lambda m, x: m.array_split(x, 0),
+    lambda m, x: m.vsplit(x[0], 1),
+    lambda m, x: m.hsplit(x[0, 0], 1),
+    lambda m, x: m.dsplit(x, 1),
+    lambda m, x: m.unstack(x[0, 0]),
+    lambda m, x: m.vstack([x, x[:, :2]]),
+    lambda m, x: m.hstack([x, x[:1]]),
+    lambda m, x: m.block([[x], x]),
+    lambda m, x: m.block([x, []]),
+    lambda m, x: m.append(x, x[0], axis=0),
+    lambda m, x: m.repeat(x, [1, 2], axis=1),
+    lambda m, x: m.repeat(x, -1),
+    lambda m, x: m.resize(x, (-1, 2)),
+    lambda m, x: m.delete(x, 7, axis=0),
+    lambda m, x: m.insert(x, 9, 0.0, axis=0),
+    lambda m, x: m.insert(x, 0, [1.0, 2.0], axis=0),
+    lambda m, x: m.diag(x[None]),
+    lambda m, x: m.diagonal(x[0]),
+    lambda m, x: m.diagonal(x, 0, 1, 1),
+    lambda m, x: m.trace(x[0]),
+    lambda m, x: m.tril(x[0, 0]),
+    lambda m, x: m.pad(x, ((1, 2), (3, 4), (5, 6))),
+    lambda m, x: m.pad(x, -1),
+    lambda m, x: m.pad(x, 1.5),
+    lambda m, x: m.pad(x, 1, "edge", constant_values=3),
+    lambda m, x: m.pad(x, 1, "no such"),
+    lambda m, x: m.pad(x, 1, "maximum", stat_length=0),
+    lambda m, x: m.meshgrid(x[0], indexing="no"),
+    lambda m, x: m.ix_(x),
+    lambda m, x: m.linspace(x, 1.0, -1),
+    lambda m, x: m.apply_along_axis(lambda a: a, 1, x[:0]),
+    lambda m, x: _windows(m)(x, (9, 1)),
+    lambda m, x: _windows(m)(x, 1),
+]
+
+
+@pytest.mark.parametrize("row", range(len(WRONG)))
+def test_what_numpy_refuses_is_refused(row):
+    """An error of ours, that says what was expected and what was given."""
+    x = np.ones((2, 3))
+    with pytest.raises((ValueError, TypeError, IndexError, AttributeError)):
+        WRONG[row](np, x)
+    for module in (tg, np):
+        with pytest.raises((ShapeError, OpError, UnsupportedError)) as caught:
+            WRONG[row](module, tg.Tensor(x))
+        assert re.match(r"[\w.\[\]]+: .+", str(caught.value))
+
+
+def test_questions_have_plain_answers():
+    """Truths, types, memory and text of Tensors are those of their arrays."""
+    x, y = np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(2, 3) + 1e-12
+    t, u = tg.Tensor(x, requires_grad=True), tg.Tensor(y)
+    for call in (
+        np.allclose,
+        lambda a, b: np.allclose(a, b, rtol=0, atol=0),
+        np.array_equal,
+        lambda a, b: np.array_equal(a * np.nan, a * np.nan, equal_nan=True),
+        lambda a, b: np.array_equiv(a, b[:1]),
+        lambda a, _: np.iscomplexobj(a),
+        lambda a, _: np.isrealobj(a),
+        lambda a, b: np.result_type(a, b.astype(np.float32)),
+        lambda a, _: np.can_cast(a, np.float32),
+        np.common_type,
+        lambda a, _: np.shares_memory(a, a),
+        np.may_share_memory,
+        lambda a, _: np.array_str(a),
+        lambda a, _: np.array_repr(a),
+        lambda a, _: np.array2string(a, precision=1),
+        lambda _, b: np.min_scalar_type(b[0, 0]),
+    ):
+        found, wanted = call(t, u), call(x, y)
+        assert type(found) is type(wanted)
+        assert found == wanted
+    for function in (np.tril_indices_from, np.triu_indices_from):
+        laws.identical(np.stack(function(t, 1)), np.stack(function(x, 1)))
+    square = tg.Tensor(np.ones((2, 2)))
+    laws.identical(np.stack(np.diag_indices_from(square)), np.stack(np.diag_indices(2)))
+    places = tg.Tensor([3, 5])
+    laws.identical(
+        np.stack(np.unravel_index(places, (2, 3))), np.array([[1, 1], [0, 2]])
+    )
+    laws.identical(np.ravel_multi_index((tg.Tensor([1]), tg.Tensor([2])), (2, 3)), np.array([5]))  # fmt: skip
+
+
+def test_numbers_instead_of_nan_have_no_path():
+    """What was nan or infinite has the gradient 0; what stands instead may have one."""
+    x = tg.Tensor([np.nan, np.inf, -np.inf, 2.0], requires_grad=True)
+    instead = tg.Tensor(7.0, requires_grad=True)
+    out = np.nan_to_num(x, nan=instead, posinf=1.0)
+    _same(out.numpy(), np.nan_to_num(x.numpy(), nan=7.0, posinf=1.0))
+    tg.sum(out * np.array([0.5, 0.25, 0.125, 0.0625])).backward()
+    laws.identical(x.grad, np.array([0.0, 0.0, 0.0, 0.0625]))
+    assert instead.grad == 0.5
+    for dtype in (np.float32, np.float64):
+        extreme = np.array([np.inf, -np.inf, np.nan], dtype)
+        _same(np.nan_to_num(tg.Tensor(extreme)).numpy(), np.nan_to_num(extreme))
+
+
+def test_a_leaf_is_not_assigned_to():
+    """The refusal of t[i] = v names what to write."""
+    t = tg.Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(MutationError, match=r"t = t\.at\[i\]\.set\(v\)"):
+        t[0] = 2.0

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, shapes
+from tinygrad_nn import ops
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse
+from tinygrad_nn.functional.arguments import as_array, axes_of, refuse
 from tinygrad_nn.functional.movement import expand_dims, moveaxis
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
@@ -52,8 +52,7 @@ def apply_along_axis(
            [8., 6.]])
     """
     arr = as_array(arr)
-    rank = len(arr.shape)
-    (axis,) = shapes.normalize_axes(rank, axis)
+    (axis,) = axes_of("apply_along_axis", arr, axis)
     moved = moveaxis(arr, axis, -1)
     *others, n = moved.shape
     count = math.prod(others)
@@ -81,9 +80,8 @@ def apply_over_axes(func: Callable[..., Array], a: Array, axes: Axes) -> Array:
     (1, 3, 1)
     """
     found = as_array(a)
-    rank = len(found.shape)
     for axis in np.atleast_1d(np.asarray(axes)):
-        (place,) = shapes.normalize_axes(rank, operator.index(axis))
+        (place,) = axes_of("apply_over_axes", found, operator.index(axis))
         reduced = as_array(func(found, place))
         if len(reduced.shape) != len(found.shape):
             reduced = expand_dims(reduced, place)
@@ -194,7 +192,7 @@ def sliding_window_view(
     rank = len(x.shape)
     sizes = np.atleast_1d(np.asarray(window_shape)).tolist()
     axes = range(rank) if axis is None else np.atleast_1d(np.asarray(axis)).tolist()
-    places = [shapes.normalize_axes(rank, place)[0] for place in axes]
+    places = [axes_of("sliding_window_view", x, place)[0] for place in axes]
     if len(sizes) != len(places):
         raise ShapeError(
             f"sliding_window_view: expected a window size for each of {len(places)} "

@@ -6,16 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops
-from tinygrad_nn.errors import UnsupportedError
+from tinygrad_nn import ops, shapes
+from tinygrad_nn.errors import ShapeError, UnsupportedError
 from tinygrad_nn.op import Array, Node
+from tinygrad_nn.shapes import Axes
 
-__all__ = ["as_array", "cast", "is_default", "refuse", "refuse_out"]
+__all__ = ["as_array", "axes_of", "cast", "is_default", "refuse", "refuse_out"]
 
 
 def as_array(x: Any) -> Any:
     """Return an operand with the attributes of an array: Tensors as they are."""
     return x if isinstance(x, Node) else np.asarray(x)
+
+
+def axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
+    """Return axes of an operand as sorted numbers from 0; all of them for None.
+
+    Raises
+    ------
+    ShapeError
+        For an axis that the operand has not; names the function and the shape.
+    """
+    try:
+        return shapes.normalize_axes(len(x.shape), axis)
+    except ShapeError as error:
+        raise ShapeError(f"{title}: {error}; got shape {x.shape}") from None
 
 
 def refuse_out(title: str, out: Any) -> None:

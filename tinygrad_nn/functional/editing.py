@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import as_array, axes_of
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
 
@@ -65,7 +65,7 @@ def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
     if axis is None or not a.shape:
         shapes.reduced_axes(len(a.shape), axis)
         a, axis = _flat(a), 0
-    (axis,) = shapes.normalize_axes(len(a.shape), axis)
+    (axis,) = axes_of("repeat", a, axis)
     counts = _known("repeat", "repeats", repeats)
     size = a.shape
     n = size[axis]
@@ -152,7 +152,7 @@ def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
     arr = as_array(arr)
     if axis is None:
         arr, axis = _flat(arr), 0
-    (axis,) = shapes.normalize_axes(len(arr.shape), axis)
+    (axis,) = axes_of("delete", arr, axis)
     index = obj if isinstance(obj, slice) else _known("delete", "obj", obj)
     n = arr.shape[axis]
     try:
@@ -195,7 +195,7 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     arr = as_array(arr)
     if axis is None:
         arr, axis = _flat(arr), 0
-    (axis,) = shapes.normalize_axes(len(arr.shape), axis)
+    (axis,) = axes_of("insert", arr, axis)
     values = _values(values)
     index = obj if isinstance(obj, slice) else _known("insert", "obj", obj)
     count = math.prod(arr.shape)

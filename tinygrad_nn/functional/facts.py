@@ -19,12 +19,14 @@ def _of_values(function: Call) -> Call:
     """Return a function that reads numbers, which no compiled step can."""
 
     def answer(*args: Any, **options: Any) -> Any:
-        trace = recording.current().trace
-        for x in (*args, *options.values()):
+        def value(x: Any) -> Any:
+            trace = recording.current().trace
             if trace is not None and isinstance(x, Node):
                 trace.refuse_reading(x, f"np.{function.__name__}")
-        given = {name: data_of(x) for name, x in options.items()}
-        return function(*map(data_of, args), **given)
+            return data_of(x)
+
+        given = {name: _within(x, value) for name, x in options.items()}
+        return function(*_within(args, value), **given)
 
     return answer
 
@@ -33,9 +35,17 @@ def _of_shapes(function: Call) -> Call:
     """Return a function that asks for shapes and dtypes only."""
 
     def answer(*args: Any, **options: Any) -> Any:
-        return function(*map(_stand_in, args), **options)
+        given = {name: _within(x, _stand_in) for name, x in options.items()}
+        return function(*_within(args, _stand_in), **given)
 
     return answer
+
+
+def _within(x: Any, change: Call) -> Any:
+    """Change Tensors, inside of lists and tuples too."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(_within(part, change) for part in x)
+    return change(x)
 
 
 def _stand_in(x: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse
+from tinygrad_nn.functional.arguments import as_array, axes_of, refuse
 from tinygrad_nn.op import Array
 from tinygrad_nn.ops import getitem
 from tinygrad_nn.shapes import Axes
@@ -138,8 +138,8 @@ def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
     a = as_array(a)
     rank = len(a.shape)
     order = list(range(rank))
-    (first,) = shapes.normalize_axes(rank, axis1)
-    (second,) = shapes.normalize_axes(rank, axis2)
+    (first,) = axes_of("swapaxes", a, axis1)
+    (second,) = axes_of("swapaxes", a, axis2)
     order[first], order[second] = second, first
     return ops.transpose(a, tuple(order))
 
@@ -153,7 +153,7 @@ def moveaxis(a: Array, source: Any, destination: Any) -> Array:
     a = as_array(a)
     rank = len(a.shape)
     pairs = [
-        [shapes.normalize_axes(rank, axis)[0] for axis in np.atleast_1d(axes)]
+        [axes_of("moveaxis", a, axis)[0] for axis in np.atleast_1d(axes)]
         for axes in (source, destination)
     ]
     froms, tos = pairs
@@ -178,7 +178,7 @@ def squeeze(a: Array, axis: Axes = None) -> Array:
     size = a.shape
     if axis is None:
         return ops.reshape(a, tuple(n for n in size if n != 1))
-    gone = shapes.reduced_axes(len(size), axis)
+    gone = axes_of("squeeze", a, axis) if size or axis not in (0, -1) else ()
     if any(size[i] != 1 for i in gone):
         raise ShapeError(f"squeeze: expected size 1 at axis {axis}; got x{size}")
     return ops.reshape(a, tuple(n for i, n in enumerate(size) if i not in gone))
@@ -193,7 +193,10 @@ def expand_dims(a: Array, axis: Any) -> Array:
     a = as_array(a)
     places = [axis] if np.ndim(axis) == 0 else list(axis)
     rank = len(a.shape) + len(places)
-    new = shapes.normalize_axes(rank, [operator.index(i) for i in places])
+    try:
+        new = shapes.normalize_axes(rank, [operator.index(i) for i in places])
+    except ShapeError as error:
+        raise ShapeError(f"expand_dims: {error}; got shape {a.shape}") from None
     sizes = iter(a.shape)
     return ops.reshape(a, tuple(1 if i in new else next(sizes) for i in range(rank)))
 
@@ -205,7 +208,7 @@ def flip(m: Array, axis: Axes = None) -> Array:
     array([2., 1.])
     """
     m = as_array(m)
-    turned = shapes.normalize_axes(len(m.shape), axis)
+    turned = axes_of("flip", m, axis)
     back = slice(None, None, -1)
     return getitem(
         m, tuple(back if i in turned else slice(None) for i in range(len(m.shape)))
@@ -252,7 +255,7 @@ def roll(a: Array, shift: Any, axis: Axes = None) -> Array:
     rank = len(a.shape)
     moved = dict.fromkeys(range(rank), 0)
     for by, place in np.broadcast(shift, np.asarray(axis)):
-        moved[shapes.normalize_axes(rank, int(place))[0]] += int(by)
+        moved[axes_of("roll", a, int(place))[0]] += int(by)
     for place, by in moved.items():
         step = by % (a.shape[place] or 1)
         if step:
@@ -270,8 +273,7 @@ def rot90(m: Array, k: int = 1, axes: Any = (0, 1)) -> Array:
            [1., 3.]])
     """
     m = as_array(m)
-    rank = len(m.shape)
-    places = [shapes.normalize_axes(rank, axis)[0] for axis in axes]
+    places = [axes_of("rot90", m, axis)[0] for axis in axes]
     if len(places) != 2 or places[0] == places[1]:
         raise ShapeError(f"rot90: expected two different axes; got {tuple(axes)}")
     first, second = places
@@ -293,7 +295,7 @@ def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
     """
     a = as_array(a)
     rank = len(a.shape)
-    (axis,) = shapes.normalize_axes(rank, axis)
+    (axis,) = axes_of("rollaxis", a, axis)
     if not -rank <= start <= rank:
         raise ShapeError(
             f"rollaxis: expected a start from {-rank} to {rank}; got {start}"
