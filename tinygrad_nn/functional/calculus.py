@@ -285,8 +285,8 @@ def interp(
 
     Notes
     -----
-    At a position the gradient is that of the piece to the right of it, as in NumPy's
-    choice of the piece; at the last position, of the last piece.
+    At a position the gradient is that of the piece to the right of it, which NumPy
+    takes there; at the last position and beyond, the value is constant in ``x``.
 
     Examples
     --------
@@ -312,11 +312,17 @@ def interp(
         place = ops.minimum(ops.maximum(place, 0), n - 2)
         low, high = picked(xp, place), picked(xp, place + 1)
         before, after = picked(fp, place), picked(fp, place + 1)
-        slope = (after - before) / (high - low)
-        found = ops.where(
-            ops.equal(x, high), slope * (x - high) + after, slope * (x - low) + before
-        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slope = (after - before) / (high - low)
+            found = slope * (x - low) + before
+            # Between infinities: from the other end, as NumPy does.
+            other = slope * (x - high) + after
+        still = ops.logical_or(ops.equal(x, low), ops.equal(before, after))
+        other = ops.where(still, before, other)
+        unclear = ops.logical_and(ops.isnan(found), ops.equal(x, x))
+        found = ops.where(unclear, other, found)
     start, end = picked(xp, 0), picked(xp, n - 1)
+    found = ops.where(ops.greater_equal(x, end), last, found)
     found = ops.where(ops.less(x, start), first if left is None else left, found)
     return ops.where(ops.greater(x, end), last if right is None else right, found)
 

@@ -145,7 +145,7 @@ def ranks(x: Array, axis: int = -1) -> Array:
     >>> ranks(np.array([3.0, 1.0, 3.0, 2.0]))
     array([2, 0, 2, 1])
     """
-    order = np.argsort(x, axis, kind="stable")
+    order = np.argsort(x, axis)
     key = np.moveaxis(np.take_along_axis(x, order, axis), axis, -1)
     places = np.zeros(key.shape, np.int64)
     places[..., 1:] = np.cumsum(key[..., 1:] != key[..., :-1], axis=-1)
@@ -171,7 +171,7 @@ def sorted_like(x: Array, key: Array, axis: int = -1) -> Array:
     >>> sorted_like(np.array([1.0, 2.0, 3.0]), np.array([7.0, 5.0, 7.0]))
     array([2., 2., 2.])
     """
-    order = np.argsort(key, axis, kind="stable")
+    order = np.argsort(key, axis)
     x, key = (np.take_along_axis(part, order, axis) for part in (x, key))
     return _shared(x, key, axis)
 
@@ -193,7 +193,7 @@ def unsorted_like(x: Array, key: Array, axis: int = -1) -> Array:
     >>> unsorted_like(np.array([1.0, 2.0, 3.0]), np.array([7.0, 5.0, 6.0]))
     array([3., 1., 2.])
     """
-    order = np.argsort(key, axis, kind="stable")
+    order = np.argsort(key, axis)
     shared = _shared(x, np.take_along_axis(key, order, axis), axis)
     out = np.empty_like(shared)
     np.put_along_axis(out, order, shared, axis)
