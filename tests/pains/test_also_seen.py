@@ -378,6 +378,34 @@ def test_hips_384_broadcast_to_new_axes():
     np.testing.assert_array_equal(found, np.full((2, 3), 4.0))
 
 
+@pytest.mark.parametrize("size", [(3, 5), (5, 3), (2, 3), (4, 4)])
+def test_pytorch_4538_diagonal_of_a_rectangle(size):
+    """The gradient of the diagonal of a rectangle was a square; here it has the rectangle's shape, and ones on the diagonal.
+
+    Also pytorch #4299, HIPS #372.
+    """
+    x = np.random.default_rng(0).normal(size=size)
+    for f in (np.diag, np.diagonal):
+        np.testing.assert_array_equal(slopes(f, x), np.eye(*size))
+    np.testing.assert_array_equal(
+        slopes(lambda x: np.diag(x, 1), x), np.eye(*size, k=1)
+    )
+    found = slopes(lambda x: np.diag(tg.log_softmax(x, 1), 1), x)
+    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    above = np.eye(*size, k=1)
+    wanted = above - p * above.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
+
+
+def test_pytorch_171704_trace_of_a_tall_matrix():
+    """The gradient of the trace of a (4, 2) matrix had a third 1, off the diagonal; here it has two, on it.
+
+    Also pytorch #174040, pytorch #175068.
+    """
+    for size in ((4, 2), (5, 2), (7, 3), (4, 1), (1, 5), (2, 5)):
+        np.testing.assert_array_equal(slopes(np.trace, np.zeros(size)), np.eye(*size))
+
+
 # --- Also seen: what a ready-made network does not let do ---
 
 
