@@ -109,6 +109,16 @@ LAYERS = {
         (4, 3, 2),
         lambda p, x: network.batch_norm(x, p["weight"], p["bias"]),
     ),
+    "GLU": Layer(
+        lambda dtype: nn.GLU(1),
+        (2, 6, 3),
+        lambda p, x: x[:, :3] / (1 + np.exp(-x[:, 3:])),
+    ),
+    "PReLU": Layer(
+        lambda dtype: nn.PReLU((3, 1, 1), dtype=dtype),
+        (2, 3, 4, 2),
+        lambda p, x: np.where(x > 0, x, p["slope"] * x),
+    ),
     "LayerNorm": Layer(
         lambda dtype: nn.LayerNorm((3, 2), dtype=dtype),
         (4, 3, 2),

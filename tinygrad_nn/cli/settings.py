@@ -28,7 +28,10 @@ TASKS: tuple[Task, ...] = get_args(Task)
 BACKENDS = ("numpy", "c", "jax", "eager")
 """What makes the steps: a backend of the compiler, or plain Python."""
 
-ONES = ("relu", "tanh", "sigmoid", "softplus", "identity")
+ONES = (
+    *("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish"),
+    *("tanh", "softsign", "sigmoid", "softplus", "identity"),
+)
 """Activations of hidden layers."""
 
 
