@@ -72,7 +72,7 @@ def per_example_grad(
         title = "per_example_grad"
         wanted = select(title, f, args, options, argnums, argnames)
         rest = [i for i in range(len(args)) if i not in wanted.keys]
-        examples = opened([args[i] for i in rest], _is_array)
+        examples = opened({i: args[i] for i in rest}, _is_array)
         leaves: list[Any] = [
             x if isinstance(x, Node) else np.asarray(x) for x in examples.leaves
         ]
@@ -89,7 +89,7 @@ def per_example_grad(
             for i, value in zip(moving, values, strict=True):
                 new[i] = value
             full = list(args)
-            for i, x in zip(rest, examples.closed(new, AS_GIVEN), strict=True):
+            for i, x in examples.closed(new, AS_GIVEN).items():
                 full[i] = x
             return full
 

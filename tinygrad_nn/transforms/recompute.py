@@ -36,6 +36,7 @@ class Step(NamedTuple):
     order: int
     code: CodeType | None
     instruction: int
+    scope: str | None
     draw: Draw | None
 
 
@@ -74,11 +75,16 @@ class Segment:
             operands = tuple(
                 places[x] if isinstance(x, Node) else x for x in inputs_of(node)
             )
-            draw = _draw_of(node, draws) if _draws(node) else None
             op: Op = node._op  # type: ignore[assignment]  # it is inside
-            settings = settings_of(node)
-            code, instruction = graph.place(node)
-            step = Step(op, operands, settings, node._order, code, instruction, draw)
+            step = Step(
+                op,
+                operands,
+                settings_of(node),
+                node._order,
+                *graph.place(node),
+                graph.scope(node),
+                _draw_of(node, draws) if op.kind == "random" else None,
+            )
             places[node] = Place(len(places))
             self._steps.append(step)
 
@@ -93,6 +99,7 @@ class Segment:
                 # computed of the nodes is added in the order that it ever was.
                 node._order = step.order
                 node._code, node._lasti = step.code, step.instruction
+                node._scope = step.scope  # None is as good as unset
                 made.append(node)
         return made[-1]
 
@@ -101,6 +108,8 @@ class Segment:
         """Let a checkpoint be the node that it stands for, from now on."""
         node._op, node._settings = again._op, settings_of(again)
         node._x, node._leads = again._x, again._leads
+        node._order, node._code = again._order, again._code
+        node._lasti, node._scope = again._lasti, again._scope
         if hasattr(again, "_y"):
             node._y = again._y
         if hasattr(again, "_sums"):
@@ -120,10 +129,6 @@ class Segment:
             settings = {**settings, "rng": step.draw.again()}
         value = step.op.body(*[data_of(x) for x in operands], **settings)
         return operands, value
-
-
-def _draws(node: Node) -> bool:
-    return node._op is not None and node._op.kind == "random"
 
 
 def _draw_of(node: Node, draws: Sequence[Draw]) -> Draw:
