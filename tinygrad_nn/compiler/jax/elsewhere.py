@@ -2,7 +2,8 @@
 
 A body is plain NumPy. With `jax.numpy` in the place of ``np`` most bodies run on JAX's
 arrays as they stand, and are compiled; one that looks at values, or writes into arrays,
-is called back on the host.
+is called back on the host. So is one of linear algebra: JAX reads both triangles of a
+symmetric matrix, and gives nan where NumPy refuses a singular one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_nn.compiler.blame import explained
 from tinygrad_nn.op import Node
 
 __all__ = ["Elsewhere", "over"]
@@ -36,6 +38,9 @@ class Elsewhere:
         self._dtype = node._value.dtype
         self._settings = settings
         self._jax: Any = None
+        self._node = node
+        self._error: BaseException | None = None
+        self._here = "linalg" in self._function.__code__.co_names
 
     def bind(self, jax: Any) -> None:
         """Say what JAX is."""
@@ -44,6 +49,8 @@ class Elsewhere:
 
     def __call__(self, *operands: Any) -> Any:
         """Compute the node, on the device if its body can."""
+        if self._here:
+            return self._called_back(*operands)
         try:
             value = self._function(*operands, **self._settings)
             fits = value.shape == self._shape and value.dtype == self._dtype
@@ -58,8 +65,18 @@ class Elsewhere:
         )
 
     def _on_the_host(self, *operands: Any) -> Any:
-        value = self._body(*map(np.asarray, operands), **self._settings)
+        try:
+            value = self._body(*map(np.asarray, operands), **self._settings)
+        except (TypeError, ValueError, IndexError) as error:
+            # JAX would print it, and raise another: the runner asks for the first.
+            self._error = self._error or explained(error, self._node)
+            return np.zeros(self._shape, self._dtype)
         return np.asarray(value, self._dtype)
+
+    def refused(self) -> BaseException | None:
+        """Return what the body raised on the host since it was asked."""
+        error, self._error = self._error, None
+        return error
 
 
 def over(function: Any, namespace: Any, known: dict[int, Any]) -> Any:

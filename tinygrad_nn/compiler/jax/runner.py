@@ -313,11 +313,9 @@ class JaxRunner:
             if inputs[known.k].__class__ is np.ndarray:
                 known.put(inputs)
         vector, arrays_there, kept = residence.gathered()
-        vector, state, gradients, results, checked = self._call(
-            vector, arrays_there, kept, self._numbers_there, inputs
+        vector, state, gradients, results, checked = self._finished(
+            self._call, vector, arrays_there, kept, self._numbers_there, inputs
         )
-        if self._calls_back:
-            self._jax.block_until_ready((vector, state, results))
         if checked:
             self._refuse(checked)
         residence.keep(vector, state, gradients, self._counts_of(*scalars))
@@ -326,6 +324,16 @@ class JaxRunner:
         if self._one_number is not None:
             return (np.asarray(vector)[self._one_number],)
         return self._returned(vector, results, inputs, numbers)
+
+    def _finished(self, call: Any, *given: Any) -> Any:
+        """Call the step; where it calls back, wait for it, and for its errors."""
+        if not self._calls_back:
+            return call(*given)
+        found = self._jax.block_until_ready(call(*given))
+        refused = [call.refused() for call in self._lowered.elsewhere]
+        for error in filter(None, refused):
+            raise error
+        return found
 
     def resident(self) -> tuple[Any, Residence] | None:
         """Return what runs while nobody looks at Tensors, and where they then are."""
@@ -373,11 +381,9 @@ class JaxRunner:
             drawn = [[d.rng.random(d.shape) for d in self._draws] for _ in range(n)]
             columns = [np.stack(column) for column in zip(*drawn, strict=True)]
             inputs = self._inputs(arrays, draws=False)
-            vector, state, gradients, results, _ = self._many(
-                *residence.gathered(), table, inputs, columns
+            vector, state, gradients, results, _ = self._finished(
+                self._many, *residence.gathered(), table, inputs, columns
             )
-            if self._calls_back:
-                self._jax.block_until_ready((vector, state, results))
             residence.keep(vector, state, gradients, counts)
             for optimizer, count in self._steps:
                 optimizer.steps += n * count
