@@ -106,28 +106,38 @@ def test_pytorch_48628_indexing_by_each_other():
 # --- 23. Releases of NumPy ---
 
 
+def walk(tree):
+    """Walk a module's tree, past what stands under ``if hasattr(np, …)`` that is not so."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        asked = isinstance(node, ast.If) and re.fullmatch(
+            r"hasattr\(np, '(\w+)'\)", ast.unparse(node.test)
+        )
+        waiting += (
+            node.orelse
+            if asked and not hasattr(np, asked[1])
+            else ast.iter_child_nodes(node)
+        )
+
+
 def uses_of_numpy(module):
     """Return every dotted name of NumPy that a module uses, as ``numpy.linalg.norm``."""
     used = set()
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    for node in walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            used |= {
-                alias.name
-                for alias in node.names
-                if alias.name.split(".")[0] == "numpy"
-            }
+            names = {alias.name for alias in node.names}
+            used |= {name for name in names if name.split(".")[0] == "numpy"}
         elif (
             isinstance(node, ast.ImportFrom)
             and (node.module or "").split(".")[0] == "numpy"
         ):
             used |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Attribute):
-            parts = [node.attr]
-            while isinstance(node.value, ast.Attribute):
-                node = node.value
-                parts.append(node.attr)
-            if isinstance(node.value, ast.Name) and node.value.id == "np":
-                used.add(".".join(["numpy", *reversed(parts)]))
+            name = ast.unparse(node)
+            if re.fullmatch(r"np(\.\w+)+", name):
+                used.add(name.replace("np", "numpy", 1))
     return used
 
 
