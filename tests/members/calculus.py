@@ -143,6 +143,24 @@ COMPOSITIONS = [
         ((0.3, 2.0),) * 3,
     ),
     *composition("unwrap", tg.unwrap, [((4,), {"period": 1.1}), ((3, 2), {"axis": 0})]),
+    *[
+        m
+        for name in ("polyadd", "polysub", "polymul")
+        for m in composition(
+            name,
+            getattr(tg, name),
+            [((2,), (4,)), ((3,), (2,)), ((2,), (2,)), ((), (3,))],
+        )
+    ],
+    *composition(
+        "polyder", tg.polyder, [((4,), {"m": 2}), ((1,), {}), ((2,), {"m": 0})]
+    ),
+    *composition(
+        "polyint",
+        _in_its_dtype(tg.polyint),
+        [((3,), {}), ((3,), {"m": 2, "k": 1.5}), ((2,), {"m": 2, "k": [1.0, 2.0]})],
+    ),
+    *composition("poly", tg.poly, [((3,), {}), ((), {})]),
     *composition("polyval", tg.polyval, [((3,), (2, 2)), ((1,), ()), ((4,), (0,))]),
     *composition(
         "vander",
@@ -202,7 +220,8 @@ COMPOSITIONS = [
 
 BY_NUMPY = {name: getattr(np, name) for name in
              ("diff", "ediff1d", "trapezoid", "unwrap", "polyval", "convolve",
-              "correlate")} | {
+              "correlate", "poly", "polyadd", "polysub", "polymul", "polyder")} | {
+    "polyint": _in_its_dtype(np.polyint),
     "average": _average(np.average),
     "gradient": _gradient(np.gradient),
     "interp": _interp(np.interp),

@@ -54,16 +54,12 @@ from tinygrad_nn.functional.building import (
     meshgrid,
 )
 from tinygrad_nn.functional.calculus import (
-    convolve,
-    correlate,
     diff,
     ediff1d,
     gradient,
     interp,
-    polyval,
     trapezoid,
     unwrap,
-    vander,
 )
 from tinygrad_nn.functional.contraction import (
     cross,
@@ -206,6 +202,18 @@ from tinygrad_nn.functional.picking import (
     select,
     take,
     take_along_axis,
+)
+from tinygrad_nn.functional.polynomials import (
+    convolve,
+    correlate,
+    poly,
+    polyadd,
+    polyder,
+    polyint,
+    polymul,
+    polysub,
+    polyval,
+    vander,
 )
 from tinygrad_nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -574,6 +582,12 @@ __all__ = [
     "percentile",
     "permute_dims",
     "piecewise",
+    "poly",
+    "polyadd",
+    "polyder",
+    "polyint",
+    "polymul",
+    "polysub",
     "polyval",
     "positive",
     "pow",

@@ -1,8 +1,7 @@
-"""Differences, integrals, interpolation, polynomials and convolutions of samples."""
+"""Differences, integrals and interpolation of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,12 @@ from tinygrad_nn.functional.places import in_dtype, picked
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
-    "convolve",
-    "correlate",
     "diff",
     "ediff1d",
     "gradient",
     "interp",
-    "polyval",
     "trapezoid",
     "unwrap",
-    "vander",
 ]
 
 
@@ -359,102 +354,3 @@ def unwrap(
     if not p.shape:
         raise ShapeError("np.unwrap: expected at least one axis; got p()")
     return ops.unwrap(p, discont, axis, period)
-
-
-# --- polynomials and convolutions --------------------------------------------------
-
-
-def polyval(p: Any, x: Array) -> Array:
-    """Value of a polynomial whose coefficients are given, the highest power first.
-
-    >>> polyval([1.0, 2.0, 3.0], np.array([0.0, 2.0]))
-    array([ 3., 11.])
-    """
-    if isinstance(x, np.poly1d) or isinstance(p, np.poly1d):
-        raise UnsupportedError("np.polyval: expected arrays or Tensors; got np.poly1d")
-    p, x = as_array(p), as_array(x)
-    value: Any = np.zeros(x.shape, data_of(x).dtype)[()]
-    for i in range(p.shape[0]):
-        value = ops.add(ops.multiply(value, x), picked(p, i))
-    return value
-
-
-def vander(x: Array, N: int | None = None, increasing: bool = False) -> Array:
-    """Matrix of the powers of each element, the highest first.
-
-    >>> vander(np.array([1.0, 2.0, 3.0]))
-    array([[1., 1., 1.],
-           [4., 2., 1.],
-           [9., 3., 1.]])
-    """
-    x = as_array(x)
-    if len(x.shape) != 1:
-        raise ShapeError(f"np.vander: expected one axis; got x{x.shape}")
-    n = x.shape[0] if N is None else N
-    dtype = np.promote_types(data_of(x).dtype, int)
-    column = ops.reshape(in_dtype(x, dtype), (-1, 1))
-    rows = ops.cumprod(ops.broadcast_to(column, (x.shape[0], max(n - 1, 0))), 1)
-    made = ops.concatenate(np.ones((x.shape[0], min(n, 1)), dtype), rows, axis=1)
-    return made if increasing else picked(made, (slice(None), slice(None, None, -1)))
-
-
-def convolve(a: Array, v: Array, mode: str = "full") -> Array:
-    """Convolution of two rows of numbers: the coefficients of a product of polynomials.
-
-    Parameters
-    ----------
-    mode
-        ``"full"``: all; ``"same"``: as many as the longer has, from the middle;
-        ``"valid"``: those to which all of the shorter contributes.
-
-    Examples
-    --------
-    >>> convolve(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
-    array([0. , 1. , 2.5, 4. , 1.5])
-    """
-    return _slid("np.convolve", a, v, mode, turned=True)
-
-
-def correlate(a: Array, v: Array, mode: str = "valid") -> Array:
-    """Cross-correlation of two rows of numbers; the modes are those of `convolve`.
-
-    >>> correlate(np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.5]))
-    array([3.5])
-    """
-    return _slid("np.correlate", a, v, mode, turned=False)
-
-
-def _slid(title: str, a: Any, v: Any, mode: str, *, turned: bool) -> Array:
-    """Slide the shorter row along the longer, padded by what the mode says."""
-    a, v = (_at_least_one_axis(x) for x in (a, v))
-    if mode not in _MARGINS:
-        raise OpError(f"{title}: mode is 'full', 'same' or 'valid'; got {mode!r}")
-    if len(a.shape) != 1 or len(v.shape) != 1 or not a.shape[0] or not v.shape[0]:
-        raise ShapeError(
-            f"{title}: expected two rows of at least one number; "
-            f"got a{a.shape}, v{v.shape}"
-        )
-    swapped = v.shape[0] > a.shape[0]
-    if swapped:
-        a, v = v, a
-    back = (slice(None, None, -1),)
-    if turned:
-        v = picked(v, back)
-    m = v.shape[0]
-    zeros = [np.zeros(n, data_of(a).dtype) for n in _MARGINS[mode](m)]
-    padded = ops.concatenate(zeros[0], a, zeros[1], axis=0)
-    found = ops.matmul(v, ops.windows(padded, size=(m,)))
-    # The other way round the correlation runs backwards; a convolution does not.
-    return picked(found, back) if swapped and not turned else found
-
-
-_MARGINS: dict[str, Callable[[int], tuple[int, int]]] = {
-    "full": lambda m: (m - 1, m - 1),
-    "same": lambda m: (m // 2, (m - 1) // 2),
-    "valid": lambda _: (0, 0),
-}
-
-
-def _at_least_one_axis(x: Any) -> Any:
-    x = as_array(x)
-    return x if x.shape else ops.reshape(x, (1,))
