@@ -329,8 +329,10 @@ class JaxRunner:
         """Call the step; where it calls back, wait for it, and for its errors."""
         if not self._calls_back:
             return call(*given)
-        found = self._jax.block_until_ready(call(*given))
-        refused = [call.refused() for call in self._lowered.elsewhere]
+        try:
+            found = self._jax.block_until_ready(call(*given))
+        finally:
+            refused = [body.refused() for body in self._lowered.elsewhere]
         for error in filter(None, refused):
             raise error
         return found
