@@ -153,14 +153,16 @@ COMPOSITIONS = [
         )
     ],
     *composition(
-        "polyder", tg.polyder, [((4,), {"m": 2}), ((1,), {}), ((2,), {"m": 0})]
+        "polyder",
+        _in_its_dtype(tg.polyder),
+        [((4,), {"m": 2}), ((1,), {}), ((2,), {"m": 0})],
     ),
     *composition(
         "polyint",
         _in_its_dtype(tg.polyint),
         [((3,), {}), ((3,), {"m": 2, "k": 1.5}), ((2,), {"m": 2, "k": [1.0, 2.0]})],
     ),
-    *composition("poly", tg.poly, [((3,), {}), ((), {})]),
+    *composition("poly", tg.poly, [((3,), {}), ((1,), {})]),
     *composition("polyval", tg.polyval, [((3,), (2, 2)), ((1,), ()), ((4,), (0,))]),
     *composition(
         "vander",
@@ -220,7 +222,8 @@ COMPOSITIONS = [
 
 BY_NUMPY = {name: getattr(np, name) for name in
              ("diff", "ediff1d", "trapezoid", "unwrap", "polyval", "convolve",
-              "correlate", "poly", "polyadd", "polysub", "polymul", "polyder")} | {
+              "correlate", "poly", "polyadd", "polysub", "polymul")} | {
+    "polyder": _in_its_dtype(np.polyder),
     "polyint": _in_its_dtype(np.polyint),
     "average": _average(np.average),
     "gradient": _gradient(np.gradient),

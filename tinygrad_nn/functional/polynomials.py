@@ -193,6 +193,7 @@ def polyder(p: Array, m: int = 1) -> Array:
     """
     p = _coefficients("np.polyder", p)
     _refuse_order("np.polyder", m)
+    p = ops.getitem(p, ())
     for _ in range(int(m)):
         n = p.shape[0] - 1
         p = ops.multiply(picked(p, (slice(None, -1),)), np.arange(n, 0, -1))
@@ -214,6 +215,7 @@ def polyint(p: Array, m: int = 1, k: Any = None) -> Array:
     """
     p = _coefficients("np.polyint", p)
     _refuse_order("np.polyint", m)
+    p = ops.getitem(p, ())
     constants = _at_least_one_axis(np.zeros(m) if k is None else k)
     if constants.shape == (1,) and m > 1:
         constants = ops.broadcast_to(constants, (m,))
