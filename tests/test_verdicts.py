@@ -351,6 +351,10 @@ BY_NATURE = {
         for name in (*SHARE_FAULTS, *UPSTREAM_FAULTS)
     },
     **{
+        ("ldexp", f"{name} [y]"): "a whole number has no share to break"
+        for name in (*SHARE_FAULTS, *UPSTREAM_FAULTS)
+    },
+    **{
         (op, f"{name} [key]"): "an order has no share to break"
         for name in (*SHARE_FAULTS, *UPSTREAM_FAULTS)
         for op in ("sorted_like", "unsorted_like")

@@ -157,11 +157,19 @@ def _near(u: Array, order: int, terms: int) -> Array:
     return total * u if first else total
 
 
+def _scaled(found: Array, order: int) -> Array:
+    """Multiply by a power of π, as the chain rule does: once an order."""
+    for _ in range(order):
+        found = np.pi * found
+    return found
+
+
 def _sinc_by_definition(x: Array, order: int = 0) -> Array:
     u = np.pi * x
     at_zero = (0.0 if order % 2 else (-1.0) ** (order // 2)) / (order + 1)
     zero = np.equal(u, 0)
-    return np.pi**order * np.where(zero, at_zero, _far(np.where(zero, 1, u), order))
+    found = np.where(zero, at_zero, _far(np.where(zero, 1, u), order))
+    return _scaled(found, order)
 
 
 @elementwise(
@@ -186,4 +194,5 @@ def sinc(x: Array, order: int = 0) -> Array:
     limit = float(max(2, order))
     near = np.abs(u) < limit
     series = _near(np.where(near, u, 0.0), order, 14 + 2 * order)
-    return np.pi**order * np.where(near, series, _far(np.where(near, limit, u), order))
+    found: Array = np.where(near, series, _far(np.where(near, limit, u), order))
+    return _scaled(found, order)
