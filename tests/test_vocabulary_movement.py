@@ -10,6 +10,7 @@ import pytest
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import (
+    DetachedError,
     DtypeError,
     MutationError,
     OpError,
@@ -786,3 +787,21 @@ def test_a_leaf_is_not_assigned_to():
     t = tg.Tensor(np.ones(3), requires_grad=True)
     with pytest.raises(MutationError, match=r"t = t\.at\[i\]\.set\(v\)"):
         t[0] = 2.0
+
+
+def test_a_list_of_tensors_is_an_operand():
+    """Wherever NumPy makes an array of a list, a list that holds Tensors is stacked."""
+    x, y = tg.Tensor(2.0, requires_grad=True), tg.Tensor(3.0, requires_grad=True)
+    for function, wanted in (
+        (lambda: tg.append([1.0], [x, y]), [1.0, 2.0, 3.0]),
+        (lambda: tg.insert(np.zeros(2), 1, [x, y]), [0.0, 2.0, 3.0, 0.0]),
+        (lambda: tg.tile([x, y], 2), [2.0, 3.0, 2.0, 3.0]),
+        (lambda: tg.vstack([[x, y], [y, 1.0]]), [[2.0, 3.0], [3.0, 1.0]]),
+        (lambda: tg.diag([[x, 1.0], (0.0, y)]), [2.0, 3.0]),
+        (lambda: tg.pad([x, y], 1), [0.0, 2.0, 3.0, 0.0]),
+    ):
+        out = function()
+        laws.identical(out.numpy(), np.array(wanted))
+        assert out.requires_grad
+    with pytest.raises(DetachedError, match=r"tg\.stack.*\.numpy"):
+        np.array([x, y])

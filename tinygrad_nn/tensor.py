@@ -406,7 +406,9 @@ class Tensor(Node):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Refuse to drop a gradient silently."""
-        self._refuse_leaving("np.asarray", ".numpy()")
+        self._refuse_leaving(
+            "np.asarray", "tg.stack to join a list of Tensors, or .numpy()"
+        )
         array = np.asarray(self.data, dtype)
         return array.copy() if copy else array
 

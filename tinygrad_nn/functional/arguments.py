@@ -15,8 +15,23 @@ __all__ = ["as_array", "axes_of", "cast", "is_default", "refuse", "refuse_out"]
 
 
 def as_array(x: Any) -> Any:
-    """Return an operand with the attributes of an array: Tensors as they are."""
-    return x if isinstance(x, Node) else np.asarray(x)
+    """Return an operand with the attributes of an array: Tensors as they are.
+
+    A list of Tensors and numbers is stacked, as NumPy makes an array of a list.
+    """
+    if isinstance(x, Node):
+        return x
+    if isinstance(x, (list, tuple)) and _holds_tensors(x):
+        return ops.stack(*[as_array(part) for part in x])
+    return np.asarray(x)
+
+
+def _holds_tensors(x: Any) -> bool:
+    return any(
+        isinstance(part, Node)
+        or (isinstance(part, (list, tuple)) and _holds_tensors(part))
+        for part in x
+    )
 
 
 def axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ where each element comes from.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -196,7 +195,7 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     if axis is None:
         arr, axis = _flat(arr), 0
     (axis,) = axes_of("insert", arr, axis)
-    values = _values(values)
+    values = as_array(values)
     index = obj if isinstance(obj, slice) else _known("insert", "obj", obj)
     count = math.prod(arr.shape)
     places = np.arange(count).reshape(arr.shape)
@@ -211,10 +210,3 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     if values.dtype != arr.dtype:
         values = ops.astype(values, arr.dtype)
     return getitem(ops.concatenate(_flat(arr), _flat(values)), where)
-
-
-def _values(values: Any) -> Any:
-    """Return values as an operand; a list of Tensors is stacked."""
-    if isinstance(values, Sequence) and any(isinstance(x, Node) for x in values):
-        return ops.stack(*[as_array(x) for x in values])
-    return as_array(values)

@@ -152,7 +152,7 @@ def _widths(given: Any, rank: int) -> list[Widths]:
 
 def _pairs(given: Any, rank: int) -> list[Edges]:
     """Return the values at both sides of each axis; Tensors may be among them."""
-    values = _stacked(given)
+    values = as_array(given)
     size = values.shape
     if len(size) > 2 or any(
         n not in (1, wanted)
@@ -169,16 +169,6 @@ def _pairs(given: Any, rank: int) -> list[Edges]:
     return [
         (getitem(values, (axis, 0)), getitem(values, (axis, 1))) for axis in range(rank)
     ]
-
-
-def _stacked(given: Any) -> Any:
-    """Return nested sequences of numbers and Tensors as one operand."""
-    if isinstance(given, (list, tuple)):
-        parts = [_stacked(x) for x in given]
-        if any(isinstance(x, Node) for x in parts):
-            size = np.broadcast_shapes(*[x.shape for x in parts])
-            return ops.stack(*[ops.broadcast_to(x, size) for x in parts])
-    return as_array(given)
 
 
 def _is_zero(given: Any) -> bool:
