@@ -47,6 +47,7 @@ MEMBERS = [
     for i, sample in enumerate(op.samples)
 ]
 NOT_ANALYTIC = {
+    "elu",
     *("abs", "max", "maximum", "min", "minimum", "prelu", "relu", "softsign"),
 }  # fmt: skip
 NOT_ANALYTIC |= {op.name for op in REGISTRY.values() if op.kind == "decomposition"}

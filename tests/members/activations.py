@@ -99,7 +99,6 @@ _TABLE = {
         lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
         [*_each(), *_each(negative_slope=0.3), ((3,), {"negative_slope": 0})],
     ),
-    "elu": (_elu, [*_each(), ((2, 3), {"alpha": 0.5}), ((2, 3), {"alpha": -2})]),
     "celu": (_celu, [*_each(), ((2, 3), {"alpha": 0.3})]),
     "selu": (_selu, _each()),
     "gelu": (

@@ -38,6 +38,7 @@ _ACTIVATIONS = frozenset(
         "sin",
         "cos",
         "log_softmax",
+        *("elu", "gelu_tanh", "mish", "prelu", "silu", "softsign", "tanhshrink"),
     ]
 )
 

@@ -20,7 +20,6 @@ from tinygrad_nn.functional.accumulations import (
 from tinygrad_nn.functional.activations import (
     celu,
     dropout,
-    elu,
     gelu,
     glu,
     hardshrink,
@@ -462,7 +461,6 @@ __all__ = [
     "ediff1d",
     "einsum",
     "einsum_path",
-    "elu",
     "embedding",
     "equal",
     "exp",

@@ -23,7 +23,6 @@ from tinygrad_nn.op import Array, data_of
 __all__ = [
     "celu",
     "dropout",
-    "elu",
     "gelu",
     "glu",
     "hardshrink",
@@ -63,24 +62,6 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     return ops.relu(x) if slope == 0 else ops.prelu(as_array(x), slope)
 
 
-def elu(x: Array, alpha: float = 1.0) -> Array:
-    """Exponential linear unit: ``x`` above 0, ``alpha (exp(x) - 1)`` below.
-
-    With alpha = 1 it is smooth; otherwise the slope at 0 is the least between alpha and
-    1. Clevert, Unterthiner, Hochreiter (2016), "Fast and Accurate Deep Network Learning
-    by Exponential Linear Units".
-
-    >>> elu(np.array([-1000.0, 0.0, 2.0]))
-    array([-1.,  0.,  2.])
-    """
-    x, alpha = as_array(x), float(alpha)
-    # Limited at 1, not at 0, so that the limit has no part in the slope at 0.
-    below = alpha * ops.expm1(ops.minimum(x, 1.0))
-    above = ops.greater(x, 0) if alpha <= 1 else ops.greater_equal(x, 0)
-    bent = ops.where(above, x, below)
-    return ops.where(ops.equal(x, 0), 0.0, bent) if alpha < 0 else bent
-
-
 def selu(x: Array) -> Array:
     """Self-normalising exponential linear unit: ``1.0507 elu(x, 1.6733)``.
 
@@ -91,7 +72,7 @@ def selu(x: Array) -> Array:
     >>> selu(np.array([-1000.0, 0.0, 1.0]))
     array([-1.75809934,  0.        ,  1.05070099])
     """
-    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+    return _SELU_SCALE * ops.elu(as_array(x), _SELU_ALPHA)
 
 
 def celu(x: Array, alpha: float = 1.0) -> Array:

@@ -251,7 +251,7 @@ def _identity(x: Any) -> Any:
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "celu": functional.celu,
-    "elu": functional.elu,
+    "elu": ops.elu,
     "gelu": functional.gelu,
     "hardshrink": functional.hardshrink,
     "hardsigmoid": functional.hardsigmoid,

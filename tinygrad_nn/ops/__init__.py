@@ -8,6 +8,7 @@ from tinygrad_nn.ops.accumulation import (
     recurrence,
 )
 from tinygrad_nn.ops.activations import (
+    elu,
     gelu_tanh,
     log_cosh,
     mish,
@@ -15,6 +16,7 @@ from tinygrad_nn.ops.activations import (
     silu,
     softsign,
     tanhshrink,
+    within,
 )
 from tinygrad_nn.ops.arithmetic import (
     add,
@@ -221,6 +223,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "einsum",
+    "elu",
     "equal",
     "erf",
     "erfc",
@@ -347,4 +350,5 @@ __all__ = [
     "unwrap",
     "where",
     "windows",
+    "within",
 ]

@@ -1,4 +1,4 @@
-"""Activations that would lose digits, or meet ``0 * inf``, if they were composed.
+"""Activations that would lose digits, time or a clear slope, if they were composed.
 
 Each is ``x`` times a gate that closes in one tail, or a difference that cancels near 0.
 The factors of their slopes are held within bounds beyond which a gate is 0 or 1 to the
@@ -14,12 +14,22 @@ import numpy as np
 
 from tinygrad_nn.op import Array, elementwise, inside_rules
 from tinygrad_nn.ops.arithmetic import maximum, minimum, reciprocal, square
-from tinygrad_nn.ops.comparison import greater, less
-from tinygrad_nn.ops.elementwise import abs, sigmoid, signed, softplus, tanh
+from tinygrad_nn.ops.comparison import greater, greater_equal, less
+from tinygrad_nn.ops.elementwise import abs, exp, sigmoid, signed, softplus, tanh
 from tinygrad_nn.ops.samples import reals
 from tinygrad_nn.ops.selection import where
 
-__all__ = ["gelu_tanh", "log_cosh", "mish", "prelu", "silu", "softsign", "tanhshrink"]
+__all__ = [
+    "elu",
+    "gelu_tanh",
+    "log_cosh",
+    "mish",
+    "prelu",
+    "silu",
+    "softsign",
+    "tanhshrink",
+    "within",
+]
 
 _SHUT = 1000.0
 """A distance from 0 at which sigmoid and tanh are what they are at infinity."""
@@ -29,24 +39,42 @@ _CUBIC = 0.044715 * _LINEAR
 _sigmoid = inside_rules(sigmoid)
 
 
-def _within(x: Array) -> Array:
-    """Return the operand, held where the gates still move."""
-    return maximum(minimum(x, _SHUT), -_SHUT)
+@elementwise(
+    formula="$x",
+    vjp=lambda g, _out, x: g * less(abs(x), _SHUT),
+    paths=(lambda x: less(abs(x), _SHUT),),
+    samples=reals(1),
+    exact=lambda x: x,
+    edges=(-_SHUT, _SHUT),
+)
+def within(x: Array) -> Array:
+    """``x``, held within 1000 of 0: a factor beside a gate that is shut or open there.
+
+    It is read as ``x``, since the product is the same, but for 0 times infinity.
+
+    >>> within(np.array([-np.inf, 2.0]))
+    array([-1000.,     2.])
+    """
+    return np.minimum(np.maximum(x, -1000.0), 1000.0)
 
 
-def _least(slope: Any) -> Any:
-    """Return the number of least size between ``slope`` and 1."""
-    if isinstance(slope, (int, float)):
-        return min(max(float(slope), 0.0), 1.0)
-    return minimum(maximum(slope, 0.0), 1.0)
+def _bent(g: Array, x: Array, below: Array, slope: Any) -> Array:
+    """Return ``g`` above 0, ``below`` below; at 0 the least between their slopes.
+
+    ``slope`` is the one from below, as a number or an array; the one from above is 1.
+    """
+    if not isinstance(slope, (int, float)):
+        least = g * minimum(maximum(slope, 0.0), 1.0)
+        return where(greater(x, 0), g, where(less(x, 0), below, least))
+    if slope < 0:
+        return where(greater(x, 0), g, where(less(x, 0), below, 0.0 * g))
+    return where(greater(x, 0) if slope <= 1 else greater_equal(x, 0), g, below)
 
 
 @elementwise(
     formula=r"\mathrm{prelu}_{$slope}($x)",
     vjp=(
-        lambda g, _out, x, slope: where(
-            greater(x, 0), g, where(less(x, 0), g * slope, g * _least(slope))
-        ),
+        lambda g, _out, x, slope: _bent(g, x, g * slope, slope),
         lambda g, _out, x, _slope: g * minimum(x, 0.0),
     ),
     paths=(None, lambda x, _slope: less(x, 0)),
@@ -64,9 +92,28 @@ def prelu(x: Array, slope: Array) -> Array:
     return np.where(x > 0, x, slope * np.minimum(x, 0.0))
 
 
+@elementwise(
+    formula=r"\mathrm{elu}_{$alpha}($x)",
+    vjp=lambda g, _out, x, alpha: _bent(g, x, g * (alpha * exp(-abs(x))), alpha),
+    samples=reals(1) + reals(1, alpha=0.5)[:3] + reals(1, alpha=-2)[2:3],
+)
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """Exponential linear unit: ``x`` above 0, ``alpha (exp(x) - 1)`` below.
+
+    With alpha = 1 it is smooth; otherwise the slope at 0 is the least between alpha and
+    1. Clevert, Unterthiner, Hochreiter (2016), "Fast and Accurate Deep Network Learning
+    by Exponential Linear Units".
+
+    >>> elu(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    # Minus the size is x below 0, and above it no exponential of a large number.
+    return np.where(x > 0, x, alpha * np.expm1(0.0 - np.abs(x)))
+
+
 def _silu_slope(x: Array) -> Array:
     gate = _sigmoid(x)
-    return gate * (1.0 + _within(x) * (1.0 - gate))
+    return gate * (1.0 + within(x) * (1.0 - gate))
 
 
 @elementwise(
@@ -90,7 +137,7 @@ def silu(x: Array) -> Array:
 
 def _mish_slope(x: Array) -> Array:
     gate = tanh(softplus(x))
-    return gate + _within(x) * _sigmoid(x) * (1.0 - gate * gate)
+    return gate + within(x) * _sigmoid(x) * (1.0 - gate * gate)
 
 
 @elementwise(
@@ -116,8 +163,8 @@ def mish(x: Array) -> Array:
 
 
 def _gelu_slope(x: Array) -> Array:
-    x = _within(x)
-    squares = x * x
+    x = within(x)
+    squares = square(x)
     gate = _sigmoid(x * (_LINEAR + _CUBIC * squares))
     return gate + gate * (1.0 - gate) * (x * (_LINEAR + 3 * (_CUBIC * squares)))
 
