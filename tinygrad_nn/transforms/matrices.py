@@ -20,6 +20,11 @@ __all__ = ["hessian", "hvp", "jacobian"]
 
 Function = Callable[..., Any]
 _MODES = ("auto", "forward", "reverse")
+_FEWER = 16
+"""By how much elements of the argument are fewer before ``"auto"`` goes forward.
+
+To push is to pull twice, once for all; `tests/benchmarks/transforms.py` has the times.
+"""
 
 
 def jacobian(
@@ -42,7 +47,8 @@ def jacobian(
     mode
         ``"reverse"``: from each element of the result to all of the argument;
         ``"forward"``: from each element of the argument to all of the result; or
-        ``"auto"``, whichever are fewer. The elements are done together.
+        ``"auto"``: forward where the argument has far fewer elements. Either way all
+        elements are done together.
 
     Examples
     --------
@@ -88,7 +94,7 @@ def _blocks(called: Called, value: Tensor, mode: str) -> list[Any]:
     cotangent = Tensor(np.zeros(value.shape, value.dtype), requires_grad=True)
     pulled = autodiff.gradients(value, variables, cotangent, "zero")
     recorded = called.in_graph([value])
-    if mode == "forward" or (mode == "auto" and 2 * inputs < value.size):
+    if mode == "forward" or (mode == "auto" and _FEWER * inputs < value.size):
         return [
             _columns(g, cotangent, x, recorded)
             for g, x in zip(pulled, variables, strict=True)
