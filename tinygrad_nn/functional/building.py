@@ -13,7 +13,7 @@ from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.movement import broadcast_arrays, expand_dims, moveaxis
 from tinygrad_nn.functional.ufuncs import BARE
-from tinygrad_nn.op import Array, Node, data_of
+from tinygrad_nn.op import Array, Node, constant, data_of
 from tinygrad_nn.ops import getitem
 
 __all__ = [
@@ -193,6 +193,10 @@ def logspace(
         )
         base = expand_dims(base, axis)
     exponents = linspace(start, stop, count, endpoint, axis=axis)
+    if isinstance(base, (int, float)):
+        # As a Tensor, so that its logarithm is recorded, and exact where numbers are.
+        kind = data_of(exponents).dtype
+        base = constant(np.asarray(base, kind), recording.tick())
     powers = _power(base, exponents)
     return powers if dtype is None else ops.astype(powers, np.dtype(dtype))
 
