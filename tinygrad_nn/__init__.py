@@ -114,6 +114,7 @@ from tinygrad_nn.functional import (
     ediff1d,
     einsum,
     einsum_path,
+    elu,
     embedding,
     equal,
     exp,
@@ -320,7 +321,6 @@ from tinygrad_nn.functional.vectors import (
 )
 from tinygrad_nn.op import elementwise, primitive
 from tinygrad_nn.ops import (
-    elu,
     getitem,
     log_sigmoid,
     log_softmax,

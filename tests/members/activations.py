@@ -99,6 +99,7 @@ _TABLE = {
         lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
         [*_each(), *_each(negative_slope=0.3), ((3,), {"negative_slope": 0})],
     ),
+    "elu": (_elu, [((2, 3), {}), ((2, 3), {"alpha": 0.5}), ((0,), {"alpha": -2})]),
     "celu": (_celu, [*_each(), ((2, 3), {"alpha": 0.3})]),
     "selu": (_selu, _each()),
     "gelu": (

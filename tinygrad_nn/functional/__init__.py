@@ -20,6 +20,7 @@ from tinygrad_nn.functional.accumulations import (
 from tinygrad_nn.functional.activations import (
     celu,
     dropout,
+    elu,
     gelu,
     glu,
     hardshrink,
@@ -461,6 +462,7 @@ __all__ = [
     "ediff1d",
     "einsum",
     "einsum_path",
+    "elu",
     "embedding",
     "equal",
     "exp",

@@ -3,7 +3,8 @@
 Those in pieces have kinks, and one rule holds at all of them: the slope is the least
 between those on either side, 0 if their signs differ. Where a function jumps, the slope
 is that of the piece taken. Every function has its limits at infinity, in value and
-slope; a branch that is not taken overflows nowhere.
+slope; a branch that is not taken overflows nowhere. Those without settings that are an
+op itself, such as `silu`, are in `ops.activations`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tinygrad_nn.op import Array, data_of
 __all__ = [
     "celu",
     "dropout",
+    "elu",
     "gelu",
     "glu",
     "hardshrink",
@@ -62,6 +64,19 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     return ops.relu(x) if slope == 0 else ops.prelu(as_array(x), slope)
 
 
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """Exponential linear unit: ``x`` above 0, ``alpha (exp(x) - 1)`` below.
+
+    With alpha = 1 it is smooth; otherwise the slope at 0 is the least between alpha and
+    1. Clevert, Unterthiner, Hochreiter (2016), "Fast and Accurate Deep Network Learning
+    by Exponential Linear Units".
+
+    >>> elu(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    return ops.elu(as_array(x), float(alpha))
+
+
 def selu(x: Array) -> Array:
     """Self-normalising exponential linear unit: ``1.0507 elu(x, 1.6733)``.
 
@@ -72,7 +87,7 @@ def selu(x: Array) -> Array:
     >>> selu(np.array([-1000.0, 0.0, 1.0]))
     array([-1.75809934,  0.        ,  1.05070099])
     """
-    return _SELU_SCALE * ops.elu(as_array(x), _SELU_ALPHA)
+    return _SELU_SCALE * elu(x, _SELU_ALPHA)
 
 
 def celu(x: Array, alpha: float = 1.0) -> Array:

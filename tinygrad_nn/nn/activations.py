@@ -251,7 +251,7 @@ def _identity(x: Any) -> Any:
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "celu": functional.celu,
-    "elu": ops.elu,
+    "elu": functional.elu,
     "gelu": functional.gelu,
     "hardshrink": functional.hardshrink,
     "hardsigmoid": functional.hardsigmoid,

@@ -80,7 +80,7 @@ class ELU(Module):
 
     def forward(self, x: Any) -> Any:
         """Return the elu of ``x``."""
-        return ops.elu(x, self.alpha)
+        return functional.elu(x, self.alpha)
 
     def describe(self) -> str:
         """Show settings that are not the usual ones."""

@@ -1,8 +1,8 @@
 """Activations that would lose digits, time or a clear slope, if they were composed.
 
-Each is ``x`` times a gate that closes in one tail, or a difference that cancels near 0.
-The factors of their slopes are held within bounds beyond which a gate is 0 or 1 to the
-last digit, so values and slopes have their limits at infinity, and nothing warns.
+They are ``x`` times a gate that closes in one tail, differences that cancel near 0,
+and what bends at 0. Factors of slopes are held `within` bounds beyond which a gate is 0
+or 1 to the last digit, so at infinity values and slopes have their limits, unwarned.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _bent(g: Array, x: Array, below: Array, slope: Any) -> Array:
         least = g * minimum(maximum(slope, 0.0), 1.0)
         return where(greater(x, 0), g, where(less(x, 0), below, least))
     if slope < 0:
-        return where(greater(x, 0), g, where(less(x, 0), below, 0.0 * g))
+        return where(greater(x, 0), g, where(less(x, 0), below, 0.0))
     return where(greater(x, 0) if slope <= 1 else greater_equal(x, 0), g, below)
 
 
@@ -100,9 +100,7 @@ def prelu(x: Array, slope: Array) -> Array:
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """Exponential linear unit: ``x`` above 0, ``alpha (exp(x) - 1)`` below.
 
-    With alpha = 1 it is smooth; otherwise the slope at 0 is the least between alpha and
-    1. Clevert, Unterthiner, Hochreiter (2016), "Fast and Accurate Deep Network Learning
-    by Exponential Linear Units".
+    At 0 the slope is the least between alpha and 1.
 
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
