@@ -156,7 +156,6 @@ def test_pytorch_4867_no_hidden_epsilon():
     assert losses.binary_cross_entropy_with_logits(logits, np.zeros(2)).item() == 8e7
 
 
-@pytest.mark.xfail(reason="the formula as written: 0 * -inf is nan", strict=True)
 def test_mlx_1280_certain_and_right():
     """The loss of probabilities that are exactly 0 or 1, and right, was nan; here it is 0, as 0 log 0 is.
 
@@ -164,9 +163,20 @@ def test_mlx_1280_certain_and_right():
     """
     a = np.array([0.0, 1e-59, 1 - 1e-59, 1.0])
     y = np.array([0.0, 0.0, 1.0, 1.0])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = losses.binary_cross_entropy(tg.Parameter(a), y, reduction="none")
-    np.testing.assert_allclose(found.numpy(), [0, 1e-59, 0, 0], rtol=1e-15)
+    for dtype in (np.float32, np.float64):
+        prediction = tg.Parameter(a.astype(dtype))
+        with np.errstate(divide="ignore"):  # what NumPy says of log(0)
+            found = losses.binary_cross_entropy(prediction, y, reduction="none")
+            arrays = losses.binary_cross_entropy(prediction.data, y, reduction="none")
+        np.testing.assert_array_equal(found.numpy(), [0.0] * 4)
+        np.testing.assert_array_equal(arrays, [0.0] * 4)
+        np.sum(found).backward()  # -y / a + (1 - y) / (1 - a)
+        np.testing.assert_array_equal(prediction.grad, [1.0, 1.0, -1.0, -1.0])
+    with np.errstate(divide="ignore"):  # and of certain ones that are wrong
+        wrong = losses.binary_cross_entropy(
+            np.array([0.0, 1.0]), 1 - y[1:3], reduction="none"
+        )
+    assert wrong.tolist() == [np.inf, np.inf]
 
 
 def test_pytorch_2298_slope_at_a_logit_of_zero():

@@ -59,8 +59,9 @@ def binary_cross_entropy(
 
     Of a prediction that came from a sigmoid, in any spelling, the logarithms record
     the stable form, so this equals `binary_cross_entropy_with_logits` of its input. Of
-    other predictions that are exactly 0 or 1 it gives inf or nan, as the formula does.
-    `DataError` names the first label outside of 0 to 1.
+    other predictions that are exactly 0 or 1 it is 0 where they are right, since
+    ``0 log 0`` is 0, and else infinite. `DataError` names the first label outside of 0
+    to 1.
 
     >>> a, y = np.array([0.5, 0.25]), np.array([1, 0])
     >>> binary_cross_entropy(a, y, reduction="none").round(3)
@@ -70,11 +71,23 @@ def binary_cross_entropy(
     y = like(prediction, target, where)
     _inspect_labels(y, where)
     a = prediction
-    positive = ops.multiply(y, ops.log(a))
-    negative = ops.multiply(1 - y, ops.log(ops.subtract(1, a)))
+    positive = _times_log(y, a)
+    negative = _times_log(1 - y, ops.subtract(1, a))
     losses = ops.negative(ops.add(positive, negative))
     by_class = by_two_classes(y, class_weight, where, (0, 1))
     return reduced(losses, reduction, sample_weight, by_class, where)
+
+
+def _times_log(y: Any, a: Any) -> Any:
+    """Return ``y log a``, and 0 where y is 0, though a may be as well."""
+    logs = ops.log(a)
+    with np.errstate(invalid="ignore"):  # 0 times -inf, which is not chosen
+        product = ops.multiply(y, logs)
+    # The logarithm of a sigmoid is finite; and by y, the slope at 0 is log a.
+    op = getattr(logs, "op", None)
+    if computed(y) or (op is not None and op.name != "log"):
+        return product
+    return ops.where(ops.equal(y, 0), 0.0, product)
 
 
 def _inspect_labels(target: Any, where: str) -> None:
