@@ -96,6 +96,17 @@ def test_settings_differ_by_axis():
     )
 
 
+def test_settings_of_a_transposed_convolution_differ_by_axis():
+    """One axis is cut and the other not, one stretched and the other not."""
+    settings = {"stride": (3, 1), "padding": (1, 0), "output_padding": (2, 0)}
+    settings["dilation"] = (1, 2)
+    same(
+        lambda *given: tg.conv_transpose2d(*given, **settings),
+        lambda torch, *given: torch.nn.functional.conv_transpose2d(*given, **settings),
+        *(normal((2, 3, 4, 5)), normal((3, 4, 3, 2))),
+    )
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_same_padding_at_stride_one_is_pytorchs(dilation):
