@@ -7,6 +7,7 @@ installed; at kinks to the rule of least norm, written here a second time as int
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import sys
 import warnings
@@ -489,6 +490,29 @@ def test_settings_are_shown_where_they_are_unusual():
     for layer, text in shown.items():
         assert repr(layer) == text
     assert repr(nn.Dense(2, 3, activation="gelu")) == "Dense(2 -> 3, activation=gelu)"
+
+
+EXPORTED = {
+    name: lambda name=name: [nn.Dense(3, 4, activation=name, rng=0)]
+    for name in nn.ACTIVATIONS
+}
+EXPORTED |= {
+    "PReLU": lambda: [nn.Dense(3, 4, rng=0), nn.PReLU((4,))],
+    "GLU": lambda: [nn.Dense(3, 8, rng=0), nn.GLU()],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_exported_network_predicts_the_same_bits(name, tmp_path):
+    """A file of NumPy alone computes what the model does, in the tails as well."""
+    net = nn.Sequential(*EXPORTED[name](), nn.Dense(4, 1, rng=1))
+    x = np.random.default_rng(0).standard_normal((6, 3))
+    tg.export_numpy(tmp_path / "net.py", net, x)
+    spec = importlib.util.spec_from_file_location("net", tmp_path / "net.py")
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    for scale in (1.0, 50.0):
+        assert np.array_equal(written.predict(scale * x), net(scale * x).numpy())
 
 
 @pytest.mark.parametrize("name", sorted(nn.ACTIVATIONS))
