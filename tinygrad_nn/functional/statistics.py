@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional import reductions
 from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.gaps import warn_where
 from tinygrad_nn.functional.places import in_dtype, plain
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
@@ -154,7 +154,7 @@ def cov(
         elif less:
             freedom = total - less * np.sum(weight * np.asarray(aweights)) / total
     if freedom <= 0:
-        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=2)
+        warn_where(True, "Degrees of freedom <= 0 for slice")
         freedom = 0.0
     x = x - mean
     other = x if weight is None else x * weight

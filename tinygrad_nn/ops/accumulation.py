@@ -116,9 +116,7 @@ def recurrence(x: Array, y: Array, axis: int = -1, reverse: bool = False) -> Arr
     formula=r"\mathrm{cumprod}($x)",
     shape=_along,
     # The product before an element, times what all later ones make of it.
-    vjp=lambda g, out, x, axis: (
-        _delayed(out, axis, 1.0) * recurrence(x, g, axis, True)
-    ),
+    vjp=lambda g, out, x, axis: _delayed(out, axis, 1.0) * recurrence(x, g, axis, True),
     samples=cases(*_ALONG),
     refuses=_WRONG,
 )
@@ -131,21 +129,15 @@ def cumprod(x: Array, axis: int = -1) -> Array:
     return np.cumprod(x, axis)
 
 
-def _ties(x: Array, out: Array, axis: int, dtype: Any) -> tuple[Array, Array, Array]:
-    """Whether the result is what it was; how often it was met so far; whether it is.
-
-    In a run of equal results those elements count that are equal to it.
-    """
-    same = astype(equal(out, _delayed(out, axis, np.nan)), dtype)
-    hit = equal(x, out)
-    count = recurrence(same, astype(hit, dtype), axis)
-    # It is nowhere met where it is nan.
-    return same, where(equal(count, 0), 1.0, count), hit
-
-
 def _to_records(g: Array, out: Array, x: Array, axis: int) -> Array:
-    """Ties share equally: the subgradient of least norm, as that of `max`."""
-    same, count, hit = _ties(x, out, axis, g.dtype)
+    """Ties share equally: the subgradient of least norm, as that of `max`.
+
+    In a run of equal results those elements share that are equal to it.
+    """
+    same = astype(equal(out, _delayed(out, axis, np.nan)), g.dtype)
+    hit = equal(x, out)
+    count = recurrence(same, astype(hit, g.dtype), axis)
+    count = where(equal(count, 0), 1.0, count)  # none, where it is nan
     return where(hit, recurrence(same, g / count, axis, True), 0.0)
 
 
@@ -184,19 +176,20 @@ def cummin(x: Array, axis: int = -1) -> Array:
     return np.minimum.accumulate(x, axis)
 
 
-def _softly_back(g: Array, out: Array, x: Array, axis: int) -> Array:
-    """Shares e^(x_i - out_k) of all g_k with k >= i, by factors of at most one.
+def _softly_back(g: Array, _out: Array, x: Array, axis: int) -> Array:
+    """Shares e^(x_i - out_k) of all g_k with k >= i, of sums with weights up to one.
 
-    Of infinities, where that would be nan, each has an equal share.
+    Of infinities, where the shares would be nan, all that are equal have the same.
     """
-    same, count, hit = _ties(x, out, axis, g.dtype)
-    before = _delayed(count, axis, 1.0)
-    infinite = equal(abs(out), np.inf)
-    level = where(infinite, 0.0, out)
-    fading = exp(_delayed(out, axis, -np.inf) - level)
-    fading = where(infinite, same * before / count, fading)
-    own = where(infinite, hit / count, exp(where(infinite, 0.0, x) - level))
-    return own * recurrence(fading, g, axis, True)
+    top = cummax(x, axis)
+    before = _delayed(top, axis, -np.inf)
+    infinite = equal(abs(top), np.inf)
+    level = where(infinite, 0.0, top)
+    weight = exp(where(infinite, 0.0, x) - level)
+    weight = where(infinite, equal(x, top), weight)
+    fading = exp(where(infinite, 0.0, before) - level)
+    fading = where(infinite, equal(top, before), fading)
+    return weight * recurrence(fading, g / recurrence(fading, weight, axis), axis, True)
 
 
 @primitive(
