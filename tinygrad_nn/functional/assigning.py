@@ -86,16 +86,23 @@ def with_set(x: Array, index: Any, values: Array) -> Array:
     array([1., 0., 0.])
     """
     x = as_array(x)
-    values = _fitting("set", x, index, values)
-    ones: Any = np.ones(values.shape)
-    if recording.current().trace is not None:
-        # Recorded: an index that is data of a compiled step is another next time.
-        ones = constant(ones, recording.tick())
+    size = _picked_shape("set", x, index)
+    values = _fitting("set", x, size, values)
+    live = recording.current().trace is not None
+    if live:  # an index that is data of a compiled step is another next time
+        ones: Any = constant(np.ones(size), recording.tick())
+        there = ops.not_equal(ops.scatter_add(ones, index, x.shape), 0)
+    else:
+        ones = np.ones(size)
+        there = np.zeros(x.shape, np.bool_)
+        there[index] = True
+    if values.shape == ():
+        return ops.where(there, values, x)
+    values = values if values.shape == size else ops.broadcast_to(values, size)
     if not (is_basic(index) or _is_mask(index)):
         last = ops.last_at(ones, index, x.shape)
-        if isinstance(last, Node) or not np.all(last):
+        if live or not np.all(last):
             values = ops.where(last, values, np.zeros((), x.dtype))
-    there = ops.not_equal(ops.scatter_add(ones, index, x.shape), 0)
     return ops.where(there, ops.scatter_add(values, index, x.shape), x)
 
 
@@ -106,7 +113,10 @@ def with_added(x: Array, index: Any, values: Array) -> Array:
     array([16.,  2.])
     """
     x = as_array(x)
-    values = _fitting("add", x, index, values)
+    size = _picked_shape("add", x, index)
+    values = _fitting("add", x, size, values)
+    if values.shape != size:
+        values = ops.broadcast_to(values, size)
     return ops.add(x, ops.scatter_add(values, index, x.shape))
 
 
@@ -142,13 +152,17 @@ def _is_mask(index: Any) -> bool:
     return isinstance(index, np.ndarray) and index.dtype == np.bool_
 
 
-def _fitting(title: str, x: Any, index: Any, values: Any) -> Any:
-    """Return values of the dtype of ``x`` and the shape of what the index picks."""
-    values = as_array(values)
+def _picked_shape(title: str, x: Any, index: Any) -> Shape:
+    """Return the shape of what an index picks."""
     try:
-        size: Shape = op_of(ops.getitem).shape(x.shape, index=index)
+        return op_of(ops.getitem).shape(x.shape, index=index)
     except ShapeError as error:
         raise ShapeError(f"x.at[i].{title}: {error}; got x{x.shape}") from None
+
+
+def _fitting(title: str, x: Any, size: Shape, values: Any) -> Any:
+    """Return values of the dtype of ``x`` that broadcast to a size."""
+    values = as_array(values)
     if not np.can_cast(values.dtype, x.dtype, "same_kind"):
         raise DtypeError(
             f"x.at[i].{title}: expected values that {x.dtype} can hold; got "
@@ -167,6 +181,4 @@ def _fitting(title: str, x: Any, index: Any, values: Any) -> Any:
         )
     if values.dtype != x.dtype:
         values = ops.astype(values, x.dtype)
-    if have != values.shape:
-        values = ops.reshape(values, have)
-    return values if have == size else ops.broadcast_to(values, size)
+    return values if have == values.shape else ops.reshape(values, have)

@@ -14,6 +14,7 @@ import numpy as np
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, axes_of
+from tinygrad_nn.functional.movement import moveaxis
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
 
@@ -197,6 +198,8 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     (axis,) = axes_of("insert", arr, axis)
     values = as_array(values)
     index = obj if isinstance(obj, slice) else _known("insert", "obj", obj)
+    if not isinstance(index, slice) and index.size == 1 and index.dtype != np.bool_:
+        return _inserted(arr, index, values, axis)
     count = math.prod(arr.shape)
     places = np.arange(count).reshape(arr.shape)
     new = count + np.arange(math.prod(values.shape)).reshape(values.shape)
@@ -210,3 +213,33 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     if values.dtype != arr.dtype:
         values = ops.astype(values, arr.dtype)
     return getitem(ops.concatenate(_flat(arr), _flat(values)), where)
+
+
+def _inserted(arr: Any, index: np.ndarray, values: Any, axis: int) -> Any:
+    """Put values in before one place: slices, joined."""
+    n, rank = arr.shape[axis], len(arr.shape)
+    place = int(index.reshape(()))
+    if not -n <= place <= n:
+        raise ShapeError(
+            f"insert: expected a place from {-n} to {n} along axis {axis} of "
+            f"arr{arr.shape}; got {place}"
+        )
+    place += n if place < 0 else 0
+    if values.dtype != arr.dtype:
+        values = ops.astype(values, arr.dtype)
+    given = values.shape
+    values = ops.reshape(values, (*(1,) * (rank - len(given)), *given))
+    if index.ndim == 0:
+        values = moveaxis(values, 0, axis)
+    size = (*arr.shape[:axis], values.shape[axis], *arr.shape[axis + 1 :])
+    try:
+        values = ops.broadcast_to(values, size)
+    except ValueError:
+        raise ShapeError(
+            f"insert: expected values that broadcast to {size}; got arr{arr.shape}, "
+            f"values{given}, axis={axis}"
+        ) from None
+    lead = (slice(None),) * axis
+    before = getitem(arr, (*lead, slice(0, place)))
+    after = getitem(arr, (*lead, slice(place, n)))
+    return ops.concatenate(before, values, after, axis=axis)
