@@ -940,7 +940,7 @@ class Tensor(Node):
         """Record ``np.exp(t)``, ``array * t`` and the like; refuse the rest by name."""
         if method != "__call__":
             return ufunc_methods.call_method(ufunc, method, inputs, options)
-        handler = _UFUNCS.get(ufunc) or special.handler_of(ufunc)
+        handler = _UFUNCS.get(ufunc) or functional.ufuncs.handler_of(ufunc)
         if handler is None:
             raise _refusal(ufunc, options)
         if options or len(inputs) > ufunc.nin:

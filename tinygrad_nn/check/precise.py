@@ -148,6 +148,8 @@ def _binary(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
             return NotImplemented
         return Precise(function(self.value, other), self.kind)
 
+    forward.__doc__ = function.__doc__
+
     def backward(self: Precise, other: Any) -> Any:
         other = _operand(self, other)
         if other is None:
@@ -191,15 +193,18 @@ def _remainder(x: Any, y: Any) -> Any:
 
 
 def _remainder_of_truncation(x: Any, y: Any) -> Any:
+    """Rest of a division that rounds toward zero: ``numpy.fmod``."""
     rest = _remainder(abs(x), abs(y))
     return -rest if x < 0 else rest
 
 
 def _angle(x: Any, y: Any) -> Any:
+    """Angle of the vector of two numbers: ``numpy.arctan2``."""
     return _context(x, y).atan2(x, y)
 
 
 def _length(x: Any, y: Any) -> Any:
+    """Length of the vector of two numbers: ``numpy.hypot``."""
     return _context(x, y).hypot(x, y)
 
 

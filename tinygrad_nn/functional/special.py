@@ -14,7 +14,6 @@ array([1.12837917, 0.4151075 ])
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from tinygrad_nn.errors import OpError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.elementwise import sinc
 from tinygrad_nn.functional.ufuncs import (
+    OF_SCIPY,
     cbrt,
     exp2,
     expm1,
@@ -77,13 +77,10 @@ __all__ = [
 
 Call = Callable[..., Any]
 
-_BARE: dict[str, Call] = {}
-"""What SciPy's ufuncs are on Tensors, by their names there."""
-
 
 def _spelled(call: Call, name: str, operands: int = 1) -> Call:
     """Return the function with the name and the signature of SciPy's ufunc."""
-    _BARE[name] = call
+    OF_SCIPY[name] = call
 
     def spelled(*given: Any, **options: Any) -> Any:
         if len(given) < operands:
@@ -101,19 +98,6 @@ def _spelled(call: Call, name: str, operands: int = 1) -> Call:
     numpys = np.exp if operands == 1 else np.add
     spelled.__signature__ = signature_of(numpys)  # type: ignore[attr-defined]
     return spelled
-
-
-def handler_of(ufunc: np.ufunc) -> Call | None:
-    """Return what a ufunc of SciPy is on Tensors; None for any other.
-
-    >>> handler_of(np.exp) is None
-    True
-    """
-    loaded = sys.modules.get("scipy.special")
-    for name, call in _BARE.items():
-        if getattr(loaded, name, None) is ufunc:
-            return call
-    return None
 
 
 # --- compositions ---
@@ -327,4 +311,4 @@ psi = _spelled(_digamma, "psi")
 rel_entr = _spelled(ops.rel_entr, "rel_entr", 2)
 xlog1py = _spelled(_xlog1py, "xlog1py", 2)
 xlogy = _spelled(_xlogy, "xlogy", 2)
-_BARE |= {name: getattr(ops, name) for name in ("cbrt", "exp2", "expm1", "log1p")}
+OF_SCIPY |= {name: getattr(ops, name) for name in ("cbrt", "exp2", "expm1", "log1p")}

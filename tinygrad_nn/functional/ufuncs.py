@@ -7,6 +7,7 @@ signature that NumPy's function has. ``dtype=`` computes in that dtype, as NumPy
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import Parameter, Signature
@@ -22,6 +23,7 @@ from tinygrad_nn.op import data_of
 
 __all__ = [
     "BARE",
+    "OF_SCIPY",
     "abs",
     "absolute",
     "acos",
@@ -69,6 +71,7 @@ __all__ = [
     "frexp",
     "greater",
     "greater_equal",
+    "handler_of",
     "heaviside",
     "hypot",
     "invert",
@@ -115,6 +118,7 @@ __all__ = [
     "subtract",
     "tan",
     "tanh",
+    "title_of",
     "true_divide",
     "trunc",
     "with_options",
@@ -124,6 +128,9 @@ Call = Callable[..., Any]
 
 BARE: dict[np.ufunc, Call] = {}
 """What a ufunc is on Tensors, without options: `Tensor` answers NumPy by this."""
+
+OF_SCIPY: dict[str, Call] = {}
+"""What SciPy's ufuncs are on Tensors, by their names there."""
 
 _DEFAULTS: Mapping[str, Any] = {
     "out": None,
@@ -178,6 +185,19 @@ def _refuse_options(
                 f"{title}: {name}= is not offered on Tensors; got {value!r:.40}. "
                 f"{advice}"
             )
+
+
+def handler_of(ufunc: np.ufunc) -> Call | None:
+    """Return what a ufunc is on Tensors, without options; None for one that is not.
+
+    >>> handler_of(np.exp)(0.0), handler_of(np.gcd)
+    (np.float64(1.0), None)
+    """
+    loaded = sys.modules.get("scipy.special")
+    for name, call in OF_SCIPY.items() if ufunc not in BARE else ():
+        if getattr(loaded, name, None) is ufunc:
+            return call
+    return BARE.get(ufunc)
 
 
 def title_of(ufunc: np.ufunc) -> str:

@@ -84,8 +84,8 @@ from tinygrad_nn.ops.elementwise import (
 from tinygrad_nn.ops.exponential import (
     cbrt,
     exp2,
-    log10,
     log2,
+    log10,
     logaddexp,
     logaddexp2,
 )
@@ -261,10 +261,10 @@ __all__ = [
     "less",
     "less_equal",
     "log",
-    "log10",
     "log1m_sigmoid",
     "log1p",
     "log2",
+    "log10",
     "log_cosh",
     "log_ndtr",
     "log_sigmoid",
