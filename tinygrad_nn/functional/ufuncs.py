@@ -274,7 +274,7 @@ def _spelled(call: Call, ufunc: np.ufunc) -> Call:
 
     spelled.__name__ = spelled.__qualname__ = ufunc.__name__
     spelled.__doc__ = call.__doc__
-    spelled.__module__ = call.__module__
+    spelled.__module__ = __name__  # where pickle looks for it
     spelled.__signature__ = signature_of(ufunc)  # type: ignore[attr-defined]
     if hasattr(call, "op"):
         spelled.op = call.op  # type: ignore[attr-defined]
