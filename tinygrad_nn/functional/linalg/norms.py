@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import LinAlgError, OpError, ShapeError
+from tinygrad_nn.errors import LinAlgError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.contraction import ordered, refused
 from tinygrad_nn.op import Array, Node, data_of
@@ -73,11 +73,11 @@ def _largest(x: Array, axis: Any, keepdims: bool) -> Array:
     return (ops.sum if empty else ops.max)(x, axis, keepdims)
 
 
-def _of_vectors(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
+def _of_vectors(x: Array, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Array:
     if ord is None or ord == 2:
         return ops.sqrt(ops.sum(ops.square(x), axis, keepdims))
     if isinstance(ord, str):
-        raise OpError(f"norm: no such order of vectors; got ord={ord!r}")
+        raise UnsupportedError(f"norm: no such order of vectors; got ord={ord!r}")
     if ord == 1:
         return ops.sum(ops.abs(x), axis, keepdims)
     if ord == np.inf:
@@ -86,7 +86,19 @@ def _of_vectors(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
         return ops.min(ops.abs(x), axis, keepdims)
     if ord == 0:
         return ops.sum(ops.astype(ops.not_equal(x, 0), x.dtype), axis, keepdims)
-    return ops.sum(ops.abs(x) ** ord, axis, keepdims) ** (1 / ord)
+    return _of_powers(ops.abs(x), ord, axis, keepdims)
+
+
+def _of_powers(size: Array, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Array:
+    if ord > 0 or any(size.shape[i] == 0 for i in axis):
+        return ops.sum(size**ord, axis, keepdims) ** (1 / ord)
+    # A 0 makes all of it 0, by way of an infinity, which a gradient does not survive.
+    least = ops.min(size, axis, True)
+    size = ops.where(ops.equal(least, 0), 1, size)
+    found = ops.sum(size**ord, axis, True) ** (1 / ord)
+    found = ops.where(ops.equal(least, 0), 0, found)
+    # A sum of one: what is left may be a number, which is no array.
+    return found if keepdims else ops.sum(found, axis)
 
 
 def _of_matrices(x: Array, ord: Any, axes: Any, keepdims: bool) -> Array:
@@ -108,7 +120,7 @@ def _of_matrices(x: Array, ord: Any, axes: Any, keepdims: bool) -> Array:
         if not keepdims:
             return found
         return ops.reshape(found, shapes.reduced(x.shape, axes, keepdims=True))
-    raise OpError(f"norm: no such order of matrices; got ord={ord!r}")
+    raise UnsupportedError(f"norm: no such order of matrices; got ord={ord!r}")
 
 
 def matrix_norm(x: Array, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:

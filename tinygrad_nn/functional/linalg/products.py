@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.errors import OpError, ShapeError
+from tinygrad_nn.errors import ShapeError, UnsupportedError
 from tinygrad_nn.functional import contraction, diagonals
 from tinygrad_nn.functional.arguments import as_array, refuse_out
 from tinygrad_nn.functional.contraction import refused, shaped
@@ -126,7 +126,9 @@ def matrix_power(a: Array, n: int) -> Array:
     try:
         n = operator.index(n)
     except TypeError:
-        raise OpError(f"matrix_power: expected a whole number; got n={n!r}") from None
+        raise UnsupportedError(
+            f"matrix_power: expected a whole number; got n={n!r}"
+        ) from None
     if n == 0:  # chosen from nowhere: the gradient is 0, whatever a is
         one = np.eye(a.shape[-1], dtype=a.dtype)
         return ops.where(np.zeros(a.shape, bool), a, one)
