@@ -363,6 +363,15 @@ def test_a_parameter_that_changed_before_the_backward_is_told():
         y.sum().backward()
 
 
+def test_the_last_of_many_parameters_is_watched_too():
+    """However many Tensors a part is computed from, none changes unnoticed."""
+    many = [tg.Parameter(1.0, name=f"p{i}") for i in range(80)]
+    y = tg.checkpoint(lambda: sum((p * p for p in many), 0.0))()
+    many[-1].data = np.array(2.0)
+    with pytest.raises(MutationError, match="'p79'"):
+        y.backward()
+
+
 def test_a_change_inside_of_the_function_is_told():
     """What the function assigns to after it computed with it is named at once."""
     V = tg.Parameter(x0, name="V")

@@ -120,6 +120,19 @@ BY_HAND = {
     "a row": (np.ones(4), lambda w, x, y: (x[0] * w) @ w),
     "sorted by an op": (np.ones(4), lambda w, x, y: (tg.sort(x * w) * np.arange(4.0)).sum()),
     "running sums": (np.ones(4), lambda w, x, y: (tg.cumsum(x * w, 1) ** 2).sum()),
+    "a quadratic form": (np.ones((4, 4)), lambda W, x, y: tg.exp(x @ W @ x.T * 0.1).sum()),
+    "products of each one's matrices": (
+        np.eye(2) + 0.5,
+        lambda W, x, y: tg.tanh((x.reshape(2, 2) @ W) @ (W @ x.reshape(2, 2).T)).sum(),
+    ),
+    "products with vectors": (
+        np.eye(4) + 0.5,
+        lambda W, x, y: tg.tanh(x[0] @ W) @ tg.tanh(W @ x[0]) * tg.exp(x[0] @ x[0] * 0.1 * W[0, 0]),
+    ),
+    "stacks of matrices": (
+        np.ones((3, 2, 2)),
+        lambda W, x, y: tg.tanh(W @ x.reshape(2, 2)).sum() * tg.einsum("kij,lj->", W, x.reshape(2, 2)),
+    ),
     "picked": (np.ones((3, 4)), lambda W, x, y: (W[[0, 2]] * x).sum() + W[1, 1]),
 }  # fmt: skip
 

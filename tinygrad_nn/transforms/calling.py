@@ -259,8 +259,11 @@ def call(
     if has_aux:
         returned, aux = _with_aux(title, returned)
     outputs = _outputs(title, returned, structured=structured, has_aux=has_aux)
-    given = [*args, *options.values()]
-    tensors = any(isinstance(x, Node) for x in (*given, *opened(given).leaves))
+    others = [x for i, x in enumerate(args) if i not in wanted.keys]
+    others += [x for name, x in options.items() if name not in wanted.keys]
+    given = [x for found in arguments for x in found.leaves] + others
+    given += opened({"others": others}).leaves if others else []
+    tensors = any(isinstance(x, Node) for x in given)
     return Called(outputs, aux, variables, arguments, wanted, tensors)
 
 
