@@ -104,7 +104,7 @@ def vdot(a: Array, b: Array, /) -> Array:
 
 def _paired(axes: Any, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the axes that two arrays share, as `tensordot` is told them."""
-    if np.ndim(axes) == 0 and not isinstance(axes, (list, tuple)):
+    if not isinstance(axes, (list, tuple)) and np.ndim(axes) == 0:
         count = operator.index(axes)
         return tuple(range(rank - count, rank)), tuple(range(count))
     first, second = axes

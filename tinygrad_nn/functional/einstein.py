@@ -156,6 +156,9 @@ def _by_matmul(
     first: str, a: Array, second: str, b: Array, output: str, sizes: dict[str, int]
 ) -> Array:
     batch = [c for c in output if c in first and c in second]
+    own = [c for c in output if c not in batch]
+    if own and own[0] in second:  # the result has its axes in order, or nearly
+        first, a, second, b = second, b, first, a
     shared = [c for c in first if c in second and c not in output]
     rows = [c for c in first if c not in second]
     columns = [c for c in second if c not in first]
