@@ -259,8 +259,11 @@ def test_what_comes_besides_may_be_anything():
     for aux in (None, 3, "text", a0):
         _, found = tg.grad(lambda x, aux=aux: (x.sum(), aux), has_aux=True)(a0)
         assert found is aux
-    _, found = tg.grad(lambda x: (x.sum(), x > 0), has_aux=True)(a0)
-    np.testing.assert_array_equal(found, a0 > 0)
+    _, found = tg.grad(lambda x: (x.sum(), [x > 0]), has_aux=True)(a0)
+    assert type(found[0]) is np.ndarray
+    np.testing.assert_array_equal(found[0], a0 > 0)
+    value, _ = tg.vjp(lambda x: {"y": x * 2, "positive": x > 0}, a0)
+    assert type(value["positive"]) is np.ndarray
     _, kept = tg.grad(lambda x: (x.sum(), x * 2), has_aux=True)(tg.Tensor(a0))
     assert isinstance(kept, tg.Tensor)
 
@@ -581,6 +584,29 @@ def test_flattening_inside_of_a_function_keeps_the_slope():
     n = np.sqrt(sum((p.numpy() ** 2).sum() for p in model.parameters()))
     for name, p in model.named_parameters():
         np.testing.assert_allclose(found[name].numpy(), p.numpy() / n, rtol=1e-13)
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 1j, [1j], np.array([None])])
+def test_what_is_no_number_makes_no_vector(wrong):
+    """Text and complex numbers are refused where they would have to be numbers."""
+    with pytest.raises((DtypeError, ValueError)):
+        tg.flatten(wrong)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian, tg.per_example_grad,
+        tg.checkpoint, lambda f: tg.vjp(f, a0), lambda f: tg.jvp(f, [a0], [a0]),
+        lambda f: tg.hvp(f, a0, a0),
+    ],
+)  # fmt: skip
+def test_a_loss_instead_of_a_function_is_told(make):
+    """Whoever passes a computed loss, as PyTorch wants it, is shown tg.gradients."""
+    with pytest.raises(OpError, match=r"expected a function.*Tensor.*tg\.gradients"):
+        make(tg.Parameter(a0).sum())
+    with pytest.raises(OpError, match=r"expected a function.*got str"):
+        make("text")
 
 
 def test_nothing_makes_an_empty_vector():

@@ -16,9 +16,18 @@ from tinygrad_nn import autodiff, graph, ops, recording
 from tinygrad_nn.errors import GradientError, OpError
 from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.tensor import Tensor
-from tinygrad_nn.transforms.structure import AS_GIVEN, AS_GRADIENT, Opened, opened
+from tinygrad_nn.transforms.structure import AS_GIVEN, AS_GRADIENT, How, Opened, opened
 
-__all__ = ["Called", "Wanted", "call", "each", "select", "signed", "variable"]
+__all__ = [
+    "Called",
+    "Wanted",
+    "call",
+    "each",
+    "refuse_uncallable",
+    "select",
+    "signed",
+    "variable",
+]
 
 Function = Callable[..., Any]
 Numbers = int | Sequence[int] | None
@@ -28,9 +37,23 @@ _live: ContextVar[tuple[Tensor, ...]] = ContextVar("tinygrad_nn_variables", defa
 """Variables of the transforms that are calling their function at the moment."""
 
 
-def signed(f: Function) -> Callable[[Function], Function]:
+def signed(title: str, f: Function) -> Callable[[Function], Function]:
     """Let a function that is made of ``f`` have its signature, for names in calls."""
+    refuse_uncallable(title, f)
     return wraps(f, assigned=(), updated=())
+
+
+def refuse_uncallable(title: str, f: Any) -> None:
+    """Raise for what is no function, a loss that was computed already above all."""
+    if not callable(f):
+        advice = (
+            ". Gradients of what was computed are tg.gradients(loss, [W])"
+            if isinstance(f, Node)
+            else ""
+        )
+        raise OpError(
+            f"{title}: expected a function to call; got {type(f).__name__}{advice}"
+        )
 
 
 class Wanted(NamedTuple):
@@ -207,16 +230,27 @@ class Called(NamedTuple):
         rest = iter(results)
         return self.wanted.given([x.close(rest, AS_GRADIENT) for x in self.arguments])
 
+    def give_outputs(self, values: Sequence[Any]) -> Any:
+        """Return values of the outputs to the caller, put together as they were."""
+
+        def other(x: Any) -> Any:
+            return self.give([x])[0] if isinstance(x, Tensor) else x
+
+        how = How(AS_GIVEN.model, other)
+        return self.outputs.closed(self.give(values), how)
+
     def give_aux(self) -> Any:
         """Return what came besides, Tensors in it as other results are returned."""
-        found = opened([self.aux])
-        tensors = [isinstance(x, Tensor) for x in found.leaves]
-        given = iter(self.give([x for x in found.leaves if isinstance(x, Tensor)]))
+        found = opened({"aux": self.aux}, _is_tensor)
         leaves = [
-            next(given) if tensor else x
-            for x, tensor in zip(found.leaves, tensors, strict=True)
+            x if model else self.give([x])[0]
+            for x, model in zip(found.leaves, found.in_model, strict=True)
         ]
-        return found.closed(leaves, AS_GIVEN)[0]
+        return found.closed(leaves, AS_GIVEN)["aux"]
+
+
+def _is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor)
 
 
 def call(
@@ -234,6 +268,7 @@ def call(
     Parameters of a model are the variables themselves: a model is one thing, which
     the function may have got by another way too.
     """
+    refuse_uncallable(title, f)
     full, named = list(args), dict(options)
     variables: list[Tensor] = []
     arguments = []

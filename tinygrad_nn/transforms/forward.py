@@ -12,7 +12,7 @@ from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.calling import Called, call, each
-from tinygrad_nn.transforms.structure import AS_GIVEN, fitted
+from tinygrad_nn.transforms.structure import fitted
 
 __all__ = ["jvp"]
 
@@ -91,9 +91,5 @@ def jvp(
     outputs = called.outputs
     with called.mode(outputs.leaves):
         slopes = autodiff.gradients(pulled, cotangents, ways, "zero")
-    given = called.give([*outputs.leaves, *slopes])
-    half = len(outputs.leaves)
-    value, slope = (
-        outputs.closed(part, AS_GIVEN) for part in (given[:half], given[half:])
-    )
+    value, slope = called.give_outputs(outputs.leaves), called.give_outputs(slopes)
     return (value, slope, called.give_aux()) if has_aux else (value, slope)

@@ -12,7 +12,14 @@ from tinygrad_nn.errors import OpError
 from tinygrad_nn.op import Node
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.transforms.batching import batched
-from tinygrad_nn.transforms.calling import Called, Wanted, call, select, signed
+from tinygrad_nn.transforms.calling import (
+    Called,
+    Wanted,
+    call,
+    refuse_uncallable,
+    select,
+    signed,
+)
 from tinygrad_nn.transforms.reverse import grad, one_number
 from tinygrad_nn.transforms.structure import fitted
 
@@ -60,7 +67,7 @@ def jacobian(
     if mode not in _MODES:
         raise OpError(f"jacobian: mode is one of {', '.join(_MODES)}; got {mode!r}")
 
-    @signed(f)
+    @signed("jacobian", f)
     def transformed(*args: Any, **options: Any) -> Any:
         wanted = select("jacobian", f, args, options, argnums, argnames)
         with recording.recorded():
@@ -158,6 +165,7 @@ def hessian(
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
+    refuse_uncallable("hessian", f)
     slopes = grad(f, argnums, argnames=argnames, has_aux=has_aux)
     return jacobian(slopes, argnums, argnames=argnames, has_aux=has_aux)
 

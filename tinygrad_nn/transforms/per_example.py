@@ -67,7 +67,7 @@ def per_example_grad(
            [-0., -4.]])
     """
 
-    @signed(f)
+    @signed("per_example_grad", f)
     def transformed(*args: Any, **options: Any) -> Any:
         title = "per_example_grad"
         wanted = select(title, f, args, options, argnums, argnames)

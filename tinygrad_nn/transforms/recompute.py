@@ -15,7 +15,7 @@ from tinygrad_nn.op import Array, Node, Op, data_of, inputs_of, record, settings
 from tinygrad_nn.recording import Draw
 from tinygrad_nn.shapes import Shape
 from tinygrad_nn.tensor import Tensor
-from tinygrad_nn.transforms.calling import variable
+from tinygrad_nn.transforms.calling import refuse_uncallable, variable
 from tinygrad_nn.transforms.structure import AS_GIVEN, joined, opened
 
 __all__ = ["checkpoint"]
@@ -234,6 +234,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> grad(lambda x: block(x).sum())(np.zeros(2))
     array([1., 1.])
     """
+    refuse_uncallable("checkpoint", f)
 
     @wraps(f)
     def call(*args: Any, **options: Any) -> Any:

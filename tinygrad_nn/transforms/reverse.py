@@ -60,7 +60,7 @@ def value_and_grad(
     (array(5.), array([2., 4.]))
     """
 
-    @signed(f)
+    @signed("grad", f)
     def transformed(*args: Any, **options: Any) -> Any:
         wanted = select("grad", f, args, options, argnums, argnames)
         with recording.recorded():
@@ -93,7 +93,7 @@ def grad(
     """
     both = value_and_grad(f, argnums, argnames=argnames, has_aux=has_aux)
 
-    @signed(f)
+    @signed("grad", f)
     def transformed(*args: Any, **options: Any) -> Any:
         value, gradient = both(*args, **options)
         return (gradient, value[1]) if has_aux else gradient
@@ -134,7 +134,7 @@ def vjp(f: Function, *args: Any, has_aux: bool = False, **options: Any) -> Any:
         either = called._replace(gives_tensors=called.gives_tensors or tensors)
         return tuple(either.structured(either.give(found)))
 
-    value = called.outputs.closed(called.give(called.outputs.leaves), AS_GIVEN)
+    value = called.give_outputs(called.outputs.leaves)
     return (value, pull, called.give_aux()) if has_aux else (value, pull)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import ops
-from tinygrad_nn.errors import OpError, ShapeError
+from tinygrad_nn.errors import DtypeError, OpError, ShapeError
 from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.shapes import Shape
 
@@ -277,6 +277,8 @@ def flatten(structure: Any) -> tuple[Any, Callable[[Any], Any]]:
     ------
     ShapeError
         By ``unflatten``, for a vector of another length.
+    DtypeError
+        For what is no real number.
 
     Examples
     --------
@@ -289,6 +291,11 @@ def flatten(structure: Any) -> tuple[Any, Callable[[Any], Any]]:
     """
     found = opened(structure)
     leaves = [x if isinstance(x, Node) else np.asarray(x) for x in found.leaves]
+    for x in leaves:
+        if data_of(x).dtype.kind not in "fiub":
+            raise DtypeError(
+                f"flatten: expected real numbers; got dtype {data_of(x).dtype}"
+            )
     kinds = [(np.shape(data_of(x)), _dtype(x)) for x in leaves]
     length = sum(int(np.prod(size)) for size, _ in kinds)
 
