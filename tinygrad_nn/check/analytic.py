@@ -105,7 +105,17 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 _BY_ELEMENTS = frozenset(
     {
         *("betaln", "erf", "erfc", "erfcx", "erfinv", "exprel", "fraction", "gamma"),
-        *("gammaln", "iv", "ive", "jv", "log_ndtr", "ndtri", "polygamma", "sinc"),
+        *(
+            "gammaln",
+            "hazard",
+            "iv",
+            "ive",
+            "jv",
+            "log_ndtr",
+            "ndtri",
+            "polygamma",
+            "sinc",
+        ),
     }
 )
 """Ops that are defined by cases, or by methods of exact numbers."""

@@ -150,8 +150,8 @@ def domain(of: Callable[..., Any] | str) -> str:
 
 def _between(low: float, high: float) -> float:
     if np.isinf(low):
-        return high - 1.0
-    return low + 1.0 if np.isinf(high) else (low + high) / 2
+        return high - 1.37  # between the poles of gamma functions, too
+    return low + 1.37 if np.isinf(high) else (low + high) / 2
 
 
 def _interval(low: float, closed_low: bool, high: float, closed_high: bool) -> str:

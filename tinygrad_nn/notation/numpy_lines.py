@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -488,6 +489,9 @@ _SPELLED: dict[str, Callable[..., ast.expr]] = {
     "unsorted_like": _in_rows(_MEANS.format(_UNSORTED)),
     "sigmoid": _formula("1 / (1 + np.exp(-x))"),
     "sinc": _sinc,
+    "hazard": _formula(
+        f"{math.sqrt(2 / math.pi)} / scipy.special.erfcx({-math.sqrt(0.5)} * x)"
+    ),
     "exprel": _exprel,
     "iv": _of_order("i0 i1 iv"),
     "ive": _of_order("i0e i1e ive"),

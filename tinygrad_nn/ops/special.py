@@ -15,7 +15,8 @@ import numpy as np
 from numpy.polynomial import Polynomial
 
 from tinygrad_nn.op import Array, elementwise
-from tinygrad_nn.ops.comparison import equal, less, sign
+from tinygrad_nn.ops.arithmetic import reciprocal, square
+from tinygrad_nn.ops.comparison import equal, greater, less, sign
 from tinygrad_nn.ops.elementwise import abs, exp, log, log1p
 from tinygrad_nn.ops.samples import cases, reals
 from tinygrad_nn.ops.scipy_room import scipy
@@ -30,6 +31,7 @@ __all__ = [
     "exprel",
     "gamma",
     "gammaln",
+    "hazard",
     "iv",
     "ive",
     "jv",
@@ -46,6 +48,7 @@ _INVERSE_BELL = math.sqrt(math.pi) / 2
 _ROOT = math.sqrt(2 * math.pi)
 _HALF_ROOT = math.sqrt(0.5)
 _MILLS = math.sqrt(2 / math.pi)
+_FAR = 50.0
 
 
 def _of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
@@ -86,9 +89,24 @@ def erfc(x: Array) -> Array:
     return scipy.special.erfc(x)
 
 
+def _far_slope(x: Array) -> Array:
+    """Slope of erfcx far right, where 2 x erfcx(x) - 2 / sqrt(pi) cancels: its series.
+
+    That of NIST's Digital Library of Mathematical Functions, 7.12.1, differentiated.
+    """
+    y = square(reciprocal(x))
+    return -_BELL / 2 * y * (1 - y * (1.5 - y * (3.75 - y * 13.125)))
+
+
+def _slope_of_erfcx(x: Array, out: Array) -> Array:
+    far = greater(x, _FAR)
+    near = 2 * where(far, 0.0, x) * where(far, 0.0, out) - _BELL
+    return where(far, _far_slope(where(far, x, _FAR)), near)
+
+
 @elementwise(
     formula=r"\mathrm{erfcx}($x)",
-    vjp=lambda g, out, x: g * (2 * x * out - _BELL),
+    vjp=lambda g, out, x: g * _slope_of_erfcx(x, out),
     samples=reals(1),
     exact=lambda x: np.exp(x * x) * _of_elements("erfc")(x),
 )
@@ -106,6 +124,7 @@ def erfcx(x: Array) -> Array:
     vjp=lambda g, out, _x: g * (_INVERSE_BELL * exp(out * out)),
     samples=reals(1, (-0.9, 0.9)),
     exact=_of_elements("erfinv"),
+    edges=(-1.0, 1.0),
 )
 def erfinv(x: Array) -> Array:
     """Number whose error function is given.
@@ -121,6 +140,7 @@ def erfinv(x: Array) -> Array:
     vjp=lambda g, out, _x: g * (_ROOT * exp(out * out / 2)),
     samples=reals(1, (0.1, 0.9)),
     exact=lambda x: _of_elements("erfinv")(2 * x - 1) / _HALF_ROOT,
+    edges=(1.0,),
 )
 def ndtri(x: Array) -> Array:
     """Number below which a normal variable stays with the given probability.
@@ -131,10 +151,34 @@ def ndtri(x: Array) -> Array:
     return scipy.special.ndtri(x)
 
 
+def _slope_of_hazard(x: Array, out: Array) -> Array:
+    """Give -out (x + out), and far left, where that cancels, what erfcx says."""
+    z = -_HALF_ROOT * x
+    far = greater(z, _FAR)
+    series = out * out * (_HALF_ROOT / _MILLS) * _far_slope(where(far, z, _FAR))
+    return where(far, series, -out * (where(equal(out, 0), 0.0, x) + out))
+
+
+@elementwise(
+    formula=r"\mathrm{hazard}($x)",
+    vjp=lambda g, out, x: -g * out * (where(equal(out, 0), 0.0, x) + out),
+    samples=reals(1),
+    exact=lambda x: _MILLS * np.exp(-x * x / 2) / _of_elements("erfc")(-_HALF_ROOT * x),
+)
+def hazard(x: Array) -> Array:
+    """Density of a normal variable over the probability that it stays below.
+
+    Mills' ratio of the left tail, turned over, where both of them underflow.
+
+    >>> hazard(np.array([-1000.0, 0.0]))
+    array([1.00000100e+03, 7.97884561e-01])
+    """
+    return _MILLS / scipy.special.erfcx(-_HALF_ROOT * x)
+
+
 @elementwise(
     formula=r"\mathrm{logndtr}($x)",
-    # Mills' ratio; the quotient of density and probability is 0 / 0 in the left tail.
-    vjp=lambda g, _out, x: g * (_MILLS / erfcx(-_HALF_ROOT * x)),
+    vjp=lambda g, _out, x: g * hazard(x),
     samples=reals(1),
     exact=lambda x: np.log(_of_elements("erfc")(-_HALF_ROOT * x) / 2),
 )
@@ -152,6 +196,7 @@ def log_ndtr(x: Array) -> Array:
     vjp=lambda g, _out, x: g / (x * (1 - x)),
     samples=reals(1, (0.1, 0.9)),
     exact=lambda x: np.log(x / (1 - x)),
+    edges=(1.0,),
 )
 def logit(x: Array) -> Array:
     """Logarithm of the odds of a probability: the inverse of `sigmoid`.
