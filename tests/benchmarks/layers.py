@@ -3,13 +3,15 @@
     python tests/benchmarks/layers.py [--rounds 15] [--only conv]
 
 Every figure is a ratio of times taken in one process, contenders in turn, the median
-over rounds; 1.00 is torch. A training step of a small convolutional net is timed eager
-and compiled, on every backend there is. Both compute one value, which is checked.
+over rounds; 1.00 is torch. Training steps of a small convolutional net and of an LSTM
+are timed eager and compiled, on every backend there is. Layers compute torch's value,
+which is checked.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import sys
@@ -171,6 +173,45 @@ def torch_net(x, y):
     return step
 
 
+def our_reader(x, y, backend):
+    nn, kind = tg.nn, x.dtype
+    model = nn.Sequential(
+        nn.LSTM(x.shape[-1], 64, returns="last", rng=0, dtype=kind),
+        nn.Dense(64, 10, rng=1, dtype=kind),
+    )
+    optimizer = tg.optim.SGD(model.parameters(), lr=0.01)
+
+    def step(x, y):
+        loss = tg.losses.cross_entropy(model(x), y)
+        optimizer.minimize(loss)
+        return loss
+
+    run = step if backend == "eager" else tg.compile(step, backend=backend)
+    return lambda: run(x, y)
+
+
+def torch_reader(x, y):
+    kind = torch.tensor(x).dtype
+    layer = torch.nn.LSTM(x.shape[-1], 64, batch_first=True, dtype=kind)
+    head = torch.nn.Linear(64, 10, dtype=kind)
+    parameters = [*layer.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.01)
+    x, y = torch.tensor(x), torch.tensor(y)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(head(layer(x)[0][:, -1]), y).backward()
+        optimizer.step()
+
+    return step
+
+
+STEPS = {
+    "net step": ((64, 1, 28, 28), our_net, torch_net),
+    "lstm step": ((32, 20, 32), our_reader, torch_reader),
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
@@ -184,21 +225,23 @@ def main():
                 shown = "{:6.2f} {:8.2f} {:8.2f}".format(*found)
                 print(f"{name + ' ' + dtype.__name__[5:]:40} {shown}")
     rng = np.random.default_rng(0)
-    for dtype in (np.float32, np.float64):
-        x = rng.standard_normal((64, 1, 28, 28)).astype(dtype)
-        y = rng.integers(0, 10, 64)
-        for backend in ("eager", "numpy", "c", "jax"):
-            name = f"net step {backend} {dtype.__name__[5:]}"
-            if arguments.only not in name:
-                continue
-            try:
-                ours = our_net(x, y, backend)
-                ours()
-            except tg.errors.TinygradError as error:
-                print(f"{name:40} {str(error)[:60]}")
-                continue
-            found = ratio(ours, torch_net(x, y), arguments.rounds)
-            print(f"{name:40} " + "{:6.2f} {:8.2f} {:8.2f}".format(*found))
+    every = itertools.product(
+        STEPS.items(), (np.float32, np.float64), ("eager", "numpy", "c", "jax")
+    )
+    for (title, (shape, make, make_twin)), dtype, backend in every:
+        name = f"{title} {backend} {dtype.__name__[5:]}"
+        if arguments.only not in name:
+            continue
+        x = rng.standard_normal(shape).astype(dtype)
+        y = rng.integers(0, 10, len(x))
+        try:
+            ours = make(x, y, backend)
+            ours()
+        except tg.errors.TinygradError as error:
+            print(f"{name:40} {str(error)[:60]}")
+            continue
+        found = ratio(ours, make_twin(x, y), arguments.rounds)
+        print(f"{name:40} " + "{:6.2f} {:8.2f} {:8.2f}".format(*found), flush=True)
 
 
 if __name__ == "__main__":
