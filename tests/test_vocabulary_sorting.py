@@ -65,7 +65,7 @@ ANY = [
     ("take_along_axis", {"indices": FIRST[:1, :1] % 4, "axis": 0}),
     ("take_along_axis", {"indices": FIRST.ravel(), "axis": None}),
     ("count_nonzero", {}), ("count_nonzero", {"axis": 0, "keepdims": True}),
-    ("nonzero", {}), ("flatnonzero", {}), ("argwhere", {}),
+    ("nonzero", {}), ("where", {}), ("flatnonzero", {}), ("argwhere", {}),
     ("isin", {"test_elements": [0, 1]}), ("isin", {"test_elements": 2, "invert": True}),
     ("digitize", {"bins": np.array([-1.0, 0.0, 1.0])}),
     ("digitize", {"bins": np.array([1.0, 0.0, -1.0]), "right": True}),

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.orders import nonzero
 from tinygrad_nn.functional.ufuncs import BARE
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes
@@ -18,8 +19,8 @@ __all__ = ["all", "any", "argmax", "argmin", "clip", "where"]
 _maximum, _minimum = BARE[np.maximum], BARE[np.minimum]
 
 
-def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -> Array:
-    """``x`` where the condition is true, ``y`` elsewhere.
+def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -> Any:
+    """``x`` where the condition is true, ``y`` elsewhere; of a condition alone, `nonzero`.
 
     What is not chosen has no path to the result: its gradient is 0 even where its
     own derivative is infinite or nan.
@@ -30,10 +31,7 @@ def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -
     if (x is None) != (y is None):
         raise OpError("np.where: expected both x and y, or neither; got one of them")
     if x is None:
-        raise UnsupportedError(
-            "np.where: of a condition alone it gives places, as many as are true, "
-            "which is not recorded. Write np.nonzero(condition.numpy())"
-        )
+        return nonzero(condition)
     return ops.where(condition, x, y)
 
 
