@@ -20,7 +20,7 @@ _maximum, _minimum = BARE[np.maximum], BARE[np.minimum]
 
 
 def where(condition: Array, x: Array | None = None, y: Array | None = None, /) -> Any:
-    """``x`` where the condition is true, ``y`` elsewhere; of a condition alone, `nonzero`.
+    """``x`` where the condition is true, ``y`` elsewhere; of one alone, its places.
 
     What is not chosen has no path to the result: its gradient is 0 even where its
     own derivative is infinite or nan.
