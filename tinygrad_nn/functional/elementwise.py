@@ -95,6 +95,7 @@ def heaviside(x: Array, y: Array) -> Array:
     >>> heaviside(np.array([-1.0, 0.0, 2.0]), 0.5)
     array([0. , 0.5, 1. ])
     """
+    x, y = _floating(np.heaviside, x, y)
     return ops.where(ops.equal(x, 0), y, ops.unit_step(x))
 
 
@@ -106,12 +107,36 @@ def copysign(x: Array, y: Array) -> Array:
     >>> copysign(np.array([1.0, -2.0]), np.array([-0.0, 1.0]))
     array([-1.,  2.])
     """
-    if isinstance(y, (int, float)) and not isinstance(y, np.generic):
-        return ops.multiply(ops.abs(x), math.copysign(1.0, y))
+    x, y = _floating(np.copysign, x, y)
     return ops.multiply(ops.abs(x), ops.unit_sign(y))
 
 
 # --- numbers and their parts ---
+
+
+def _floating(ufunc: np.ufunc, *operands: Array) -> list[Array]:
+    """Return operands in the floating dtypes of NumPy's loop: 1 as well, and True."""
+    kinds = [type(x) if type(x) in (int, float) else _dtype(x) for x in operands]
+    loop = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
+    return [
+        x if getattr(kind, "kind", "") == "f" else cast(x, dtype)
+        for x, kind, dtype in zip(operands, kinds, loop, strict=False)
+    ]
+
+
+def _dtype(x: Array) -> np.dtype[Any]:
+    value = data_of(x)
+    return value.dtype if isinstance(value, np.generic) else np.asarray(value).dtype
+
+
+def _of_numbers(ufunc: np.ufunc, x: Array) -> Array:
+    """Return the operand, unless it is a Tensor of booleans, which are no numbers."""
+    if isinstance(x, Node) and x._value.dtype.kind == "b":
+        raise UnsupportedError(
+            f"np.{ufunc.__name__}: expected numbers; got dtype bool. "
+            "Convert first: x.astype(float)"
+        )
+    return x if isinstance(x, Node) else ufunc(x)
 
 
 def positive(x: Array) -> Array:
@@ -120,7 +145,7 @@ def positive(x: Array) -> Array:
     >>> positive(np.array([1.0, -2.0]))
     array([ 1., -2.])
     """
-    return x if isinstance(x, Node) else np.positive(x)
+    return _of_numbers(np.positive, x)
 
 
 def conjugate(x: Array) -> Array:
@@ -129,7 +154,7 @@ def conjugate(x: Array) -> Array:
     >>> conjugate(np.array([1.0, -2.0]))
     array([ 1., -2.])
     """
-    return x if isinstance(x, Node) else np.conjugate(x)
+    return _of_numbers(np.conjugate, x)
 
 
 def float_power(x: Array, y: Array) -> Array:
@@ -154,7 +179,7 @@ def deg2rad(x: Array) -> Array:
     >>> deg2rad(np.array([0.0, 180.0]))
     array([0.        , 3.14159265])
     """
-    return ops.multiply(x, math.pi / 180)
+    return ops.multiply(*_floating(np.deg2rad, x), math.pi / 180)
 
 
 def rad2deg(x: Array) -> Array:
@@ -163,7 +188,7 @@ def rad2deg(x: Array) -> Array:
     >>> rad2deg(np.array([0.0, np.pi]))
     array([  0., 180.])
     """
-    return ops.multiply(x, 180 / math.pi)
+    return ops.multiply(*_floating(np.rad2deg, x), 180 / math.pi)
 
 
 radians, degrees = deg2rad, rad2deg
@@ -177,6 +202,7 @@ def modf(x: Array) -> tuple[Array, Array]:
     >>> modf(np.array([1.25, -1.25]))
     (array([ 0.25, -0.25]), array([ 1., -1.]))
     """
+    (x,) = _floating(np.modf, x)
     return ops.fraction(x), ops.trunc(x)
 
 
@@ -334,7 +360,9 @@ def imag(val: Array) -> Array:
     >>> imag(np.array([1.0, -2.0]))
     array([0., 0.])
     """
-    return ops.where(False, as_array(val), 0)
+    val = as_array(val)
+    flat = ops.sign(val) if data_of(val).dtype.kind == "f" else val
+    return ops.where(False, flat, False)
 
 
 def angle(z: Array, deg: bool = False) -> Array:
