@@ -117,6 +117,8 @@ def copysign(x: Array, y: Array) -> Array:
 def _floating(ufunc: np.ufunc, *operands: Array) -> list[Array]:
     """Return operands in the floating dtypes of NumPy's loop: 1 as well, and True."""
     kinds = [type(x) if type(x) in (int, float) else _dtype(x) for x in operands]
+    if np.dtype(object) in kinds:  # numbers of many digits
+        return list(operands)
     loop = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
     return [
         x if getattr(kind, "kind", "") == "f" else cast(x, dtype)
