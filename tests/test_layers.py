@@ -668,6 +668,29 @@ def test_fit_trains_layers_of_every_kind():
     assert history["loss"][-1] < history["loss"][0]
 
 
+def test_fit_looks_integers_up_and_validates():
+    """Indices stay integers on the way through `tg.fit`, compiled and not."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 9, (32, 5))
+    y = x[:, 0] % 2
+    for compile in (False, True):
+        model = nn.Sequential(
+            *(nn.Embedding(9, 4, rng=0), nn.LSTM(4, 8, returns="last", rng=1)),
+            *(nn.Dropout(0.2, rng=3), nn.Dense(8, 2, rng=2)),
+        )
+        history = tg.fit(
+            model,
+            tg.losses.cross_entropy,
+            tg.optim.Adam(model.parameters(), lr=0.02),
+            (x, y),
+            epochs=4,
+            batch_size=16,
+            validation_data=(x, y),
+            compile=compile,
+        )
+        assert history["val_loss"][-1] < history["val_loss"][0]
+
+
 # --- recurrent networks ----------------------------------------------------------
 
 

@@ -215,6 +215,25 @@ def test_settings_of_a_convolution_are_refused_by_name(settings, words):
         tg.conv2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), **settings)
 
 
+def test_windows_run_on_jaxs_arrays():
+    """The bodies of both ops are JAX's as they stand: nothing is called back."""
+    jax = pytest.importorskip("jax")
+    from tinygrad_nn import ops
+    from tinygrad_nn.compiler.jax.elsewhere import over
+    from tinygrad_nn.op import op_of
+
+    x = normal((2, 3, 4)).astype(np.float32)
+    settings = {"size": (2, 2), "stride": (1, 2), "dilation": (1, 1)}
+    cut, add = (
+        over(op_of(op).function, jax.numpy, {}) for op in (ops.windows, ops.overlap_add)
+    )
+    seen = jax.jit(lambda x: cut(x, **settings))(x)
+    assert np.array_equal(seen, ops.windows(x, **settings))
+    whole = jax.jit(lambda seen: add(seen, **settings, shape=x.shape))(seen)
+    wanted = ops.overlap_add(np.asarray(seen), **settings, shape=x.shape)
+    np.testing.assert_allclose(whole, wanted, rtol=1e-6)
+
+
 # --- pooling ---------------------------------------------------------------------
 
 
@@ -340,7 +359,7 @@ def test_normalisations_are_pytorchs():
         *(x, w, b),
     )
     same(
-        lambda x, w: tg.rms_norm(x, w),
+        tg.rms_norm,
         lambda torch, x, w: functional("rms_norm")(torch, x, (2,), w, eps=1e-6),
         *(x, normal(2)),
     )
