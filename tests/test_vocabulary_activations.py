@@ -461,6 +461,28 @@ def test_the_definition_of_gelu_asks_for_its_extra(monkeypatch):
     assert tg.gelu(V).tolist() == [0, 0, 0]
 
 
+# --- proofs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("f", "by_hand"),
+    [
+        (tg.silu, lambda x: x / (1 + np.exp(-x))),
+        (lambda x: tg.silu(x), lambda x: x * tg.sigmoid(x)),  # noqa: PLW0108 (recorded)
+        (tg.mish, lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
+        (tg.tanhshrink, lambda x: x - np.tanh(x)),
+        (tg.softsign, lambda x: x / (1 + np.abs(x))),
+        (tg.elu, lambda x: np.where(x > 0, x, np.exp(x) - 1)),
+        (lambda x: tg.leaky_relu(x, 0.25), lambda x: np.maximum(x, x / 4)),
+    ],
+)
+def test_an_activation_is_proved_to_be_its_formula(f, by_hand):
+    """In exact arithmetic it is what its paper writes; twice the exponent is not."""
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    assert tg.check.equivalent(f, by_hand, x).verdict == "proved"
+    assert tg.check.equivalent(f, lambda x: by_hand(2 * x), x).verdict == "different"
+
+
 # --- layers -----------------------------------------------------------------------
 
 

@@ -142,6 +142,7 @@ def _mish_slope(x: Array) -> Array:
     formula=r"$x \tanh(\log(1 + e^{$x}))",
     vjp=lambda g, _out, x: g * _mish_slope(x),
     samples=reals(1, (-4.0, 4.0)),
+    quiet=True,
     exact=lambda x: x * np.tanh(np.log1p(np.exp(x))),
 )
 def mish(x: Array) -> Array:
