@@ -472,9 +472,9 @@ def _read_signature(
 ) -> tuple[tuple[str, ...], dict[str, Any], bool]:
     """Operands (parameters without default), settings, and whether any number."""
     code = getattr(function, "__code__", None)
-    if code is None or not function.__name__.isidentifier():
+    if code is None:
         raise OpError(
-            "an op is declared of a function with a name; got "
+            "an op is declared of a Python function; got "
             f"{getattr(function, '__name__', function)!r:.60}. Write def my_op(x): …"
         )
     positional = code.co_varnames[: code.co_argcount]
