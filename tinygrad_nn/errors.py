@@ -23,7 +23,8 @@
     └── GraphMismatch        (AssertionError)     a graph is not the one in its file
 
 Each error is also the built-in error that it resembles. A message reads
-``<op or layer>: <law broken>; got <operands>. <what to do>``.
+``<op or layer>: <law broken>; got <operands>. <what to do>``. What is allowed and yet
+almost never meant is told by a warning, `LikelyMistake`.
 """
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "GradientError",
     "GradientMismatch",
     "GraphMismatch",
+    "LikelyMistake",
     "LinAlgError",
     "MissingExtraError",
     "ModelError",
@@ -125,3 +127,7 @@ class GradientMismatch(TinygradError, AssertionError):  # noqa: N818 (an asserti
 
 class GraphMismatch(TinygradError, AssertionError):  # noqa: N818 (an assertion)
     """A recorded graph is not the one in its file."""
+
+
+class LikelyMistake(UserWarning):
+    """What is computed as written, and almost never meant: silence it if it is."""

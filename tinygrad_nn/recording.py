@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
@@ -38,6 +39,7 @@ __all__ = [
     "tick",
     "traced",
     "user_frame",
+    "warn",
 ]
 
 _HOME = os.path.dirname(__file__)  # noqa: PTH120 (pathlib would cost an import)
@@ -107,6 +109,19 @@ def user_frame(frame: FrameType) -> FrameType:
     while frame.f_code.co_filename in OURS and frame.f_back is not None:
         frame = frame.f_back
     return frame
+
+
+def warn(text: str, category: type[Warning]) -> None:
+    """Warn at the user's line; a function that is traced is told nothing.
+
+    A compiled step does not look at its values, nor at its mode, at every call.
+    """
+    if current().trace is not None:
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_code.co_filename in OURS and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def caller() -> tuple[CodeType, int]:

@@ -6,8 +6,6 @@ element of the row has a gradient.
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any
 
 import numpy as np
@@ -35,12 +33,8 @@ __all__ = [
 
 def warn_where(found: Any, text: str) -> None:
     """Warn as NumPy does where something is true; a compiled step does not look."""
-    if recording.current().trace is not None or not np.any(data_of(found)):
-        return
-    level, frame = 1, sys._getframe()
-    while frame.f_code.co_filename in recording.OURS and frame.f_back is not None:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, RuntimeWarning, stacklevel=level)
+    if recording.current().trace is None and np.any(data_of(found)):
+        recording.warn(text, RuntimeWarning)
 
 
 def _numbers(a: Any, where: Any) -> tuple[Array, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import DataError, DtypeError, OpError, ShapeError
-from tinygrad_nn.losses.targets import inspect, like, live, value
+from tinygrad_nn.losses.targets import expect_logits, inspect, like, live, value
 from tinygrad_nn.losses.two_classes import power_of
 from tinygrad_nn.losses.weights import by_many_classes, expected_weight, reduced
 from tinygrad_nn.op import Node
@@ -63,6 +63,7 @@ def cross_entropy(
     """
     where = "cross_entropy"
     n, k = _of_logits(prediction, where)
+    expect_logits(prediction, where, "softmax", "nll of their logarithms")
     if not 0 <= label_smoothing < 1:
         raise OpError(
             f"{where}: label_smoothing is a share, 0 <= share < 1; "

@@ -10,12 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording
-from tinygrad_nn.errors import DataError, DtypeError, OpError, ShapeError
+from tinygrad_nn import graph, ops, recording
+from tinygrad_nn.algebra import form_of
+from tinygrad_nn.errors import (
+    DataError,
+    DtypeError,
+    LikelyMistake,
+    OpError,
+    ShapeError,
+)
 from tinygrad_nn.op import Node, data_of
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["computed", "inspect", "like", "live", "place", "refuse_unsigned", "value"]
+__all__ = [
+    "computed",
+    "expect_logits",
+    "inspect",
+    "like",
+    "live",
+    "place",
+    "refuse_unsigned",
+    "value",
+]
 
 _NAMES = ("prediction", "target")
 
@@ -35,6 +51,22 @@ def value(prediction: Any, where: str, name: str = "prediction") -> Any:
         f"{where}: the {name} is a Tensor or an array; got "
         f"{type(prediction).__name__}.{advice}"
     )
+
+
+def expect_logits(prediction: Any, where: str, squashed_by: str, instead: str) -> None:
+    """Warn where probabilities stand in the place of logits: they train, but badly."""
+    if not isinstance(prediction, Node):
+        return
+    found = form_of(prediction)
+    op, _, _ = graph.source(prediction)
+    names = (op and op.name, found and found.kind)
+    if squashed_by in names:
+        recording.warn(
+            f"{where}: expects logits, and got what came out of {squashed_by}, which "
+            f"would be applied twice. Give it the values before {squashed_by}, or use "
+            f"{instead}",
+            LikelyMistake,
+        )
 
 
 def like(

@@ -8,7 +8,14 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import DataError, OpError
-from tinygrad_nn.losses.targets import computed, inspect, like, place, refuse_unsigned
+from tinygrad_nn.losses.targets import (
+    computed,
+    expect_logits,
+    inspect,
+    like,
+    place,
+    refuse_unsigned,
+)
 from tinygrad_nn.losses.weights import by_two_classes, reduced
 
 __all__ = [
@@ -39,6 +46,7 @@ def binary_cross_entropy_with_logits(
     """
     where = "binary_cross_entropy_with_logits"
     target = like(prediction, target, where)
+    expect_logits(prediction, where, "sigmoid", "binary_cross_entropy")
     _inspect_labels(target, where)
     losses = ops.logistic_loss(prediction, target)
     if reduction == "mean" and sample_weight is None and class_weight is None:

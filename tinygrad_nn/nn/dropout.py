@@ -60,7 +60,7 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """Return ``x`` times a mask in training, else ``x``."""
-        return functional.dropout(x, self.rate, self.rng, self.training)
+        return functional.dropout(x, self.rate, self.rng, self.in_training())
 
     def describe(self) -> str:
         """Show the rate."""

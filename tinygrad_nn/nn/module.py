@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from tinygrad_nn import recording
-from tinygrad_nn.errors import ModelError
+from tinygrad_nn.errors import LikelyMistake, ModelError
 from tinygrad_nn.nn import generators
 from tinygrad_nn.nn.buffer import Buffer
 from tinygrad_nn.nn.summary import Row, Summary
@@ -20,7 +20,7 @@ from tinygrad_nn.op import data_of
 from tinygrad_nn.shapes import Shape
 from tinygrad_nn.tensor import Parameter, Tensor
 
-__all__ = ["Found", "Module", "note_shape", "told", "walk"]
+__all__ = ["Found", "Module", "modes_kept", "note_shape", "told", "walk"]
 
 M = TypeVar("M", bound="Module")
 
@@ -196,6 +196,22 @@ class Module(ABC):
         """Behave as in use: no dropout; return the module."""
         return self.train(mode=False)
 
+    def in_training(self) -> bool:
+        """Return whether to behave as in training, for layers that ask.
+
+        Nothing is learned under `no_grad`: who predicts there and never said `eval` has
+        forgotten it, and is warned. ``train()`` says that it is meant.
+        """
+        untold = "training" not in vars(self)
+        if self.training and untold and not recording.current().records:
+            recording.warn(
+                f"{type(self).__name__}: behaves as in training, but nothing is "
+                "recorded: two predictions differ. Call model.eval() to predict, or "
+                "model.train() if this is meant",
+                LikelyMistake,
+            )
+        return self.training
+
     # --- state ---
 
     def state(self) -> dict[str, np.ndarray]:
@@ -297,14 +313,13 @@ class Module(ABC):
     def _output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Run on zeros without recording; modes are put back whatever happens."""
         dtype = self._reads()
-        modes = [(module, module.training) for _, module in self.named_modules()]
-        try:
+        with (
+            modes_kept([module for _, module in self.named_modules()]),
+            _shapes_noted() as shapes,
+            recording.no_grad(),
+        ):
             self.eval()
-            with _shapes_noted() as shapes, recording.no_grad():
-                self(np.zeros(input_shape, dtype))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+            self(np.zeros(input_shape, dtype))
         return shapes
 
     def _reads(self) -> Any:
@@ -441,6 +456,20 @@ def note_shape(path: str, output: Any) -> None:
         while isinstance(output, tuple) and output:
             output = output[0]
         shapes[path] = np.shape(data_of(output))
+
+
+@contextmanager
+def modes_kept(modules: Sequence[Module]) -> Iterator[None]:
+    """Put back whether modules train or not, also where nobody had said it."""
+    modes = [(module, vars(module).get("training")) for module in modules]
+    try:
+        yield
+    finally:
+        for module, told in modes:
+            if told is None:
+                vars(module).pop("training", None)
+            else:
+                module.training = told
 
 
 @contextmanager

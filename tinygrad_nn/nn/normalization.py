@@ -107,7 +107,7 @@ class BatchNorm(Module):
             raise ShapeError(
                 f"{self._title()}: expected x(n, {self.n}, …); got x{size}{advice}"
             )
-        if not self.training:
+        if not self.in_training():
             mean, var = self.running_mean, self.running_var
             return functional.batch_norm(
                 x, self.weight, self.bias, mean, var, self.epsilon

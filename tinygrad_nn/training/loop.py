@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -14,6 +14,7 @@ from tinygrad_nn import losses, optim
 from tinygrad_nn.data import Dataset, batches
 from tinygrad_nn.data.batching import Batches
 from tinygrad_nn.errors import DataError, ModelError
+from tinygrad_nn.nn.module import modes_kept
 from tinygrad_nn.recording import no_grad
 from tinygrad_nn.tensor import Tensor
 from tinygrad_nn.training.engine import Engine, Loss, Steps, outcome
@@ -189,7 +190,7 @@ def fit(
     # Code of others runs between epochs, and may change what steps were made of.
     others = bool(listeners) or not isinstance(train, Batches)
     with (
-        _modes_kept(model),
+        modes_kept(_modules(model)),
         Progress(epochs, state.epoch, count, shown=progress) as bar,
         WholeSteps() as steps,
     ):
@@ -258,7 +259,7 @@ def evaluate(
     _check_loss("evaluate", loss)
     parts = _validation(data, batch_size)
     tally = _Tally(_named("evaluate", metrics))
-    with no_grad(), _modes_kept(model):
+    with no_grad(), modes_kept(_modules(model)):
         for module in _modules(model):
             module.training = False
         for X, y in parts:
@@ -438,16 +439,6 @@ def _modules(model: Any) -> list[Any]:
     """Every module of a model; a plain function has none."""
     named = getattr(model, "named_modules", None)
     return [] if named is None else [module for _, module in named()]
-
-
-@contextmanager
-def _modes_kept(model: Any) -> Iterator[None]:
-    modes = [(module, module.training) for module in _modules(model)]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _nothing(_: State) -> None:
