@@ -521,12 +521,13 @@ EXPORTED = {
 EXPORTED |= {
     "PReLU": lambda: [nn.Dense(3, 4, rng=0), nn.PReLU((4,))],
     "GLU": lambda: [nn.Dense(3, 8, rng=0), nn.GLU()],
+    "GELU, exact": lambda: [nn.Dense(3, 4, rng=0), nn.GELU("none")],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_an_exported_network_predicts_the_same_bits(name, tmp_path):
-    """A file of NumPy alone computes what the model does, in the tails as well."""
+    """A file of NumPy (of SciPy, for erf) computes what the model does, tails and all."""
     net = nn.Sequential(*EXPORTED[name](), nn.Dense(4, 1, rng=1))
     x = np.random.default_rng(0).standard_normal((6, 3))
     tg.export_numpy(tmp_path / "net.py", net, x)

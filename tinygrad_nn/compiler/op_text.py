@@ -24,8 +24,16 @@ _REDUCTIONS = ("sum", "max", "min", "prod", "mean")
 
 
 def _template(op: Op) -> ast.expr | None:
-    """Return the expression that a body is; None where it is more, or may warn."""
-    return None if op.quiet else expression_of(op.function)
+    """Return the expression of NumPy that a body is; None for more, or if it warns."""
+    expression = None if op.quiet else expression_of(op.function)
+    if expression is None or any(_is_of_scipy(x) for x in ast.walk(expression)):
+        return None
+    return expression
+
+
+def _is_of_scipy(x: ast.AST) -> bool:
+    """Whether a name is SciPy's: a file that is written has to import it."""
+    return isinstance(x, ast.Name) and x.id == "scipy"
 
 
 class _Filled(ast.NodeTransformer):
