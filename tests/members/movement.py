@@ -40,7 +40,7 @@ def _geomspace(module):
 
 
 def _full_like(module):
-    return lambda x, size: module.full_like(np.zeros(size, x.dtype), x)
+    return lambda x, shape: module.full_like(np.zeros(shape, x.dtype), x)
 
 
 def _block(module):
@@ -162,7 +162,7 @@ COMPOSITIONS = [
 ]  # fmt: skip
 
 COMPOSITIONS += composition(
-    "full_like", _full_like(tg), [((), {"size": (2, 3)}), ((3,), {"size": (2, 3)})]
+    "full_like", _full_like(tg), [((), {"shape": (2, 3)}), ((3,), {"shape": (2, 3)})]
 )
 
 COMPOSITIONS += composition(
@@ -205,6 +205,6 @@ BY_NUMPY = {
     "geomspace": _geomspace(np),
     "insert": _placed(np.insert),
     "block": _block(np),
-    "full_like": lambda x, size: np.broadcast_to(x, size),
-    "full": lambda x, shape: np.broadcast_to(x, shape),
+    "full_like": np.broadcast_to,
+    "full": np.broadcast_to,
 }  # fmt: skip
