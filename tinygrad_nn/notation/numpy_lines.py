@@ -13,7 +13,8 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.errors import OpError
 from tinygrad_nn.notation import matrix_lines
-from tinygrad_nn.notation.bodies import expression_of
+from tinygrad_nn.notation.bodies import definition, expression_of
+from tinygrad_nn.notation.heard import heard
 from tinygrad_nn.op import Node, Op, data_of, inputs_of, settings_of
 from tinygrad_nn.scalars import Scalar
 
@@ -93,7 +94,7 @@ def _called(node: Node, op: Op, operands: list[ast.expr]) -> ast.expr:
     special = _SPELLED.get(op.name)
     if special is not None:
         return special(node, *operands)
-    template = expression_of(op.function)
+    template = expression_of(op.function) or _heard(op.function)
     if template is None:
         raise OpError(
             f"{op.name}: its body is not one expression of NumPy; got no line for it. "
@@ -108,6 +109,15 @@ def _called(node: Node, op: Op, operands: list[ast.expr]) -> ast.expr:
         values.update(zip(op.operands, operands, strict=True))
     made: ast.expr = _Filled(values).visit(copy.deepcopy(template))
     return made
+
+
+def _heard(function: Any) -> ast.expr | None:
+    """Return what a body says that was written at a prompt, where no text is kept."""
+    try:
+        definition(function)
+    except (AttributeError, ValueError):
+        return heard(function)
+    return None
 
 
 def _setting(value: Any) -> ast.expr:
