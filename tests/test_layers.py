@@ -83,6 +83,24 @@ LAYERS = {
         (2, 2, 4, 5),
         lambda p, x: _relu(network.conv(x, p["weight"], p["bias"], 1, "same")),
     ),
+    "ConvTranspose1d": Layer(
+        lambda dtype: nn.ConvTranspose1d(
+            *(4, 6, 3), stride=2, padding=1, groups=2, rng=0, dtype=dtype
+        ),
+        (2, 4, 5),
+        lambda p, x: network.conv_transpose(
+            *(x, p["weight"], p["bias"], 2, 1), groups=2
+        ),
+    ),
+    "ConvTranspose2d": Layer(
+        lambda dtype: nn.ConvTranspose2d(
+            2, 3, (3, 2), stride=2, output_padding=(1, 0), rng=0, dtype=dtype
+        ),
+        (2, 2, 3, 4),
+        lambda p, x: network.conv_transpose(
+            x, p["weight"], p["bias"], 2, output_padding=(1, 0)
+        ),
+    ),
     "MaxPool1d": Layer(
         lambda dtype: nn.MaxPool1d(2), (2, 3, 5), lambda p, x: network.max_pool(x, 2)
     ),
@@ -300,6 +318,11 @@ def test_a_convolution_starts_by_the_fans_of_its_kernel():
     assert np.isclose(layer.weight.data.var(), 2 / (16 * 9), rtol=0.05)
     assert not np.any(layer.bias.data)
     grouped = nn.Conv1d(64, 64, 5, groups=64, bias=False, rng=0)
+    turned = nn.ConvTranspose2d(6, 4, 3, groups=2, rng=0).weight.data
+    plain = nn.Conv2d(6, 4, 3, groups=2, rng=0).weight.data
+    for i, (rows, columns) in enumerate(((0, 3), (3, 6))):
+        part = plain[2 * i : 2 * i + 2].swapaxes(0, 1)
+        assert np.array_equal(turned[rows:columns], part)
     assert grouped.weight.shape == (64, 1, 5)
     assert grouped.bias is None
 
@@ -341,6 +364,14 @@ def test_descriptions_say_what_is_not_usual():
         ),
         (lambda: nn.Conv2d(1, 1, 3, padding=(1, 2, 3)), "Conv2d: padding"),
         (lambda: nn.AvgPool2d(2, padding=-1), "AvgPool2d: padding"),
+        (
+            lambda: nn.ConvTranspose2d(1, 1, 3, output_padding=1),
+            "ConvTranspose2d: output_padding is less than stride",
+        ),
+        (
+            lambda: nn.ConvTranspose1d(1, 1, 3, padding="same"),
+            "ConvTranspose1d: padding",
+        ),
         (lambda: nn.MaxPool2d(2.5), "MaxPool2d: size"),
         (lambda: nn.BatchNorm(3, momentum=2), "momentum"),
         (lambda: nn.BatchNorm(3, epsilon=0), "epsilon is a number above 0"),

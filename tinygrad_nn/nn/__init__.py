@@ -79,6 +79,10 @@ from tinygrad_nn.nn.recurrent import (
     RNN,
 )
 from tinygrad_nn.nn.summary import Summary
+from tinygrad_nn.nn.transposed import (
+    ConvTranspose1d,
+    ConvTranspose2d,
+)
 from tinygrad_nn.tensor import Parameter
 
 del replaced  # imported for what it registers
@@ -99,6 +103,8 @@ __all__ = [
     "Buffer",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Dense",
     "Dropout",
     "Embedding",

@@ -83,15 +83,23 @@ class Convolution(Module):
         size = shape_of(x)
         if len(size) != self.rank + 2 or size[1] != self.n_in:
             raise self._refusal(size)
-        settings = (self.stride, self.padding, self.dilation, self.groups)
         try:
-            y = self.convolved(x, *settings)
+            y = self.convolved(x)
         except ShapeError as error:
             raise ShapeError(f"{self._title()}: {error}") from None
         return y if self.activation is None else self.activation(y)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what the function behind the layer takes besides arrays."""
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
     @abstractmethod
-    def convolved(self, x: Any, *settings: Any) -> Any:
+    def convolved(self, x: Any) -> Any:
         """Return the result of the function behind the layer."""
 
     def _refusal(self, size: Shape) -> ShapeError:
@@ -113,14 +121,11 @@ class Convolution(Module):
 
     def describe(self) -> str:
         """Show sizes and settings."""
-        ones = (1,) * self.rank
         text = f"{type(self).__name__}({self.n_in} -> {self.n_out}, "
         text += "x".join(map(str, self.size))
+        usual = {"padding": 0, "output_padding": 0}
         text += settings_of_windows(
-            stride=(self.stride, ones),
-            padding=(self.padding, 0),
-            dilation=(self.dilation, ones),
-            groups=(self.groups, 1),
+            **{name: (x, usual.get(name, 1)) for name, x in self.settings().items()}
         )
         if self.activation is not None:
             text += f", activation={name_of(self.activation)}"
@@ -145,9 +150,9 @@ class Conv1d(Convolution):
 
     rank = 1
 
-    def convolved(self, x: Any, *settings: Any) -> Any:
+    def convolved(self, x: Any) -> Any:
         """Return the weighted sums."""
-        return functional.conv1d(x, self.weight, self.bias, *settings)
+        return functional.conv1d(x, self.weight, self.bias, **self.settings())
 
 
 @final
@@ -201,6 +206,6 @@ class Conv2d(Convolution):
 
     rank = 2
 
-    def convolved(self, x: Any, *settings: Any) -> Any:
+    def convolved(self, x: Any) -> Any:
         """Return the weighted sums."""
-        return functional.conv2d(x, self.weight, self.bias, *settings)
+        return functional.conv2d(x, self.weight, self.bias, **self.settings())

@@ -88,9 +88,10 @@ def settings_of_windows(**given: tuple[Any, Any]) -> str:
     ', stride=2'
     """
     text = ""
-    for name, (value, default) in given.items():
-        if value == default:
-            continue
-        same = isinstance(value, tuple) and len(set(value)) == 1
-        text += f", {name}={value[0] if same else value}"
+    for name, pair in given.items():
+        value, default = (
+            x[0] if isinstance(x, tuple) and len(set(x)) == 1 else x for x in pair
+        )
+        if value != default:
+            text += f", {name}={value}"
     return text
