@@ -625,18 +625,15 @@ def _path(
         if live is None and op.kind != "indexing" and not op.variadic:
             return None
         ones: Any = np.ones(size)
-        out: Any = node._value
-        values = [data_of(x) for x in inputs]
         if recording.current().trace is not None:
-            # Recorded: an index that is data of a compiled step is another next time,
-            # and so is an order that a rule reads off the values.
+            # Recorded: an index that is data of a compiled step is another next time.
             ones = constant(ones, recording.tick())
-            out, values = node, list(inputs)
         moved = where(live, ones, 0.0) if live is not None else ones
+        # Of the nodes: an order that a rule reads off the values is another of others.
         back = (
-            op.rules(moved, out, *values, **settings)[i]
+            op.rules(moved, node, *inputs, **settings)[i]
             if op.variadic
-            else op.rules[i](moved, out, *values, **settings)
+            else op.rules[i](moved, node, *inputs, **settings)
         )
         return not_equal(back, 0)
     if op.kind == "reduction" and "keepdims" in settings:
