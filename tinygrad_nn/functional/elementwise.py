@@ -181,7 +181,8 @@ def deg2rad(x: Array) -> Array:
     >>> deg2rad(np.array([0.0, 180.0]))
     array([0.        , 3.14159265])
     """
-    return ops.multiply(*_floating(np.deg2rad, x), math.pi / 180)
+    (x,) = _floating(np.deg2rad, x)
+    return ops.multiply(x, math.pi / 180)
 
 
 def rad2deg(x: Array) -> Array:
@@ -190,7 +191,8 @@ def rad2deg(x: Array) -> Array:
     >>> rad2deg(np.array([0.0, np.pi]))
     array([  0., 180.])
     """
-    return ops.multiply(*_floating(np.rad2deg, x), 180 / math.pi)
+    (x,) = _floating(np.rad2deg, x)
+    return ops.multiply(x, 180 / math.pi)
 
 
 radians, degrees = deg2rad, rad2deg
