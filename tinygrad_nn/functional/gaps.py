@@ -14,10 +14,12 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional import reductions, sorting
 from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.shapes import Axes
 
 __all__ = [
+    "nan_where",
     "nanargmax",
     "nanargmin",
     "nanmax",
@@ -35,6 +37,12 @@ def warn_where(found: Any, text: str) -> None:
     """Warn as NumPy does where something is true; a compiled step does not look."""
     if recording.current().trace is None and np.any(data_of(found)):
         recording.warn(text, RuntimeWarning)
+
+
+def nan_where(gap: Array, found: Array) -> Array:
+    """Put nan where there is a gap; a result without one holds no nan on its way."""
+    hole = in_dtype(ops.where(gap, np.nan, 0.0), data_of(found).dtype)
+    return ops.where(gap, hole, found)
 
 
 def _numbers(a: Any, where: Any) -> tuple[Array, Any]:
@@ -140,7 +148,7 @@ def nanvar(
     warn_where(few, "Degrees of freedom <= 0 for slice.")
     with np.errstate(invalid="ignore", divide="ignore"):
         found = reductions.var(a, axis, dtype, None, ddof, keepdims, **options)
-    return ops.where(few, np.nan, found)
+    return nan_where(few, found)
 
 
 def nanstd(

@@ -16,7 +16,7 @@ import numpy as np
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse, refuse_out
-from tinygrad_nn.functional.gaps import warn_where
+from tinygrad_nn.functional.gaps import nan_where, warn_where
 from tinygrad_nn.functional.places import at_places, picked, plain
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
@@ -52,7 +52,7 @@ def median(
     middle = picked(placed, (..., slice((n - 1) // 2, n // 2 + 1)))
     found = ops.mean(middle, -1)
     if a.dtype.kind == "f":
-        found = ops.where(ops.isnan(picked(placed, (..., -1))), np.nan, found)
+        found = nan_where(ops.isnan(picked(placed, (..., -1))), found)
     return ops.reshape(found, kept)
 
 
@@ -240,7 +240,7 @@ def _counted(title: str, rows: Array) -> np.ndarray:
 def _or_nan(found: Array, count: np.ndarray) -> Array:
     empty = count == 0
     warn_where(empty, "All-NaN slice encountered")
-    return ops.where(empty, np.nan, found) if empty.any() else found
+    return nan_where(empty, found) if empty.any() else found
 
 
 # --- methods ---------------------------------------------------------------------
@@ -339,7 +339,7 @@ def _quantile(
     if a.dtype.kind == "f":
         gap = ops.isnan(picked(placed, (..., -1)))
         gap = ops.reshape(gap, (*rows.shape[:-1], *[1] * q.ndim))
-        result = ops.where(gap, np.nan, result)
+        result = nan_where(gap, result)
     return _with_shares_first(result, q.ndim, kept)
 
 
