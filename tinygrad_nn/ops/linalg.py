@@ -256,6 +256,25 @@ def _sign(places: tuple[int, ...]) -> int:
     return -1 if len(swaps) % 2 else 1
 
 
+def _by_inverse(x: Array) -> Array | None:
+    """Return cofactors as textbooks do, if no matrix is near a singular one.
+
+    The error of an inverse grows with the condition: here, to eps ** (2 / 3) at most.
+    """
+    volume = np.linalg.det(x)
+    limits = np.finfo(volume.dtype)
+    if not (np.isfinite(volume) & (np.abs(volume) > limits.tiny)).all():
+        return None
+    try:
+        inverse = np.linalg.inv(x)
+    except np.linalg.LinAlgError:
+        return None
+    sizes = [np.abs(m).sum(-1).max(-1, initial=0.0) for m in (x, inverse)]
+    if not (sizes[0] * sizes[1] < limits.eps ** (-1 / 3)).all():
+        return None
+    return volume[..., None, None] * np.swapaxes(inverse, -1, -2)
+
+
 @primitive(
     kind="decomposition",
     formula=r"\mathrm{cofactors}($operands)",
@@ -291,6 +310,9 @@ def cofactors(*operands: Array) -> Array:
     n = x.shape[-1]
     if len(ways) >= n:  # a polynomial of degree n has no more derivatives
         return np.zeros(np.broadcast_shapes(*map(np.shape, operands)), x.dtype)
+    quick = None if ways else _by_inverse(x)
+    if quick is not None:
+        return quick
     u, s, vh = np.linalg.svd(x)
     v, ut = np.swapaxes(vh, -1, -2), np.swapaxes(u, -1, -2)
     sign = np.rint(np.linalg.det(u) * np.linalg.det(vh))
