@@ -66,6 +66,7 @@ FAMILIES = {
     "reduction": "Reductions",
     "accumulation": "Running sums",
     "contraction": "Contractions",
+    "decomposition": "Decompositions",
     "movement": "Movement",
     "indexing": "Indexing",
 }
