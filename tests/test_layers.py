@@ -719,7 +719,7 @@ def test_fit_looks_integers_up_and_validates():
             validation_data=(x, y),
             compile=compile,
         )
-        assert history["val_loss"][-1] < history["val_loss"][0]
+        assert history["validation_loss"][-1] < history["validation_loss"][0]
 
 
 # --- recurrent networks ----------------------------------------------------------
