@@ -97,7 +97,7 @@ def _read(
     x, *more = inputs
     given = dict(zip(_OPTIONS, more, strict=False)) | dict(options)
     given.pop("out", None)
-    axis = given.pop("axis", 0)
+    axis = given.pop("axis", _OPTIONS["axis"])
     told = {
         name: value
         for name, value in given.items()
