@@ -9,7 +9,7 @@ import numpy as np
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.places import in_dtype, picked
+from tinygrad_nn.functional.places import as_result, in_dtype, picked
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
@@ -319,7 +319,8 @@ def interp(
     start, end = picked(xp, 0), picked(xp, n - 1)
     found = ops.where(ops.greater_equal(x, end), last, found)
     found = ops.where(ops.less(x, start), first if left is None else left, found)
-    return ops.where(ops.greater(x, end), last if right is None else right, found)
+    found = ops.where(ops.greater(x, end), last if right is None else right, found)
+    return as_result(found)
 
 
 def _once_around(x: Array, xp: Array, fp: Array, period: Any) -> tuple[Any, Any, Any]:

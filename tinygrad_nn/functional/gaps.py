@@ -14,7 +14,7 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional import reductions, sorting
 from tinygrad_nn.functional.arguments import as_array, refuse_out
-from tinygrad_nn.functional.places import in_dtype
+from tinygrad_nn.functional.places import as_result, in_dtype
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.shapes import Axes
 
@@ -42,7 +42,7 @@ def warn_where(found: Any, text: str) -> None:
 def nan_where(gap: Array, found: Array) -> Array:
     """Put nan where there is a gap; a result without one holds no nan on its way."""
     hole = in_dtype(ops.where(gap, np.nan, 0.0), data_of(found).dtype)
-    return ops.where(gap, hole, found)
+    return as_result(ops.where(gap, hole, found))
 
 
 def _numbers(a: Any, where: Any) -> tuple[Array, Any]:

@@ -163,8 +163,8 @@ def select(
     What is not chosen has no path to the result, as in `where`.
 
     >>> x = np.array([-1.0, 2.0, 9.0])
-    >>> select([x < 0, x < 5], [0 * x, x], default=5.0)
-    array([0., 2., 5.])
+    >>> select([x < 0, x < 5], [-x, x], default=5.0)
+    array([1., 2., 5.])
     """
     if len(condlist) != len(choicelist) or not len(condlist):
         raise OpError(

@@ -10,7 +10,12 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.op import Array, Node, constant, data_of
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["at_places", "in_dtype", "one_axis", "picked", "plain"]
+__all__ = ["as_result", "at_places", "in_dtype", "one_axis", "picked", "plain"]
+
+
+def as_result(x: Array) -> Array:
+    """Return a result as NumPy does: of no axes, a number instead of an array."""
+    return x if isinstance(x, Node) else x[()]
 
 
 def in_dtype(x: Any, dtype: Any) -> Array:

@@ -17,7 +17,7 @@ from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse, refuse_out
 from tinygrad_nn.functional.gaps import nan_where, warn_where
-from tinygrad_nn.functional.places import at_places, picked, plain
+from tinygrad_nn.functional.places import as_result, at_places, picked, plain
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
 
@@ -53,7 +53,7 @@ def median(
     found = ops.mean(middle, -1)
     if a.dtype.kind == "f":
         found = nan_where(ops.isnan(picked(placed, (..., -1))), found)
-    return ops.reshape(found, kept)
+    return as_result(ops.reshape(found, kept))
 
 
 def nanmedian(
@@ -79,7 +79,7 @@ def nanmedian(
     pair = np.stack([last // 2, (last + 1) // 2], axis=-1)
     size = (*rows.shape[:-1], 2)
     middle = picked(placed, at_places(pair, size, len(size) - 1))
-    return ops.reshape(_or_nan(ops.mean(middle, -1), count), kept)
+    return as_result(ops.reshape(_or_nan(ops.mean(middle, -1), count), kept))
 
 
 def quantile(
@@ -349,7 +349,7 @@ def _with_shares_first(result: Array, rank: int, kept: tuple[int, ...]) -> Array
     if rank and lead:
         order = (*range(lead, len(size)), *range(lead))
         result = ops.transpose(result, order)
-    return ops.reshape(result, (*size[lead:], *kept))
+    return as_result(ops.reshape(result, (*size[lead:], *kept)))
 
 
 def _nanquantile(
