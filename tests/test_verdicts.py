@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import laws
 import numpy as np
 import pytest
+import test_layers
 import test_losses
 import test_nn
 import test_ops
@@ -76,18 +77,20 @@ def of_member(member: Member) -> Judged:
 # --- members: layers --------------------------------------------------------------
 
 
-def of_layer(make: Callable[[Any], Any]) -> Judged:
-    """Return a layer as a function of its input and of its parameters."""
+def of_layer(make: Callable[[Any], Any], x: np.ndarray) -> Judged:
+    """Return a layer as a function of its input, if of reals, and of its parameters."""
     layer = test_nn.shaken(make(np.float64))
     named = layer.named_parameters()
+    real = x.dtype.kind == "f"
 
-    def f(x: Any, *parameters: Any) -> Any:
+    def f(*values: Any) -> Any:
         twin = copy.deepcopy(layer)  # dropout draws the same mask again
+        given, parameters = (values[0], values[1:]) if real else (x, values)
         for (name, _), value in zip(named, parameters, strict=True):
             _put(twin, name, value)
-        return twin(x)
+        return twin(given)
 
-    return Judged(f, [test_nn.inputs(), *(p.numpy() for _, p in named)])
+    return Judged(f, [*([x] if real else []), *(p.numpy() for _, p in named)])
 
 
 def _put(layer: Any, name: str, value: Any) -> None:
@@ -98,8 +101,13 @@ def _put(layer: Any, name: str, value: Any) -> None:
 
 
 LAYERS = {
-    f"layer {name}": functools.partial(of_layer, member.make)
+    f"layer {name}": functools.partial(of_layer, member.make, test_nn.inputs())
     for name, member in test_nn.MEMBERS.items()
+} | {
+    f"layer {name} of more axes": functools.partial(
+        of_layer, layer.make, test_layers.inputs(layer)
+    )
+    for name, layer in test_layers.LAYERS.items()
 }
 
 # --- members: losses --------------------------------------------------------------
@@ -223,9 +231,8 @@ def test_every_op_layer_and_loss_is_a_member():
         if op.function.__module__.startswith("tinygrad_nn.")  # not a test's own
     ]
     assert {op.name for op in ours if op.rules} <= sampled
-    made = {
-        type(member.make(np.float64)).__name__ for member in test_nn.MEMBERS.values()
-    }
+    makers = (*test_nn.MEMBERS.values(), *test_layers.LAYERS.values())
+    made = {type(maker.make(np.float64)).__name__ for maker in makers}
     layers = {
         name
         for name, found in vars(tg.nn).items()
@@ -431,6 +438,12 @@ def power_of(member: Judged) -> Counter:
     return Counter(killed=seen, equivalent=len(report.mutants) - seen)
 
 
+WITHOUT_POWER = {
+    # Softmax does not see a bias of keys: its gradient is 0, but for rounding errors.
+    "layer MultiHeadAttention of more axes",
+    # A mistaken step, taken six times, leaves the numbers that have a square.
+    "layer RNN of more axes",
+}
 QUICK = {
     **{f"op {name}": lambda m=member: m for name, member in SMALL.items()},
     **{
@@ -442,7 +455,7 @@ QUICK = {
         }.items()
     },
     **{k: v for k, v in LOSSES.items() if k.endswith("none, weighted")},
-    **LAYERS,
+    **{k: v for k, v in LAYERS.items() if k not in WITHOUT_POWER},
     **UPDATES,
     **EXPRESSIONS,
 }
@@ -458,7 +471,7 @@ def test_mistakes_in_a_line_are_seen(title, record_property):
 
 
 @pytest.mark.slow
-@every_member
+@pytest.mark.parametrize("title", [t for t in MEMBERS if t not in WITHOUT_POWER])
 def test_mistakes_in_a_line_are_seen_at_every_sample(title, record_property):
     """At each sample, too, what changes a gradient is seen."""
     for name, value in power_of(MEMBERS[title]()).items():
