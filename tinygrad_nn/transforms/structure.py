@@ -232,14 +232,14 @@ def _fit(
         for i, item in enumerate(first):
             _fit(title, what, item, second[i], f"{path}[{i}]", found, inside=True)
     elif not inside or _is_floating(first):
-        found.append(like(title, f"{what}{where}", second, np.shape(data_of(first))))
+        found.append(_like(title, f"{what}{where}", second, np.shape(data_of(first))))
 
 
 def _named(model: Any) -> dict[str, Any]:
     return {n: p for n, p in model.named_parameters() if p.requires_grad}
 
 
-def like(title: str, what: str, x: Any, size: Shape) -> Any:
+def _like(title: str, what: str, x: Any, size: Shape) -> Any:
     """Refuse a tangent that would broadcast: its shape is its variable's."""
     x = x if isinstance(x, Node) else np.asarray(x)
     if np.shape(data_of(x)) != size:
