@@ -14,6 +14,7 @@ from tinygrad_nn.errors import (
     DtypeError,
     MutationError,
     OpError,
+    PlaceError,
     ShapeError,
     UnsupportedError,
 )
@@ -176,6 +177,7 @@ def _rows(calls):
         pytest.param(call, size, id=f"{i}-{name}-{'x'.join(map(str, size))}")
         for i, (name, sizes, call) in enumerate(calls)
         for size in sizes
+        if hasattr(np, name) or name == "sliding_window_view"
     ]
 
 
@@ -485,9 +487,9 @@ def test_tensors_index_as_arrays_do(rng):
 def test_an_index_that_does_not_fit_is_refused(index, what):
     """The error says what NumPy says, with the shape of the Tensor."""
     t = tg.Tensor(np.ones((2, 3)), requires_grad=True)
-    with pytest.raises(ShapeError, match=rf"getitem: .*{what}.*x\(2, 3\)"):
+    with pytest.raises(PlaceError, match=rf"getitem: .*{what}.*x\(2, 3\)"):
         t[index]
-    with pytest.raises(ShapeError, match=rf"x\.at\[i\]\.set: .*{what}.*x\(2, 3\)"):
+    with pytest.raises(IndexError, match=rf"x\.at\[i\]\.set: .*{what}.*x\(2, 3\)"):
         t.at[index].set(0.0)
 
 

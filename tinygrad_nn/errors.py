@@ -4,6 +4,7 @@
 
     TinygradError
     ├── ShapeError           (ValueError)         shapes do not fit
+    │   └── PlaceError       (IndexError)         an index does not fit an array
     ├── DtypeError           (TypeError)          a kind of number that is not accepted
     ├── OpError              (TypeError)          an op declared or called wrongly
     ├── UnsupportedError     (TypeError)          NumPy has it, a Tensor refuses it
@@ -46,6 +47,7 @@ __all__ = [
     "NoPathError",
     "NotOfferedError",
     "OpError",
+    "PlaceError",
     "SaveError",
     "ShapeError",
     "TinygradError",
@@ -59,6 +61,10 @@ class TinygradError(Exception):
 
 class ShapeError(TinygradError, ValueError):
     """Shapes do not fit together."""
+
+
+class PlaceError(ShapeError, IndexError):
+    """An index does not fit an array: out of bounds, of a wrong kind, too many."""
 
 
 class DtypeError(TinygradError, TypeError):

@@ -268,7 +268,7 @@ class Op:
         try:
             self.shape(*sizes, **settings)
         except ShapeError as refused:
-            return ShapeError(f"{title}: {refused}; got {got}")
+            return type(refused)(f"{title}: {refused}; got {got}")
         except TypeError as wrong:  # a setting of another kind, as in axis="rows"
             return UnsupportedError(f"{title}: {wrong}; got {got}")
         if isinstance(error, TypeError):

@@ -197,7 +197,7 @@ PLAIN = [
 BY_NUMPY = {
     **{name: getattr(np, name) for name in (*_ONE, *_OTHERS)},
     **{name: of_list(getattr(np, name)) for name in _LISTS},
-    **{name: _parts(getattr(np, name)) for name in _SEVERAL},
+    **{name: _parts(getattr(np, name, getattr(tg, name))) for name in _SEVERAL},
     "sliding_window_view": np.lib.stride_tricks.sliding_window_view,
     "apply_along_axis": _reversed_rows(np),
     "apply_over_axes": _summed(np),

@@ -157,7 +157,7 @@ def _picked_shape(title: str, x: Any, index: Any) -> Shape:
     try:
         return op_of(ops.getitem).shape(x.shape, index=index)
     except ShapeError as error:
-        raise ShapeError(f"x.at[i].{title}: {error}; got x{x.shape}") from None
+        raise type(error)(f"x.at[i].{title}: {error}; got x{x.shape}") from None
 
 
 def _fitting(title: str, x: Any, size: Shape, values: Any) -> Any:

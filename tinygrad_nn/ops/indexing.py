@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.errors import ShapeError
+from tinygrad_nn.errors import PlaceError, ShapeError
 from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.shapes import Shape
@@ -18,7 +18,9 @@ __all__ = ["getitem", "is_basic", "last_at", "scatter_add"]
 def _picked(size: Shape, *, index: Any = ()) -> Shape:
     try:
         picked: np.ndarray = np.broadcast_to(np.empty(()), size)[index]
-    except (IndexError, ValueError) as error:
+    except IndexError as error:
+        raise PlaceError(str(error)) from None
+    except ValueError as error:
         raise ShapeError(str(error)) from None
     return picked.shape
 
