@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn import ops
+from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.contraction import refused, shaped
@@ -102,12 +102,12 @@ def solve(a: Array, b: Array) -> Array:
     array([1. , 0.5])
     """
     a, b = as_array(a), as_array(b)
-    if b.ndim == 1:
-        if a.ndim < 2 or a.shape[-1] != a.shape[-2] or a.shape[-1] != b.shape[0]:
-            raise refused("solve", "a(n, n) and b(n)", "ab", a, b)
-        return getitem(ops.solve(a, shaped(b, (*b.shape, 1))), (..., 0))
-    if b.ndim == 0 or a.ndim < 2:
+    columns = shaped(b, (*b.shape, 1)) if b.ndim == 1 else b
+    fits = a.ndim > 1 and columns.ndim > 1 and a.shape[-1] == a.shape[-2]
+    if not fits or a.shape[-1] != columns.shape[-2]:
         raise refused("solve", "a(n, n) and b(n) or b(n, k)", "ab", a, b)
+    if b.ndim == 1:
+        return getitem(ops.solve(a, columns), (..., 0))
     return ops.solve(a, b)
 
 
@@ -147,8 +147,9 @@ def lstsq(a: Array, b: Array, rcond: Any = None) -> tuple[Array, Array, Array, A
     s = ops.svdvals(a)
     rank = _rank(s, rcond, max(m, n))
     squares = ops.sum(ops.square(ops.subtract(columns, ops.matmul(a, x))), 0)
-    if m <= n or int(data_of(rank)) < n:
-        squares = np.array([], data_of(squares).dtype)
+    traced = recording.current().trace is not None
+    if m <= n or not (traced or int(data_of(rank)) == n):
+        squares = getitem(squares, slice(0, 0))
     return x if b.ndim == 2 else getitem(x, (..., 0)), squares, rank, s
 
 
