@@ -55,7 +55,7 @@ def per_example_grad(
     The loss is recorded once, of one example, and its gradient is read for all
     together: one call an op, as a network of `Dense` layers needs no loop (and what
     has no such way, a loop over that op). Where ``f`` looks at numbers, draws some, or
-    is traced by `compile`, it is called example by example instead.
+    is traced by `compile`, it is called example by example instead, from the first.
 
     Examples
     --------
@@ -128,8 +128,11 @@ def _count(title: str, arrays: Sequence[Any]) -> int:
     return counts[0]
 
 
-class _VariesError(Exception):
-    """What the function does may differ from example to example."""
+class _VariesError(BaseException):
+    """What the function does may differ from example to example.
+
+    Not an `Exception`: a function that catches those must not go on from here.
+    """
 
 
 class _Watch:
