@@ -443,9 +443,9 @@ _TABLE = {
         _embedded,
         embedding,
         [
-            ((4, 2), {"indices": np.array([[1, 1, 0], [3, 0, 1]])}),
-            ((3, 2), {"indices": np.array(2)}),
             ((3, 2), {"indices": np.zeros((0, 2), int)}),
+            ((3, 2), {"indices": np.array(2)}),
+            ((4, 2), {"indices": np.array([[1, 1, 0], [3, 0, 1]])}),
         ],
     ),
     "rnn_cell": (

@@ -151,8 +151,10 @@ def _through(
     total = 0.0
     for share, x in zip(shares, values, strict=True):
         if share is not None:
-            # Rows are shifted by their largest element on the way.
-            size = np.abs(x) if op.pointwise else 2 * np.abs(x).max(initial=0.0) + 1
+            # Rows are shifted by their largest element on the way; an infinity, as of a
+            # score that is masked, stays what it is.
+            largest = np.abs(x[np.isfinite(x)]).max(initial=0.0)
+            size = np.abs(x) if op.pointwise else 2 * largest + 1
             total += _paired(np.abs(data_of(share)), size)
     return total
 
