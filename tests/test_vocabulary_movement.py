@@ -568,6 +568,32 @@ def test_setting_at_places_of_a_compiled_step(rng):
             laws.identical(tg.op.data_of(mine), tg.op.data_of(theirs))
 
 
+@pytest.mark.parametrize("backend", ["numpy", "c", "jax"])
+def test_an_index_that_a_step_closes_over_is_read_anew(backend):
+    """A mask and places that change between calls change what a compiled step sets."""
+    if backend == "jax":
+        pytest.importorskip("jax")
+    mask, places = np.array([True, False, True, False]), np.array([0, 0, 2])
+
+    def step(x):
+        return [
+            x.at[mask].set(9.0), x.at[mask].set(np.array([5.0, 6.0])),
+            x.at[places].set(np.array([1.0, 2.0, 3.0])), x.at[mask].add(1.0),
+            x.at[places].add(np.array([1.0, 2.0, 3.0])),
+        ]  # fmt: skip
+
+    compiled = tg.compile(step, backend=backend)
+    x = np.arange(4.0)
+    for truths, at in (
+        ([1, 0, 1, 0], [0, 0, 2]),
+        ([0, 1, 1, 0], [1, 3, 3]),
+        ([0, 0, 1, 1], [2, 1, 2]),
+    ):
+        mask[:], places[:] = truths, at
+        for found, wanted in zip(compiled(x), step(tg.Tensor(x)), strict=True):
+            _same(tg.op.data_of(found), wanted.numpy())
+
+
 def _at_random(rng, shape):
     """Return an index of slices, numbers, vectors and masks; some do not fit."""
     parts = []

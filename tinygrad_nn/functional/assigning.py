@@ -163,6 +163,9 @@ def _picked_shape(title: str, x: Any, index: Any) -> Shape:
 def _fitting(title: str, x: Any, size: Shape, values: Any) -> Any:
     """Return values of the dtype of ``x`` that broadcast to a size."""
     values = as_array(values)
+    trace = recording.current().trace
+    if trace is not None and not isinstance(values, Node):
+        values = trace.held(values)  # recorded, for the index may be another next time
     if not np.can_cast(values.dtype, x.dtype, "same_kind"):
         raise DtypeError(
             f"x.at[i].{title}: expected values that {x.dtype} can hold; got "

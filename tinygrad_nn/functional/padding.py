@@ -162,7 +162,8 @@ def _pairs(given: Any, rank: int) -> list[Edges]:
             f"pad: expected values (before, after) for each of {rank} axes, or for "
             f"all; got shape {size}"
         )
-    exact = values.size <= 2  # what NumPy takes for arrays; of more, for bare numbers
+    # Of one or two NumPy makes arrays, which keep their dtype; of more, bare numbers.
+    exact = values.size <= 2 and size != (2, 1)
     values = ops.broadcast_to(values, (rank, 2))
     if not (exact or isinstance(values, Node)):
         return [tuple(pair) for pair in values.tolist()]
