@@ -244,3 +244,35 @@ def test_a_checkpoint_of_every_op_is_the_op(member, rng):
 
     for got, want in zip(slopes(tg.checkpoint(f)), slopes(f), strict=True):
         laws.identical(got, want)
+
+
+FIRST = [each for each in SAMPLED if each.id.endswith("-0")]
+
+
+@pytest.mark.parametrize("member", FIRST)
+def test_second_derivatives_of_every_op_do_not_depend_on_the_order(member, rng):
+    """jvp of grad, grad of jvp, jvp of jvp and hvp are one product, for every op."""
+    f, points = called(member, rng)
+    if not points:
+        pytest.skip("no floating operand")
+    every = tuple(range(len(points)))
+    v = [rng.standard_normal(x.shape) for x in points]
+
+    def total(*points):
+        y = f(*points)
+        return tg.sum(y * y * np.arange(1.0, y.size + 1).reshape(y.shape))
+
+    def along(*points):
+        return tg.jvp(total, points, v)[1]
+
+    wanted = tg.hvp(lambda p: total(*p), [*points, 0], [*v, 0])[:-1]
+    pushed = tg.jvp(tg.grad(total, every), points, v)[1]
+    pulled = tg.grad(along, every)(*points)
+    scale = max([1.0, *(np.max(np.abs(w), initial=0.0) for w in wanted)])
+    for want, *found in zip(wanted, pushed, pulled, strict=True):
+        for got in found:
+            laws.close(got, want, 1e-12, scale)
+    twice = tg.jvp(along, points, v)[1]
+    product = sum(np.sum(w * d) for w, d in zip(wanted, v, strict=True))
+    size = sum(np.sum(np.abs(w * d)) for w, d in zip(wanted, v, strict=True))
+    laws.close(twice, product, 1e-11, size)

@@ -346,6 +346,10 @@ def test_hvp_passes_on_the_other_arguments():
     """Positional and keyword arguments after the vector reach the function."""
     f = lambda x, y, *, scale: scale * (x**3 * y).sum()
     same(tg.hvp(f, a0, np.ones(2), 2.0, scale=0.5), 6 * a0)
+    _, pull = tg.vjp(f, a0, 2.0, scale=0.5)
+    same(pull(1.0)[0], 3 * a0**2)
+    _, slope = tg.jvp(f, [a0, 2.0], [np.ones(2), 0.0], scale=0.5)
+    same(slope, np.array((3 * a0**2).sum()))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ def jvp(
     tangents: Sequence[Any],
     *,
     has_aux: bool = False,
-    options: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Any:
     """Value of ``f`` and its derivative along the tangents.
 
@@ -77,9 +77,7 @@ def jvp(
         )
     with recording.recorded():
         wanted = each(len(args))
-        called = call(
-            "jvp", f, args, options or {}, wanted, has_aux=has_aux, structured=True
-        )
+        called = call("jvp", f, args, options, wanted, has_aux=has_aux, structured=True)
         ways = [
             way
             for x, v in zip(args, tangents, strict=True)
