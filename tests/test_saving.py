@@ -519,7 +519,9 @@ def test_what_cannot_be_written_is_one_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "extra", [{1, 2}, object(), np.zeros(2), {"a": 1j}, b"bytes"], ids=repr
+    "extra",
+    [{1, 2}, object(), np.zeros(2), {"a": 1j}, b"bytes"],
+    ids=["set", "object", "array", "complex", "bytes"],
 )
 def test_what_cannot_be_kept_is_refused(tmp_path, extra):
     """Only JSON's values are accepted as extra; nothing is written otherwise."""

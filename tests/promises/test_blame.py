@@ -281,8 +281,8 @@ def test_the_traceback_ends_near_the_users_line():
         (lambda: x.sum(axis="rows"), "sum.*rows"),
         (lambda: x[0.5], "getitem|t\\[i\\]|index"),
         (lambda: tg.concatenate(x), "concatenate"),
-        (lambda: tg.einsum(x, x), "einsum.*string"),
-        (lambda: tg.norm(W, "nuc"), "norm.*nuc"),
+        (lambda: tg.einsum(x, x), "einsum.*axes"),
+        (lambda: tg.norm(W, "big"), "norm.*big"),
     ],
 )
 def test_a_wrong_argument_is_named(call, wanted):

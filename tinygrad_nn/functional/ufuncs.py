@@ -207,7 +207,11 @@ def title_of(ufunc: np.ufunc) -> str:
     'np.exp'
     """
     name = ufunc.__name__
-    return f"{'np' if getattr(np, name, None) is ufunc else 'scipy.special'}.{name}"
+    if getattr(np, name, None) is ufunc:
+        return f"np.{name}"
+    if getattr(sys.modules.get("scipy.special"), name, None) is ufunc:
+        return f"scipy.special.{name}"
+    return f"the ufunc {name}"
 
 
 def with_options(
