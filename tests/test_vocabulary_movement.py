@@ -12,6 +12,7 @@ import tinygrad_nn as tg
 from tinygrad_nn.errors import (
     DetachedError,
     DtypeError,
+    MissingExtraError,
     MutationError,
     OpError,
     PlaceError,
@@ -584,6 +585,10 @@ def test_an_index_that_a_step_closes_over_is_read_anew(backend):
 
     compiled = tg.compile(step, backend=backend)
     x = np.arange(4.0)
+    try:
+        compiled(x)
+    except MissingExtraError as missing:
+        pytest.skip(str(missing))
     for truths, at in (
         ([1, 0, 1, 0], [0, 0, 2]),
         ([0, 1, 1, 0], [1, 3, 3]),
