@@ -232,6 +232,56 @@ def test_a_polynomial_has_the_slope_of_its_derivative():
     laws.close(to_p, g @ np.vander(x, 4), 1e-14)
 
 
+@pytest.mark.parametrize("columns", [(), (2,)])
+def test_a_fit_has_the_slopes_of_the_normal_equations(columns):
+    """Coefficients move with positions, values and weights as (V'WV)^-1 V'Wy does."""
+    x, w = RNG.standard_normal(6), RNG.random(6) + 0.5
+    y, g = RNG.standard_normal((6, *columns)), RNG.standard_normal((3, *columns))
+    a, b, c = (torch.tensor(v, requires_grad=True) for v in (x, y, w))
+    left = torch.stack([a**2, a, a * 0 + 1], 1) * c[:, None]
+    right = b * (c[:, None] if columns else c)
+    torch.linalg.solve(left.T @ left, left.T @ right).backward(torch.tensor(g))
+    call = lambda x, y, w: np.polyfit(x, y, 2, w=w)
+    laws.close(call(*map(tg.Tensor, (x, y, w))).numpy(), call(x, y, w), 1e-13)
+    for mine, theirs in zip(slopes(call, x, y, w, g=g), (a, b, c), strict=True):
+        laws.close(mine, theirs.grad.numpy(), 1e-11)
+
+
+def test_a_fit_gives_what_numpys_gives_beside_it():
+    """Covariances, and what least squares tell, are NumPy's; few points are refused."""
+    x, y = np.arange(5.0), RNG.standard_normal(5)
+    for cov in (True, "unscaled"):
+        for mine, theirs in zip(
+            np.polyfit(tg.Tensor(x), y, 2, cov=cov),
+            np.polyfit(x, y, 2, cov=cov),
+            strict=True,
+        ):
+            laws.close(mine.numpy(), theirs, 1e-13)
+    *found, condition = np.polyfit(tg.Tensor(x), y, 2, full=True)
+    *wanted, theirs = np.polyfit(x, y, 2, full=True)
+    assert condition == theirs
+    for mine, want in zip(found, wanted, strict=True):
+        laws.close(np.asarray(mine), want, 1e-13)
+    with pytest.raises(ShapeError, match="more than 3 points"):
+        np.polyfit(tg.Tensor(x[:3]), y[:3], 2, cov=True)
+    with pytest.warns(np.exceptions.RankWarning, match="poorly conditioned"):
+        np.polyfit(tg.Tensor(np.ones(5)), y, 1)
+
+
+def test_a_quotient_and_its_remainder_make_the_polynomial():
+    """q v + r = u for Tensors, with NumPy's coefficients and no zeros before r."""
+    for u, v in (
+        ([3.0, 5.0, 2.0], [2.0, 1.0]),
+        ([1.0, 3.0, 2.0], [1.0, 1.0]),
+        ([1.0], [2.0, 3.0]),
+    ):
+        found = np.polydiv(tg.Tensor(u), v)
+        for mine, theirs in zip(found, np.polydiv(u, v), strict=True):
+            laws.identical(np.asarray(mine), theirs)
+        whole = np.polyadd(np.polymul(found[0], v), found[1])
+        laws.close(np.trim_zeros(whole.numpy(), "f"), np.array(u), 1e-15)
+
+
 # --- refusals ----------------------------------------------------------------------
 
 

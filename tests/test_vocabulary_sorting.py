@@ -170,6 +170,33 @@ def test_equal_elements_are_one_unique_element():
     laws.identical(slopes(np.unique, [3.0, 1.0, 3.0, 2.0])[0], [1.5, 1.0, 1.5, 2.0])
 
 
+@pytest.mark.parametrize("name", ["union1d", "intersect1d", "setdiff1d", "setxor1d"])
+def test_sets_are_numpys_and_equal_elements_share(name):
+    """Elements are NumPy's; each has its slope, split among all that are equal to it."""
+    first, second = np.array([3.0, 1.0, 3.0, 2.0]), np.array([[2.0, 5.0], [3.0, 3.0]])
+    for x, y in ((first, second), (first.astype(int), second.astype(int))):
+        same(getattr(np, name)(tg.Tensor(x), y), getattr(np, name)(x, y))
+        same(getattr(tg, name)(x, tg.Tensor(y)), getattr(np, name)(x, y))
+    joined = (first,) if name == "setdiff1d" else (first, second)
+    found = (
+        slopes(getattr(np, name), first, second)
+        if len(joined) == 2
+        else slopes(lambda t: np.setdiff1d(t, second), first)
+    )
+    everything = np.concatenate([x.ravel() for x in joined])
+    wanted = np.zeros(len(everything))
+    for k, value in enumerate(getattr(np, name)(first, second)):
+        wanted[everything == value] = (k + 1) / np.sum(everything == value)
+    laws.identical(np.concatenate([x.ravel() for x in found]), wanted)
+
+
+def test_places_of_common_elements_are_numpys():
+    """`return_indices` gives the first places in either array, plain."""
+    x, y = np.array([3.0, 1.0, 2.0]), np.array([2.0, 3.0, 3.0])
+    found = np.intersect1d(tg.Tensor(x), y, return_indices=True)
+    same(found, np.intersect1d(x, y, return_indices=True))
+
+
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("axis", [0, -1])
 def test_the_largest_are_torchs(axis, largest):

@@ -162,6 +162,12 @@ COMPOSITIONS = [
         _in_its_dtype(tg.polyint),
         [((3,), {}), ((3,), {"m": 2, "k": 1.5}), ((2,), {"m": 2, "k": [1.0, 2.0]})],
     ),
+    *composition(
+        "polydiv",
+        lambda u, v: tg.polydiv(u, v)[0],
+        [((4,), (2,), {}), ((2,), (2,), {}), ((3,), (1,), {})],
+        _POSITIVE * 2,
+    ),
     *composition("poly", tg.poly, [((3,), {}), ((1,), {})]),
     *composition("polyval", tg.polyval, [((3,), (2, 2)), ((1,), ()), ((4,), (0,))]),
     *composition(
@@ -224,6 +230,7 @@ BY_NUMPY = {name: getattr(np, name) for name in
              ("diff", "ediff1d", "trapezoid", "unwrap", "polyval", "convolve",
               "correlate", "poly", "polyadd", "polysub", "polymul")} | {
     "polyder": _in_its_dtype(np.polyder),
+    "polydiv": lambda u, v: np.polydiv(u, v)[0],
     "polyint": _in_its_dtype(np.polyint),
     "average": _average(np.average),
     "gradient": _gradient(np.gradient),

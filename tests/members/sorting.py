@@ -134,7 +134,8 @@ BY_NUMPY = {name: getattr(np, name) for name in
 }  # fmt: skip
 
 ELSEWHERE = (
+    *("intersect1d", "polyfit", "setdiff1d", "setxor1d", "union1d"),
     *("argpartition", "argsort", "argwhere", "bincount", "count_nonzero", "digitize"),
     *("flatnonzero", "isin", "nanargmax", "nanargmin", "nonzero", "searchsorted"),
 )
-"""What has no gradient: places, counts and truths."""
+"""What has no gradient, or asks for more than one array of points: tested by family."""

@@ -182,13 +182,11 @@ from tinygrad_nn.functional.orders import (
     count_nonzero,
     digitize,
     flatnonzero,
-    isin,
     nonzero,
     partition,
     searchsorted,
     sort,
     topk,
-    unique,
 )
 from tinygrad_nn.functional.padding import (
     pad,
@@ -209,6 +207,8 @@ from tinygrad_nn.functional.polynomials import (
     poly,
     polyadd,
     polyder,
+    polydiv,
+    polyfit,
     polyint,
     polymul,
     polysub,
@@ -247,6 +247,14 @@ from tinygrad_nn.functional.reductions import (
     std,
     sum,
     var,
+)
+from tinygrad_nn.functional.sets import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
 )
 from tinygrad_nn.functional.sorting import all, any, argmax, argmin, clip, where
 from tinygrad_nn.functional.statistics import (
@@ -507,6 +515,7 @@ __all__ = [
     "insert",
     "instance_norm",
     "interp",
+    "intersect1d",
     "invert",
     "isclose",
     "iscomplex",
@@ -585,6 +594,8 @@ __all__ = [
     "poly",
     "polyadd",
     "polyder",
+    "polydiv",
+    "polyfit",
     "polyint",
     "polymul",
     "polysub",
@@ -618,6 +629,8 @@ __all__ = [
     "searchsorted",
     "select",
     "selu",
+    "setdiff1d",
+    "setxor1d",
     "sign",
     "signbit",
     "sin",
@@ -652,6 +665,7 @@ __all__ = [
     "triu",
     "true_divide",
     "trunc",
+    "union1d",
     "unique",
     "unstack",
     "unwrap",

@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 
-def warn_where(found: Any, text: str) -> None:
+def warn_where(found: Any, text: str, kind: type[Warning] = RuntimeWarning) -> None:
     """Warn as NumPy does where something is true; a compiled step does not look."""
     if recording.current().trace is None and np.any(data_of(found)):
-        recording.warn(text, RuntimeWarning)
+        recording.warn(text, kind)
 
 
 def nan_where(gap: Array, found: Array) -> Array:

@@ -25,13 +25,11 @@ __all__ = [
     "count_nonzero",
     "digitize",
     "flatnonzero",
-    "isin",
     "nonzero",
     "partition",
     "searchsorted",
     "sort",
     "topk",
-    "unique",
 ]
 
 _FIELDS = "Elements here are numbers, which have no fields"
@@ -240,68 +238,3 @@ def argwhere(a: Array) -> np.ndarray:
            [1, 0]])
     """
     return np.argwhere(plain(a, "np.argwhere"))
-
-
-def isin(
-    element: Array,
-    test_elements: Any,
-    assume_unique: bool = False,
-    invert: bool = False,
-    *,
-    kind: Any = None,
-) -> np.ndarray:
-    """Whether each element is among others; plain.
-
-    >>> isin(np.array([1.0, 2.0]), [2.0, 3.0])
-    array([False,  True])
-    """
-    among = plain(test_elements, "np.isin")
-    return np.isin(
-        plain(element, "np.isin"),
-        among,
-        assume_unique=assume_unique,
-        invert=invert,
-        kind=kind,
-    )
-
-
-def unique(
-    ar: Array,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: None = None,
-    *,
-    equal_nan: bool = True,
-    sorted: bool = True,
-) -> Any:
-    """Different elements, in ascending order; equal ones share the gradient equally.
-
-    Not in a compiled step: how many there are depends on the numbers.
-
-    Parameters
-    ----------
-    return_index, return_inverse, return_counts
-        Give the places of first occurrence, those from which the array can be made
-        again, and how often each occurs: plain arrays.
-    axis
-        Refused: elements are numbers here.
-
-    Examples
-    --------
-    >>> unique(np.array([3.0, 1.0, 3.0]))
-    array([1., 3.])
-    """
-    del sorted  # they always are
-    refuse("np.unique", "Rows are compared on .numpy()", axis=(axis, None))
-    ar = as_array(ar)
-    numpys: Any = np.unique
-    _, first, *inverse, counts = numpys(
-        plain(ar, "np.unique"), True, return_inverse, True, equal_nan=equal_nan
-    )
-    starts = np.cumsum(counts) - counts
-    values = picked(ops.sort(ops.reshape(ar, (-1,))), starts)
-    more = [first] if return_index else []
-    more += inverse
-    more += [counts] if return_counts else []
-    return (values, *more) if more else values

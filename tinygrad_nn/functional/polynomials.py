@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.exceptions import RankWarning
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
+from tinygrad_nn.functional import linalg
 from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.gaps import warn_where
 from tinygrad_nn.functional.places import in_dtype, picked, plain
 from tinygrad_nn.op import Array, data_of
 
@@ -19,6 +22,8 @@ __all__ = [
     "poly",
     "polyadd",
     "polyder",
+    "polydiv",
+    "polyfit",
     "polyint",
     "polymul",
     "polysub",
@@ -257,3 +262,115 @@ def poly(seq_of_zeros: Array) -> Array:
         factor = ops.concatenate(one, -picked(zeros, (slice(i, i + 1),)), axis=0)
         made = convolve(made, factor)
     return made
+
+
+def polydiv(u: Array, v: Array) -> tuple[Array, Array]:
+    """Coefficients of quotient and remainder of two polynomials.
+
+    Zeros that lead the remainder are left out, as NumPy does: which they are depends on
+    numbers, so this is not for a compiled step.
+
+    >>> polydiv([3.0, 5.0, 2.0], np.array([2.0, 1.0]))
+    (array([1.5 , 1.75]), array([0.25]))
+    """
+    u, v = (_coefficients("np.polydiv", a) for a in (u, v))
+    if not u.shape[0] or not v.shape[0]:
+        raise ShapeError("np.polydiv: expected at least one coefficient; got none")
+    rest, divisor = ops.add(u, 0.0), ops.add(v, 0.0)
+    dtype = np.result_type(data_of(rest).dtype, data_of(divisor).dtype)
+    rest, divisor = (in_dtype(a, dtype) for a in (rest, divisor))
+    m, n = u.shape[0] - 1, v.shape[0] - 1
+    scale = ops.divide(1.0, picked(divisor, 0))
+    quotient: list[Any] = []
+    for k in range(m - n + 1):
+        factor = ops.multiply(scale, picked(rest, k))
+        taken = ops.multiply(factor, divisor)
+        place = (slice(k, k + n + 1),)
+        rest = ops.subtract(rest, ops.scatter_add(taken, place, (m + 1,)))
+        quotient.append(ops.reshape(factor, (1,)))
+    first = np.isclose(plain(rest, "np.polydiv"), 0, rtol=1e-14)
+    start = int(np.argmin(first)) if not first.all() else m
+    found = ops.concatenate(*quotient, axis=0) if quotient else np.zeros(1, dtype)
+    return found, picked(rest, (slice(start, None),))
+
+
+def polyfit(
+    x: Array,
+    y: Array,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: Array | None = None,
+    cov: Any = False,
+) -> Any:
+    """Coefficients of the polynomial of least squares, the highest power first.
+
+    Parameters
+    ----------
+    x, y
+        Points; several columns of ``y`` are fitted each. Both have gradients.
+    deg
+        The highest power.
+    rcond, full
+        Passed on to, and from, `linalg.lstsq`.
+    w
+        Weights of the distances, not squared; they have a gradient.
+    cov
+        Give the covariance of the coefficients, too; ``"unscaled"`` for unit variance.
+
+    Examples
+    --------
+    >>> polyfit(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]), 1).round(12)
+    array([2., 1.])
+    """
+    x, y = ops.add(as_array(x), 0.0), ops.add(as_array(y), 0.0)
+    size, other = np.shape(data_of(x)), np.shape(data_of(y))
+    if int(deg) != deg or deg < 0:
+        raise OpError(f"np.polyfit: expected a degree of at least 0; got deg={deg!r}")
+    if (
+        len(size) != 1
+        or not 1 <= len(other) <= 2
+        or size[:1] != other[:1]
+        or not size[0]
+    ):
+        raise ShapeError(
+            "np.polyfit: expected one axis of positions, and a value or a row of them "
+            f"for each; got x{size}, y{other}"
+        )
+    order = int(deg) + 1
+    rcond = size[0] * np.finfo(data_of(x).dtype).eps if rcond is None else rcond
+    left: Any = vander(x, order)
+    right: Any = y
+    if w is not None:
+        weights = ops.add(as_array(w), 0.0)
+        if np.shape(data_of(weights)) != size:
+            raise ShapeError(
+                f"np.polyfit: expected a weight for each of x{size}; "
+                f"got w{np.shape(data_of(weights))}"
+            )
+        column = ops.reshape(weights, (-1, 1))
+        left = in_dtype(left * column, data_of(left).dtype)  # NumPy writes into it
+        right = right * (column if len(other) == 2 else weights)
+        right = in_dtype(right, data_of(y).dtype)
+    scale = ops.sqrt(ops.sum(left * left, 0))
+    left = left / scale
+    found, residuals, rank, singular = linalg.lstsq(left, right, rcond)
+    found = ops.transpose(ops.transpose(found) / scale)
+    if full:
+        return found, residuals, rank, singular, rcond
+    warn_where(data_of(rank) != order, "Polyfit may be poorly conditioned", RankWarning)
+    if not cov:
+        return found
+    spread = linalg.inv(ops.matmul(ops.transpose(left), left))
+    spread = spread / (ops.reshape(scale, (-1, 1)) * ops.reshape(scale, (1, -1)))
+    factor: Any = 1
+    if cov != "unscaled":
+        if size[0] <= order:
+            raise ShapeError(
+                f"np.polyfit: expected more than {order} points to scale the "
+                f"covariance; got {size[0]}"
+            )
+        factor = residuals / (size[0] - order)
+    if len(other) == 2:
+        spread = ops.reshape(spread, (order, order, 1))
+    return found, spread * factor
