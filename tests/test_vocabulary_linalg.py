@@ -220,6 +220,29 @@ def test_a_determinants_derivatives_are_right_at_any_rank(name):
         laws.close(third.numpy()[2, 2], mixed(x, [(0, 0), (1, 1), (2, 2)]), 1e-15, size)
 
 
+def test_a_determinant_of_nan_has_a_gradient_of_nan():
+    """What is unknown stays so, in its matrix alone: nothing is raised half-way."""
+    x = np.array([np.eye(2), np.eye(2) * 2, [[1.0, 2.0], [2.0, 4.0]]])
+    x[0, 0, 1] = np.nan
+    found = slope(lambda t: np.linalg.det(t[1:]), x)[1:]
+    t = leaf(x)
+    with np.errstate(invalid="ignore"):  # NumPy's own, of a nan
+        volume = np.linalg.det(t)
+    volume.backward(np.ones(3))
+    assert np.isnan(t.grad[0]).all()
+    laws.close(t.grad[1:], found, 1e-15)
+
+
+def test_a_determinant_beyond_all_numbers_has_a_gradient():
+    """A volume of 1e400 overflows, and one of 1e-400 is 0; their slopes are numbers."""
+    for size in (1e200, 1e-200):
+        t = leaf(np.eye(2) * size)
+        with np.errstate(over="ignore"):
+            volume = np.linalg.det(t)
+        volume.backward()
+        laws.close(t.grad, np.eye(2) * size, 1e-15)
+
+
 # --- what has no inverse, or no root -------------------------------------------------
 
 REFUSED = {

@@ -261,18 +261,20 @@ def _by_inverse(x: Array) -> Array | None:
 
     The error of an inverse grows with the condition: here, to eps ** (2 / 3) at most.
     """
-    volume = np.linalg.det(x)
-    limits = np.finfo(volume.dtype)
-    if not (np.isfinite(volume) & (np.abs(volume) > limits.tiny)).all():
-        return None
-    try:
-        inverse = np.linalg.inv(x)
-    except np.linalg.LinAlgError:
-        return None
-    sizes = [np.abs(m).sum(-1).max(-1, initial=0.0) for m in (x, inverse)]
-    if not (sizes[0] * sizes[1] < limits.eps ** (-1 / 3)).all():
-        return None
-    return volume[..., None, None] * np.swapaxes(inverse, -1, -2)
+    with np.errstate(all="ignore"):
+        volume = np.linalg.det(x)
+        limits = np.finfo(volume.dtype)
+        if not (np.isfinite(volume) & (np.abs(volume) > limits.tiny)).all():
+            return None
+        try:
+            inverse = np.linalg.inv(x)
+        except np.linalg.LinAlgError:
+            return None
+        sizes = [np.abs(m).sum(-1).max(-1, initial=0.0) for m in (x, inverse)]
+        if not (sizes[0] * sizes[1] < limits.eps ** (-1 / 3)).all():
+            return None
+        made: Array = volume[..., None, None] * np.swapaxes(inverse, -1, -2)
+        return made
 
 
 @primitive(
@@ -313,7 +315,8 @@ def cofactors(*operands: Array) -> Array:
     quick = None if ways else _by_inverse(x)
     if quick is not None:
         return quick
-    u, s, vh = np.linalg.svd(x)
+    known = np.isfinite(x).all((-2, -1), keepdims=True)
+    u, s, vh = np.linalg.svd(np.where(known, x, 0))  # which takes no nan
     v, ut = np.swapaxes(vh, -1, -2), np.swapaxes(u, -1, -2)
     sign = np.rint(np.linalg.det(u) * np.linalg.det(vh))
     k = len(ways) + 1
@@ -330,7 +333,8 @@ def cofactors(*operands: Array) -> Array:
         total = total + _sign(order) * np.einsum(
             f"{spelled}->...{letters[-1]}z", rest, *near, np.eye(n, dtype=x.dtype)
         )
-    return np.matmul(np.matmul(u, sign[..., None, None] * total), vh)
+    found = np.matmul(np.matmul(u, sign[..., None, None] * total), vh)
+    return np.where(known, found, np.nan)
 
 
 def _slogdet_shape(*sizes: Shape) -> Shape:
