@@ -165,6 +165,10 @@ def hides_what_it_reads(w, x, y):
 
 
 LOOPS = {
+    "what only arrays can": (
+        np.ones(4),
+        lambda w, x, y: (x @ w).sum() * np.bincount(y.astype(int), minlength=3).argmax(),
+    ),
     "a number read in a try": (np.ones(4), hides_what_it_reads),
     "a branch on numbers": (np.ones(4), reads),
     "NumPy on labels": (np.ones(4), leaves_the_graph),

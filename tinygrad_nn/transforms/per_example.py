@@ -54,8 +54,9 @@ def per_example_grad(
     -----
     The loss is recorded once, of one example, and its gradient is read for all
     together: one call an op, as a network of `Dense` layers needs no loop (and what
-    has no such way, a loop over that op). Where ``f`` looks at numbers, draws some, or
-    is traced by `compile`, it is called example by example instead, from the first.
+    has no such way, a loop over that op). Where ``f`` looks at numbers, draws some,
+    does what a Tensor cannot, or is traced by `compile`, it is called example by
+    example instead, from the first.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def _together(
                 check(np.asarray(value))
         with np.errstate(all="ignore", invalid="raise"):
             found = batched(slopes, given, recorded=live, indices=watch.indices)
-    except (_VariesError, FloatingPointError):
+    except (_VariesError, Exception):  # noqa: BLE001 (one by one it happens again)
         return None
     return called.structured(_given(called, found, live=live))
 
