@@ -12,7 +12,6 @@ from functools import partial
 from operator import methodcaller
 
 import numpy as np
-from numpy.polynomial import Polynomial
 
 from tinygrad_nn.op import Array, elementwise
 from tinygrad_nn.ops.arithmetic import reciprocal, square
@@ -49,6 +48,7 @@ _ROOT = math.sqrt(2 * math.pi)
 _HALF_ROOT = math.sqrt(0.5)
 _MILLS = math.sqrt(2 / math.pi)
 _FAR = 50.0
+"""From here on five terms of the series of erfcx have all digits."""
 
 
 def _of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
@@ -89,19 +89,27 @@ def erfc(x: Array) -> Array:
     return scipy.special.erfc(x)
 
 
-def _far_slope(x: Array) -> Array:
-    """Slope of erfcx far right, where 2 x erfcx(x) - 2 / sqrt(pi) cancels: its series.
+def _far_sum(x: Array) -> Array:
+    """Return sqrt(pi) x erfcx(x) far right, as a series in y = 1 / x².
 
-    That of NIST's Digital Library of Mathematical Functions, 7.12.1, differentiated.
+    NIST's Digital Library of Mathematical Functions, 7.12.1.
     """
     y = square(reciprocal(x))
-    return -_BELL / 2 * y * (1 - y * (1.5 - y * (3.75 - y * 13.125)))
+    return 1 - y * (0.5 - y * (0.75 - y * (1.875 - y * 6.5625)))
+
+
+def _far_slope(x: Array) -> Array:
+    """Return -sqrt(pi) x² times the slope of erfcx far right: of `_far_sum` / x."""
+    y = square(reciprocal(x))
+    return 1 - y * (1.5 - y * (3.75 - y * (13.125 - y * 59.0625)))
 
 
 def _slope_of_erfcx(x: Array, out: Array) -> Array:
+    """Give 2 x erfcx(x) - 2 / sqrt(pi), and its series far right: there it cancels."""
     far = greater(x, _FAR)
     near = 2 * where(far, 0.0, x) * where(far, 0.0, out) - _BELL
-    return where(far, _far_slope(where(far, x, _FAR)), near)
+    z = where(far, x, _FAR)
+    return where(far, -_BELL / 2 * square(reciprocal(z)) * _far_slope(z), near)
 
 
 @elementwise(
@@ -152,16 +160,17 @@ def ndtri(x: Array) -> Array:
 
 
 def _slope_of_hazard(x: Array, out: Array) -> Array:
-    """Give -out (x + out), and far left, where that cancels, what erfcx says."""
-    z = -_HALF_ROOT * x
-    far = greater(z, _FAR)
-    series = out * out * (_HALF_ROOT / _MILLS) * _far_slope(where(far, z, _FAR))
-    return where(far, series, -out * (where(equal(out, 0), 0.0, x) + out))
+    """Give -out (x + out), and its series far left, where that cancels."""
+    far = less(x, -_FAR / _HALF_ROOT)
+    z = where(far, -_HALF_ROOT * x, _FAR)
+    out = where(far, 0.0, out)
+    near = -out * (where(equal(out, 0), 0.0, x) + out)
+    return where(far, -_far_slope(z) / square(_far_sum(z)), near)
 
 
 @elementwise(
     formula=r"\mathrm{hazard}($x)",
-    vjp=lambda g, out, x: -g * out * (where(equal(out, 0), 0.0, x) + out),
+    vjp=lambda g, out, x: g * _slope_of_hazard(x, out),
     samples=reals(1),
     exact=lambda x: _MILLS * np.exp(-x * x / 2) / _of_elements("erfc")(-_HALF_ROOT * x),
 )
@@ -242,12 +251,13 @@ def gammaln(x: Array) -> Array:
 
 def _reflected(x: Array, order: int) -> Array:
     """Return the derivative of π cot(πx) of this order: a polynomial in cot(πx)."""
-    rule = Polynomial([0.0, 1.0])
-    for _ in range(order):
-        rule = -Polynomial([1.0, 0.0, 1.0]) * rule.deriv()
+    rule = [0.0, 1.0]
+    for _ in range(order):  # the slope of the cotangent c is -(1 + c²)
+        slope = [k * a for k, a in enumerate(rule)][1:]
+        rule = [-a - b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
     cotangent = 1.0 / np.tan(np.pi * (x - np.rint(x)))
     total = 0.0 * cotangent
-    for coefficient in rule.coef[::-1].tolist():
+    for coefficient in rule[::-1]:
         total = total * cotangent + coefficient
     return np.pi ** (order + 1) * total
 
