@@ -235,6 +235,12 @@ def _astype(x: Any, dtype: Any = None) -> Any:
     return np.array(x)
 
 
+def _unwrap(x: Any, discont: Any, axis: int, period: float) -> Any:
+    """Add what is added to the real part: it is constant."""
+    real = np.real(x)
+    return x + (np.unwrap(real, discont, axis, period=period) - real)
+
+
 _FORMS: dict[str, Callable[..., Any]] = {
     "arctan2": _arctan2,
     "astype": _astype,
@@ -249,6 +255,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "sigmoid": _sigmoid,
     "softplus": _softplus,
     "sqrt": _away_from_zero(np.sqrt),
+    "unwrap": _unwrap,
     "where": _where,
 }
 
