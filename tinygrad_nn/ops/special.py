@@ -7,7 +7,7 @@ exprel) are one op with an ``order``, so that every derivative has all its digit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import methodcaller
 
@@ -47,8 +47,14 @@ _INVERSE_BELL = math.sqrt(math.pi) / 2
 _ROOT = math.sqrt(2 * math.pi)
 _HALF_ROOT = math.sqrt(0.5)
 _MILLS = math.sqrt(2 / math.pi)
-_FAR = 50.0
-"""From here on five terms of the series of erfcx have all digits."""
+_FAR = 15.0
+_FAR_SUM = [(-0.5) ** n * math.prod(range(1, 2 * n, 2)) for n in range(9)]
+"""The series of sqrt(pi) x erfcx(x) in 1 / x²; from `_FAR` on it has all digits.
+
+NIST's Digital Library of Mathematical Functions, 7.12.1.
+"""
+_FAR_SLOPE = [(2 * n + 1) * a for n, a in enumerate(_FAR_SUM)]
+"""That of -sqrt(pi) x² times the slope of erfcx."""
 
 
 def _of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
@@ -89,19 +95,13 @@ def erfc(x: Array) -> Array:
     return scipy.special.erfc(x)
 
 
-def _far_sum(x: Array) -> Array:
-    """Return sqrt(pi) x erfcx(x) far right, as a series in y = 1 / x².
-
-    NIST's Digital Library of Mathematical Functions, 7.12.1.
-    """
+def _in_powers(x: Array, coefficients: Sequence[float]) -> Array:
+    """Return the sum of coefficients times powers of 1 / x²."""
     y = square(reciprocal(x))
-    return 1 - y * (0.5 - y * (0.75 - y * (1.875 - y * 6.5625)))
-
-
-def _far_slope(x: Array) -> Array:
-    """Return -sqrt(pi) x² times the slope of erfcx far right: of `_far_sum` / x."""
-    y = square(reciprocal(x))
-    return 1 - y * (1.5 - y * (3.75 - y * (13.125 - y * 59.0625)))
+    total = 0.0 * y
+    for coefficient in coefficients[::-1]:
+        total = total * y + coefficient
+    return total
 
 
 def _slope_of_erfcx(x: Array, out: Array) -> Array:
@@ -109,7 +109,9 @@ def _slope_of_erfcx(x: Array, out: Array) -> Array:
     far = greater(x, _FAR)
     near = 2 * where(far, 0.0, x) * where(far, 0.0, out) - _BELL
     z = where(far, x, _FAR)
-    return where(far, -_BELL / 2 * square(reciprocal(z)) * _far_slope(z), near)
+    return where(
+        far, -_BELL / 2 * square(reciprocal(z)) * _in_powers(z, _FAR_SLOPE), near
+    )
 
 
 @elementwise(
@@ -165,7 +167,8 @@ def _slope_of_hazard(x: Array, out: Array) -> Array:
     z = where(far, -_HALF_ROOT * x, _FAR)
     out = where(far, 0.0, out)
     near = -out * (where(equal(out, 0), 0.0, x) + out)
-    return where(far, -_far_slope(z) / square(_far_sum(z)), near)
+    slope = -_in_powers(z, _FAR_SLOPE) / square(_in_powers(z, _FAR_SUM))
+    return where(far, slope, near)
 
 
 @elementwise(
