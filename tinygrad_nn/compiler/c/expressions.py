@@ -111,6 +111,12 @@ _FLOAT = {
     np.arctan: "atan{f}({0})",
     np.arcsin: "asin{f}({0})",
     np.arccos: "acos{f}({0})",
+    np.arcsinh: "asinh{f}({0})",
+    np.arccosh: "acosh{f}({0})",
+    np.arctanh: "atanh{f}({0})",
+    np.fmod: "fmod{f}({0}, {1})",
+    np.fmax: "fmax{f}({0}, {1})",
+    np.fmin: "fmin{f}({0}, {1})",
     np.rint: "rint{f}({0})",
 } | {
     getattr(np, name): name + "{f}({0})"
@@ -146,9 +152,12 @@ _COMPARED = {
     np.less_equal: "{0} <= {1}",
     np.logical_and: "({0} != 0) & ({1} != 0)",
     np.logical_or: "({0} != 0) | ({1} != 0)",
+    np.logical_xor: "({0} != 0) != ({1} != 0)",
     np.logical_not: "{0} == 0",
     np.isnan: "{0} != {0}",
     np.isfinite: "{0} - {0} == 0",
+    np.isinf: "({0} == {0}) & ({0} - {0} != 0)",
+    np.signbit: "signbit({0}) != 0",
 }
 FUNCTIONS = frozenset(
     name + suffix
