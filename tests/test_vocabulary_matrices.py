@@ -370,3 +370,28 @@ def test_a_chain_is_multiplied_in_the_cheapest_order(count, rng):
             spent += x.shape[0] * x.shape[1] * y.shape[1]
             stack += [x, y]
     assert spent == least(0, count - 1)
+
+
+DERIVED = {
+    "eigh": lambda a: tg.sum(np.linalg.eigh(a).eigenvectors ** 3),
+    "svd": lambda a: tg.sum(np.linalg.svd(a).U * np.linalg.svd(a).Vh.T),
+    "qr": lambda a: tg.sum(np.linalg.qr(a).R ** 2 * np.linalg.qr(a).Q),
+    "slogdet": lambda a: np.exp(np.linalg.slogdet(a).logabsdet),
+    "solve": lambda a: tg.sum(np.linalg.solve(a, a + 1.0)),
+    "lstsq": lambda a: tg.sum(np.linalg.lstsq(a, a + 1.0)[0]),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_derivation_calls_numpy_as_people_do(name, rng):
+    """Its lines take parts as NumPy hands them out, and compute the gradient."""
+    a = tg.Parameter(spd(2, rng) + np.diag([0.0, 3.0]), name="a")
+    loss = DERIVED[name](a)
+    text = tg.derive(loss, wrt=[a]).numpy
+    assert "np.concatenate" not in text
+    assert f"np.linalg.{name}(" in text or name == "slogdet"
+    namespace = {}
+    exec(text, namespace)
+    found = namespace["gradients"](a.numpy())["da"]
+    (wanted,) = tg.gradients(loss, [a])
+    laws.close(found, wanted.numpy(), 1e-11)

@@ -5,9 +5,11 @@ An op lays what it finds in one matrix, and so does its line, piece by piece.
 
 from __future__ import annotations
 
+import ast
 from itertools import permutations
+from typing import Any
 
-__all__ = ["LINES", "cofactors"]
+__all__ = ["LINES", "cofactors", "piece"]
 
 LINES = {
     "eigh": (
@@ -25,6 +27,43 @@ LINES = {
     ),
 }
 """The line of an op, in its operand and settings."""
+
+_WHOLE = slice(None)
+
+
+def piece(name: str, index: Any, rows: int, line: ast.expr) -> ast.expr | None:
+    """Return the piece of an op's line that an index takes; None if it takes another.
+
+    Parameters
+    ----------
+    name
+        The op, which has a line here, or is `slogdet`.
+    index
+        What is taken of the matrix that it lays all in.
+    rows
+        Of the op's operand.
+    line
+        What is written for the op.
+    """
+    if not isinstance(line, ast.Call):
+        return None
+    if name == "slogdet" and index in ((..., 0), (..., 1)):
+        return ast.Subscript(line.args[0], ast.Constant(index[1]), ast.Load())
+    known: dict[str, list[Any]] = {
+        "eigh": [0, slice(1, None)],
+        "qr": [slice(None, rows), slice(rows, None)],
+        "svd": [slice(None, rows), rows, slice(rows + 1, None)],
+    }
+    pieces = line.args[0]
+    if not isinstance(pieces, ast.List):
+        return None
+    for taken, part in zip(known.get(name, []), pieces.elts, strict=False):
+        if index == (..., taken, _WHOLE):
+            # A row of numbers was given an axis, to be laid beside the others.
+            if isinstance(taken, int) and isinstance(part, ast.Subscript):
+                return part.value
+            return part
+    return None
 
 
 def cofactors(count: int) -> str:

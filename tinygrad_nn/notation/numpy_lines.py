@@ -228,7 +228,15 @@ def _transpose(node: Node, x: ast.expr) -> ast.expr:
 
 
 def _getitem(node: Node, x: ast.expr) -> ast.expr:
-    return ast.Subscript(x, _setting(settings_of(node)["index"]), ast.Load())
+    index = settings_of(node)["index"]
+    (parts,) = inputs_of(node)
+    op = parts._op if isinstance(parts, Node) else None
+    if op is not None and op.kind == "decomposition":
+        rows = np.shape(data_of(inputs_of(parts)[0]))[-2]
+        taken = matrix_lines.piece(op.name, index, rows, x)
+        if taken is not None:
+            return taken
+    return ast.Subscript(x, _setting(index), ast.Load())
 
 
 def _power(_node: Node, x: ast.expr, y: ast.expr) -> ast.expr:
@@ -456,6 +464,12 @@ def _sinc(node: Node, x: ast.expr) -> ast.expr:
 _SPELLED: dict[str, Callable[..., ast.expr]] = {
     **{name: _matrix(text) for name, text in matrix_lines.LINES.items()},
     "cofactors": _cofactors,
+    "lstsq": lambda node, *system: _filled(
+        "np.linalg.lstsq(a, b, rcond)[0]",
+        **dict(zip("ab", system, strict=True)),
+        rcond=_constant(settings_of(node)["rcond"]),
+    ),
+    "solve": _formula("np.linalg.solve(x, y)"),
     "add": _formula("x + y"),
     "subtract": _formula("x - y"),
     "multiply": _formula("x * y"),
