@@ -107,6 +107,8 @@ RULES = (
     Rule("subtract", ("exp(x)", "exp(-x)"), "exp(x)-exp(-x)"),
     Rule("add", ("exp(x)", "exp(-x)"), "exp(x)+exp(-x)"),
     Rule("add", ("exp(-x)", "exp(x)"), "exp(x)+exp(-x)"),
+    Rule("sinh", (ANY,), "sinh(x)"),
+    Rule("cosh", (ANY,), "cosh(x)"),
     # sigmoid and softmax, by name and spelled out
     Rule("sigmoid", (ANY,), "sigmoid(x)"),
     Rule("softmax", (ANY,), "softmax(x)"),
@@ -129,6 +131,14 @@ RULES = (
         ops.tanh,
         False,
         "both exponentials overflow: inf / inf",
+    ),
+    Rule(
+        "divide",
+        ("sinh(x)", "cosh(x)"),
+        "tanh(x)",
+        ops.tanh,
+        False,
+        "both overflow: inf / inf",
     ),
     Rule(
         "divide",
