@@ -160,7 +160,12 @@ def test_ties_of_max_and_min_share_equally():
     """k elements that tie get 1 / k each, along any axis, in every spelling."""
     data = np.array([[2.0, 2.0, 1.0], [3.0, 3.0, 3.0]])
     for take in (tg.max, np.max, np.amax, lambda x, axis: x.max(axis),
-                 lambda x, axis: -tg.min(-x, axis), lambda x, axis: -np.min(-x, axis)):  # fmt: skip
+                 lambda x, axis: -tg.min(-x, axis), lambda x, axis: -np.min(-x, axis),
+                 lambda x, axis: np.sort(x, axis)[:, -1], np.nanmax,
+                 lambda x, axis: np.quantile(x, 1.0, axis),
+                 lambda x, axis: np.partition(x, -1, axis)[:, -1],
+                 lambda x, axis: tg.cummax(x, axis)[:, -1],
+                 lambda x, axis: tg.topk(x, 1, axis)[0]):  # fmt: skip
         x = tg.Parameter(data)
         take(x, axis=1).sum().backward()
         np.testing.assert_array_equal(x.grad, [[0.5, 0.5, 0.0], [1 / 3, 1 / 3, 1 / 3]])

@@ -280,8 +280,9 @@ def interp(
 
     Notes
     -----
-    At a position the gradient is that of the piece to the right of it, which NumPy
-    takes there; at the last position and beyond, the value is constant in ``x``.
+    At a position, where two pieces meet, the slope in ``x`` is the one of least norm,
+    as at every kink; outside of the positions the value is constant. So
+    ``interp(x, [0, 6], [0, 6])`` is ``clip(x, 0, 6)``, in its gradient too.
 
     Examples
     --------
@@ -300,27 +301,42 @@ def interp(
         left = right = None
     n = np.shape(data_of(xp))[0]
     first, last = picked(fp, 0), picked(fp, n - 1)
-    if n == 1:
-        found = ops.where(ops.isnan(x), x, first)
-    else:
-        place = ops.searchsorted(xp, x, "right") - 1
-        place = ops.minimum(ops.maximum(place, 0), n - 2)
-        low, high = picked(xp, place), picked(xp, place + 1)
-        before, after = picked(fp, place), picked(fp, place + 1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            slope = (after - before) / (high - low)
-            found = slope * (x - low) + before
-            # Between infinities: from the other end, as NumPy does.
-            other = slope * (x - high) + after
-        still = ops.logical_or(ops.equal(x, low), ops.equal(before, after))
-        other = ops.where(still, before, other)
-        unclear = ops.logical_and(ops.isnan(found), ops.equal(x, x))
-        found = ops.where(unclear, other, found)
+    found = ops.where(ops.isnan(x), x, first) if n == 1 else _on_pieces(x, xp, fp)
     start, end = picked(xp, 0), picked(xp, n - 1)
     found = ops.where(ops.greater_equal(x, end), last, found)
     found = ops.where(ops.less(x, start), first if left is None else left, found)
     found = ops.where(ops.greater(x, end), last if right is None else right, found)
     return as_result(found)
+
+
+def _on_pieces(x: Array, xp: Array, fp: Array) -> Array:
+    """Return the value on the piece that begins at or before each position."""
+    n = np.shape(data_of(xp))[0]
+    place = ops.searchsorted(xp, x, "right") - 1
+    place = ops.minimum(ops.maximum(place, 0), n - 2)
+    low, high = picked(xp, place), picked(xp, place + 1)
+    before, after = picked(fp, place), picked(fp, place + 1)
+    behind = ops.maximum(place - 1, 0)
+    inside = ops.greater(place, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = (after - before) / (high - low)
+        width = ops.where(inside, low - picked(xp, behind), 1.0)
+        other = ops.where(inside, (before - picked(fp, behind)) / width, 0.0)
+        met = ops.equal(x, low)
+        slope = ops.where(met, _least(other, slope), slope)
+        found = slope * (x - low) + before
+        # Between infinities: from the other end, as NumPy does.
+        other = slope * (x - high) + after
+    still = ops.logical_or(met, ops.equal(before, after))
+    other = ops.where(still, before, other)
+    unclear = ops.logical_and(ops.isnan(found), ops.equal(x, x))
+    return ops.where(unclear, other, found)
+
+
+def _least(x: Array, y: Array) -> Array:
+    """Return the number nearest to zero between two numbers."""
+    nearer = ops.where(ops.less(ops.abs(x), ops.abs(y)), x, y)
+    return ops.where(ops.less_equal(ops.sign(x) * ops.sign(y), 0), 0.0, nearer)
 
 
 def _once_around(x: Array, xp: Array, fp: Array, period: Any) -> tuple[Any, Any, Any]:
