@@ -236,6 +236,8 @@ def _getitem(node: Node, x: ast.expr) -> ast.expr:
         taken = matrix_lines.piece(op.name, index, rows, x)
         if taken is not None:
             return taken
+    if isinstance(x, ast.Constant):
+        x = ast.Call(_parsed("np.array"), [x], [])
     return ast.Subscript(x, _setting(index), ast.Load())
 
 
@@ -282,7 +284,10 @@ def _matrix(text: str) -> Callable[..., ast.expr]:
     return write
 
 
-def _cofactors(_node: Node, *operands: ast.expr) -> ast.expr:
+def _cofactors(node: Node, *operands: ast.expr) -> ast.expr:
+    shape = np.shape(data_of(node))
+    if len(operands) > shape[-1]:  # of a polynomial of this degree
+        return _call("np.zeros", _constant(shape))
     named = {f"x{i}": x for i, x in enumerate(operands)}
     return _filled(matrix_lines.cofactors(len(operands)), **named)
 
