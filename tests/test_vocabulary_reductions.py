@@ -411,6 +411,11 @@ def test_sums_by_group_have_the_slopes_of_their_groups():
     groups = np.array([0, 3, 1, 3])
     (got,) = slopes(lambda w: np.bincount(groups, w), np.ones(4))
     laws.identical(got, np.array([1.0, 4.0, 2.0, 4.0]))
+    weights = tg.Tensor(np.ones(4), requires_grad=True)
+    out = np.bincount(groups, weights)
+    groups[:] = 0  # too late to matter
+    out.backward(np.arange(1.0, 5.0))
+    laws.identical(weights.grad, np.array([1.0, 4.0, 2.0, 4.0]))
     for wrong in ([0, -1, 1, 1], [0.5, 1.0, 2.0, 3.0]):
         with pytest.raises(OpError, match="integers from 0"):
             tg.bincount(np.array(wrong), tg.Tensor(np.ones(4)))

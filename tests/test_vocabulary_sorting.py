@@ -356,6 +356,7 @@ def test_a_compiled_step_sorts_anew_in_each_call(backend):
         (np.unique, "unique"),
         (np.nonzero, "nonzero"),
         (lambda x: np.compress(x > 0, x), "compress"),
+        (lambda x: np.digitize(x, x), "digitize"),
         (lambda x: tg.put_along_axis(x, tg.argsort(x), 0.0, 0), "put_along_axis"),
         (lambda x: np.take(x, tg.argsort(x), mode="clip"), "take"),
     ],

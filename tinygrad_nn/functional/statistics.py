@@ -10,6 +10,7 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional import reductions
 from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.assigning import plain_index
 from tinygrad_nn.functional.gaps import warn_where
 from tinygrad_nn.functional.places import in_dtype, plain
 from tinygrad_nn.op import Array, Node, data_of
@@ -254,4 +255,4 @@ def bincount(x: Any, /, weights: Array | None = None, minlength: int = 0) -> Arr
         )
     count = len(np.bincount(places, minlength=minlength))
     weights = in_dtype(as_array(weights), np.float64)
-    return ops.scatter_add(weights, places, (count,))
+    return ops.scatter_add(weights, plain_index(places), (count,))
