@@ -356,6 +356,29 @@ def test_at_the_edges_slopes_are_what_is_written(name, point, wanted):
             np.testing.assert_allclose(x.grad, want, tolerance)
 
 
+def test_a_cross_entropy_of_xlogy_is_stable():
+    """-(xlogy(Y, A) + xlog1py(1 - Y, -A)) has finite values, and the slope A - Y."""
+    z = tg.Tensor([-1000.0, -40.0, -1.0, 0.0, 40.0, 1000.0], requires_grad=True)
+    for Y in (np.zeros(6), np.ones(6), np.full(6, 0.25)):
+        for xlogy, xlog1py in (
+            (tg.special.xlogy, tg.special.xlog1py),
+            (scipy_special.xlogy, scipy_special.xlog1py),
+        ):
+            A = tg.sigmoid(z)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                cost = -(xlogy(Y, A) + xlog1py(1 - Y, -A))
+                (slope,) = tg.gradients(cost.sum(), [z])
+            x = z.numpy()
+            wanted = Y * np.logaddexp(0, -x) + (1 - Y) * np.logaddexp(0, x)
+            np.testing.assert_allclose(cost.numpy(), wanted, 1e-14)
+            np.testing.assert_allclose(
+                slope.numpy(), tg.ops.logistic_residual(x, Y), 1e-14, 1e-300
+            )
+    plain = tg.special.xlogy(np.zeros(2), tg.softmax(tg.Tensor([-INF, 0.0])))
+    laws.identical(plain.numpy(), np.zeros(2))
+
+
 # --- laws --------------------------------------------------------------------------------------
 
 RANGES = {

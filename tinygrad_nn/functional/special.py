@@ -32,7 +32,7 @@ from tinygrad_nn.functional.ufuncs import (
     signature_of,
     with_options,
 )
-from tinygrad_nn.op import Array, data_of
+from tinygrad_nn.op import Array, Node, data_of, op_of
 from tinygrad_nn.ops.scipy_room import scipy
 from tinygrad_nn.shapes import Axes
 
@@ -115,13 +115,14 @@ def _ndtr(x: Array) -> Array:
 def _xlogy(x: Array, y: Array) -> Array:
     """``x log(y)``, which is 0 at ``x = 0`` for every y.
 
-    The gradient where both are 0 is 0, by convention.
+    The gradient where both are 0 is 0, by convention. Of a sigmoid or a softmax the
+    logarithm is recorded in its stable form, as that of `log`.
 
     >>> xlogy(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
     array([0., 0.])
     """
     within = ops.logical_and(ops.greater(y, 0), ops.less(y, np.inf))
-    return ops.multiply(x, ops.log(ops.where(_beside(x, y, within), 1.0, y)))
+    return ops.multiply(x, _finite(ops.log, y, _beside(x, y, within), 1.0))
 
 
 def _xlog1py(x: Array, y: Array) -> Array:
@@ -133,7 +134,16 @@ def _xlog1py(x: Array, y: Array) -> Array:
     array([0., 0.])
     """
     within = ops.logical_and(ops.greater(y, -1), ops.less(y, np.inf))
-    return ops.multiply(x, ops.log1p(ops.where(_beside(x, y, within), 0.0, y)))
+    return ops.multiply(x, _finite(ops.log1p, y, _beside(x, y, within), 0.0))
+
+
+def _finite(log: Call, y: Array, beside: Array, instead: float) -> Array:
+    """Return the logarithm, and 0 beside its domain; its stable form, if it has one."""
+    rule = op_of(log).rule
+    stable = rule(y) if rule is not None and isinstance(y, Node) else None
+    if stable is not None:
+        return ops.where(beside, 0.0, stable)
+    return log(ops.where(beside, instead, y))
 
 
 def _beside(x: Array, y: Array, within: Array) -> Array:
