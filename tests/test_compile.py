@@ -17,6 +17,7 @@ import laws
 import numpy as np
 import pytest
 from compile_members import STEPS, WHOLE
+from members.rows import READS_VALUES
 from test_ops import MEMBERS
 
 import tinygrad_nn as tg
@@ -51,10 +52,20 @@ both_ways = pytest.mark.parametrize("exact", [True, False], ids=["exact", "optim
 
 
 @both_ways
-@pytest.mark.parametrize("member", MEMBERS, ids=_title)
+@pytest.mark.parametrize(
+    "member", [m for m in MEMBERS if m.name not in READS_VALUES], ids=_title
+)
 def test_ops_and_compositions_equal_eager(member, rng, exact):
     """Every op at every sample: value and gradients, bit for bit or to 12 digits."""
     compile_laws.op_equals_eager(member, rng, exact=exact)
+
+
+@pytest.mark.parametrize("name", sorted(READS_VALUES))
+def test_what_reads_values_is_refused(name, rng):
+    """A function that looks at numbers would do the same in every later step."""
+    member = next(m for m in MEMBERS if m.name == name)
+    with pytest.raises(CompileError, match=rf"{name} of .* needs a number"):
+        tg.compile(member.value)(*member.sample.draw(rng))
 
 
 @both_ways

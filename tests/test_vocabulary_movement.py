@@ -348,6 +348,21 @@ def test_values_of_padding_have_gradients():
     assert end.grad == 1.0 + 0.75 + 0.5 + 0.25
 
 
+@pytest.mark.parametrize("trim", ["fb", "f", "B"])
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
+def test_zeros_are_trimmed_as_numpy_does(trim, axis, rng):
+    """Of matrices with zeros at all ends, and of zeros alone; the rest has a gradient."""
+    x = np.zeros((5, 6))
+    for size in ((2, 3), (0, 0)):
+        x[1 : 1 + size[0], 2 : 2 + size[1]] = 1.0 + rng.random(size)
+        t = tg.Tensor(x, requires_grad=True)
+        wanted = np.trim_zeros(x, trim, axis)
+        _same(np.trim_zeros(t, trim, axis).numpy(), wanted)
+        tg.sum(tg.trim_zeros(t, trim, axis)).backward()
+        assert t.grad.sum() == wanted.size
+        x = np.zeros((5, 6))
+
+
 # --- evenly spaced ----------------------------------------------------------------
 
 SPACED = [
@@ -676,7 +691,6 @@ REFUSED = {
         lambda t: np.put_along_axis(t, np.zeros((1, 2), int), 0.0, 0),
         "tg.put_along_axis",
     ),
-    "np.trim_zeros": (np.trim_zeros, "slice"),
     "pad: a mode": (lambda t: tg.pad(t, 1, "empty"), "concatenate"),
     "pad: a mode is one of": (lambda t: np.pad(t, 1, lambda *_: None), "function"),
     "np.reshape": (lambda t: np.reshape(t, 4, order="A"), "order"),
@@ -702,6 +716,8 @@ def test_what_is_not_offered_is_refused_by_name(name):
 
 WRONG = [
     lambda m, x: m.expand_dims(x, 4),
+    lambda m, x: m.trim_zeros(x, "x"),
+    lambda m, x: m.trim_zeros(x, axis=2),
     lambda m, x: m.squeeze(x, 0),
     lambda m, x: m.squeeze(x, 3),
     lambda m, x: m.swapaxes(x, 0, 2),

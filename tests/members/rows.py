@@ -7,6 +7,12 @@ import numpy as np
 
 from tinygrad_nn.ops.samples import cases
 
+READS_VALUES = {
+    *("nanmedian", "nanpercentile", "nanquantile", "polydiv", "polymul", "trim_zeros"),
+    "unique",
+}
+"""Functions that look at numbers to know what to do: a compiled step refuses them."""
+
 
 def composition(name, call, rows, limits=((-2.0, 2.0),), *, body=None, diagonal=0.0):
     """Return a composition as members: one for each row of shapes and settings.

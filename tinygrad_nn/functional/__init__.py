@@ -90,6 +90,7 @@ from tinygrad_nn.functional.editing import (
     repeat,
     resize,
     tile,
+    trim_zeros,
 )
 from tinygrad_nn.functional.einstein import (
     einsum,
@@ -662,6 +663,7 @@ __all__ = [
     "transpose",
     "trapezoid",
     "tril",
+    "trim_zeros",
     "triu",
     "true_divide",
     "trunc",

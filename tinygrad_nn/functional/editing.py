@@ -15,10 +15,12 @@ from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, axes_of
 from tinygrad_nn.functional.movement import moveaxis
+from tinygrad_nn.functional.places import plain
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
+from tinygrad_nn.shapes import Axes
 
-__all__ = ["delete", "insert", "repeat", "resize", "tile"]
+__all__ = ["delete", "insert", "repeat", "resize", "tile", "trim_zeros"]
 
 
 def _known(title: str, what: str, given: Any) -> Any:
@@ -213,6 +215,45 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     if values.dtype != arr.dtype:
         values = ops.astype(values, arr.dtype)
     return getitem(ops.concatenate(_flat(arr), _flat(values)), where)
+
+
+def trim_zeros(filt: Array, trim: str = "fb", axis: Axes = None) -> Array:
+    """Array without the zeros at its ends; how many there are, the values say.
+
+    Parameters
+    ----------
+    filt
+        Of any shape.
+    trim
+        Where: ``"f"`` in front, ``"b"`` at the back, ``"fb"`` at both.
+    axis
+        Along which; all axes by default.
+
+    Raises
+    ------
+    CompileError
+        In a compiled step, where the shape would be another in each call.
+
+    Examples
+    --------
+    >>> trim_zeros(np.array([0.0, 1.0, 0.0, 2.0, 0.0]))
+    array([1., 0., 2.])
+    """
+    filt = as_array(filt)
+    ends = trim.lower()
+    if ends not in ("fb", "bf", "f", "b"):
+        raise OpError(f"trim_zeros: trim is made of 'f' and 'b'; got {trim!r}")
+    found = np.argwhere(plain(filt, "np.trim_zeros"))
+    index = [slice(None)] * len(filt.shape)
+    for place in axes_of("trim_zeros", filt, axis):
+        if found.size == 0:
+            index[place] = slice(0, 0)
+            continue
+        start, stop = int(found[:, place].min()), int(found[:, place].max()) + 1
+        index[place] = slice(
+            start if "f" in ends else None, stop if "b" in ends else None
+        )
+    return getitem(filt, tuple(index))
 
 
 def _inserted(arr: Any, index: np.ndarray, values: Any, axis: int) -> Any:

@@ -45,7 +45,6 @@ INSTEAD: Mapping[Any, str] = {
     np.put: "it writes into an array. Write x.at[index].set(values)",
     np.putmask: "it writes into an array. Write tg.where(mask, values, x)",
     np.put_along_axis: "it writes into an array. Write x = tg.put_along_axis(x, …)",
-    np.trim_zeros: "the shape of its result depends on values. Cut with a slice",
 }
 """Functions of NumPy that no Tensor takes, for a reason of their own."""
 
