@@ -135,12 +135,19 @@ COMPOSITIONS = [
         _interp(tg.interp),
         [
             ((3,), (4,), (4,), {}),
-            ((2, 3), (3,), (3,), {"left": -1.0, "right": 2.0}),
+            ((2, 3), (3,), (3,), {}),
             ((), (2,), (2,), {}),
             ((3,), (4,), (4,), {"period": 2.5}),
             ((0,), (2,), (2,), {}),
         ],
         ((0.3, 2.0),) * 3,
+    ),
+    # Beside the points, where there is a jump at the first and the last.
+    *composition(
+        "interp",
+        _interp(tg.interp),
+        [((2,), (3,), (3,), {"left": -1.0, "right": 2.0})],
+        ((-0.9, -0.2), (1.0, 1.1), (0.3, 2.0)),
     ),
     *composition("unwrap", tg.unwrap, [((4,), {"period": 1.1}), ((3, 2), {"axis": 0})]),
     *[
