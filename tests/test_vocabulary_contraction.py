@@ -179,6 +179,9 @@ def test_steps_are_products_of_two_matrices(rng):
     assert all("einsum" not in operations(g) for g in found)
     together = np.einsum("ij,jk,kl->il", *x)
     assert operations(together) == ["einsum"]
+    pair = np.einsum("ij,kj->ik", x[0], x[1])
+    for g in tg.gradients(tg.sum(pair), x[:2]):
+        assert "matmul" in operations(g)
     laws.close(value.numpy(), together.numpy(), 1e-14)
 
 

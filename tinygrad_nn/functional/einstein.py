@@ -1,12 +1,12 @@
 """Sums of products by Einstein's convention, as NumPy takes them.
 
 With ``optimize=``, operands are contracted two by two, in the order that NumPy's
-`einsum_path` finds, and each two by `matmul` where they can be: forward and backward.
+`einsum_path` finds, and each two by `matmul` where they can be. Without, the value is
+NumPy's to the last bit; the backward takes products of matrices all the same.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +15,8 @@ import numpy as np
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import DtypeError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, cast, refuse_out
-from tinygrad_nn.functional.contraction import ordered, shaped
 from tinygrad_nn.op import Array, data_of, op_of
-from tinygrad_nn.ops.contraction import explicit
+from tinygrad_nn.ops.contraction import contracted, explicit
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -129,50 +128,6 @@ def _in_steps(subscripts: str, arrays: list[Any], optimize: Any) -> Array:
         wanted = set("".join([*terms, output]))
         here = dict.fromkeys("".join(term for term, _ in parts))
         left = "".join(c for c in here if c in wanted) if terms else output
-        arrays.append(_together(parts, left))
+        arrays.append(contracted(parts, left))
         terms.append(left)
     return arrays[0]
-
-
-def _together(parts: list[tuple[str, Any]], output: str) -> Array:
-    """Contract a few: two of them by `matmul`, where each axis is one of its."""
-    if len(parts) == 2:
-        (first, a), (second, b) = parts
-        sizes = dict(zip(first, a.shape, strict=True))
-        plain = (
-            len({*first}) == len(first)
-            and len({*second}) == len(second)
-            and {*first} ^ {*second} <= {*output}
-            and all(sizes.get(c, n) == n for c, n in zip(second, b.shape, strict=True))
-        )
-        if plain:
-            sizes.update(zip(second, b.shape, strict=True))
-            return _by_matmul(first, a, second, b, output, sizes)
-    subscripts = ",".join(term for term, _ in parts) + "->" + output
-    return ops.einsum(*[x for _, x in parts], subscripts=subscripts)
-
-
-def _by_matmul(
-    first: str, a: Array, second: str, b: Array, output: str, sizes: dict[str, int]
-) -> Array:
-    batch = [c for c in output if c in first and c in second]
-    own = [c for c in output if c not in batch]
-    if own and own[0] in second:  # the result has its axes in order, or nearly
-        first, a, second, b = second, b, first, a
-    shared = [c for c in first if c in second and c not in output]
-    rows = [c for c in first if c not in second]
-    columns = [c for c in second if c not in first]
-
-    def many(axes: list[str]) -> int:
-        return math.prod(sizes[c] for c in axes)
-
-    lead = tuple(sizes[c] for c in batch)
-    x = ordered(a, [first.index(c) for c in [*batch, *rows, *shared]])
-    y = ordered(b, [second.index(c) for c in [*batch, *shared, *columns]])
-    product = ops.matmul(
-        shaped(x, (*lead, many(rows), many(shared))),
-        shaped(y, (*lead, many(shared), many(columns))),
-    )
-    axes = [*batch, *rows, *columns]
-    product = shaped(product, tuple(sizes[c] for c in axes))
-    return ordered(product, [axes.index(c) for c in output])

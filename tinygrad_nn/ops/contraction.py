@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import string
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["einsum", "explicit", "matmul"]
+__all__ = ["contracted", "einsum", "explicit", "matmul"]
 
 
 def _product_shape(x: Shape, y: Shape) -> Shape:
@@ -196,9 +198,65 @@ def _einsum_back(
                 # along this axis gets the same share.
                 parts.append((letter, np.ones(known[letter], dtype=g.dtype)))
             wanted += letter
-        spelled = ",".join(letters for letters, _ in parts) + "->" + wanted
-        shares.append(einsum(*[array for _, array in parts], subscripts=spelled))
+        shares.append(contracted(parts, wanted))
     return tuple(shares)
+
+
+def contracted(parts: Sequence[tuple[str, Array]], output: str) -> Array:
+    """Sum of products of arrays whose axes have letters.
+
+    Of two it is a product of matrices, which is much quicker, where each letter is an
+    axis of one size, and some are summed over that both have.
+    """
+    if len(parts) == 2:
+        (first, a), (second, b) = parts
+        sizes = dict(zip(first, np.shape(a), strict=True))
+        others = dict(zip(second, np.shape(b), strict=True))
+        plain = (
+            len(sizes) == len(first)
+            and len(others) == len(second)
+            and sizes.keys() ^ others.keys() <= {*output} < sizes.keys() | others.keys()
+            and all(sizes.get(letter, n) == n for letter, n in others.items())
+        )
+        if plain and sizes.keys() != others.keys():
+            return _by_matmul(first, a, second, b, output, sizes | others)
+    spelled = ",".join(letters for letters, _ in parts) + "->" + output
+    return einsum(*[array for _, array in parts], subscripts=spelled)
+
+
+def _by_matmul(
+    first: str, a: Array, second: str, b: Array, output: str, sizes: dict[str, int]
+) -> Array:
+    batch = [c for c in output if c in first and c in second]
+    own = [c for c in output if c not in batch]
+    if own and own[0] in second:  # the result has its axes in order, or nearly
+        first, a, second, b = second, b, first, a
+    shared = [c for c in first if c in second and c not in output]
+    rows = [c for c in first if c not in second]
+    columns = [c for c in second if c not in first]
+
+    def many(axes: list[str]) -> int:
+        return math.prod(sizes[c] for c in axes)
+
+    lead = tuple(sizes[c] for c in batch)
+    x = _ordered(a, first, [*batch, *rows, *shared])
+    y = _ordered(b, second, [*batch, *shared, *columns])
+    product = matmul(
+        _shaped(x, (*lead, many(rows), many(shared))),
+        _shaped(y, (*lead, many(shared), many(columns))),
+    )
+    axes = [*batch, *rows, *columns]
+    product = _shaped(product, tuple(sizes[c] for c in axes))
+    return _ordered(product, "".join(axes), list(output))
+
+
+def _shaped(x: Array, shape: Shape) -> Array:
+    return x if x.shape == shape else x.reshape(shape)
+
+
+def _ordered(x: Array, have: str, wanted: list[str]) -> Array:
+    """Return the axes in another order."""
+    return x if [*have] == wanted else x.transpose([have.index(c) for c in wanted])
 
 
 @primitive(
