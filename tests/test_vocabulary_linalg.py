@@ -339,7 +339,7 @@ def folded(share):
 
 @pytest.mark.parametrize("values", [[1.0, 1.0, 2.0], [1.0, 1.0, 1.0], [0.0, 0.0, 3.0]])
 def test_equal_eigenvalues_leave_gradients_that_do_not_ask_for_them(values, rng):
-    """Of functions of the matrix alone, gradients are finite and right."""
+    """Of eigenvalues alone gradients are right; joined with vectors, they are finite."""
     x, _ = turned(values, rng)
     for point in (x, np.diag(values)):
         found = slope(lambda t: np.linalg.eigvalsh(t) ** 3, point)
@@ -350,7 +350,7 @@ def test_equal_eigenvalues_leave_gradients_that_do_not_ask_for_them(values, rng)
             return tg.sum((v * w) @ v.T * np.arange(9.0).reshape(3, 3))
 
         weights = np.arange(9.0).reshape(3, 3)
-        # The matrix itself: of equal values the rest of the path goes through w.
+        # The matrix itself; elements between vectors of equal values are missing.
         found = slope(rebuilt, point)
         assert np.isfinite(found).all()
         if len(set(values)) == 3:
@@ -379,6 +379,21 @@ def test_equal_singular_values_leave_gradients_that_do_not_ask_for_them(rng):
     q = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     laws.close(slope(lambda t: np.linalg.norm(t, "nuc"), q), q, 1e-14)
     laws.close(slope(lambda t: np.linalg.svdvals(t) ** 2, q), 2 * q, 1e-14)
+
+
+def test_the_nearest_orthogonal_matrix_has_a_gradient(rng):
+    """U Vᵀ does not depend on the choice of vectors: at equal values it is right too."""
+    q = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    weights = rng.standard_normal((3, 3))
+
+    def nearest(t):
+        u, _, vh = np.linalg.svd(t)
+        return u @ vh * weights
+
+    # A change E of q turns it by the half of qᵀ E that is skew.
+    skew = (q.T @ weights - weights.T @ q) / 2
+    laws.close(slope(nearest, q), q @ skew, 1e-13)
+    laws.close(slope(nearest, 2 * q), q @ skew / 2, 1e-13)
 
 
 def test_the_curvature_of_the_largest_value_ignores_others_that_are_equal():

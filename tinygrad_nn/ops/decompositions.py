@@ -3,12 +3,12 @@
 An op has one result, so an op that finds several arrays lays them one above the other
 in one matrix, which the public function takes apart: nothing is decomposed twice.
 
-Where two eigenvalues or singular values are equal to rounding, their vectors are not
-determined, and what a rule would divide by the difference is left out. So a gradient
-is finite, and right for a function that does not ask which vectors it got, such as a
-sum of all eigenvalues; of a function that asks, there is none. A second derivative
-lacks the turning of such vectors among each other: it is right where the function does
-not depend on them at all.
+Where two eigenvalues or singular values are equal to rounding, their vectors are any of
+a plane, and what a rule would divide by the difference is left out. So a gradient is
+finite, and right for functions of the values alone, of the plane that such vectors span
+(v vᵀ, summed over it) and of U Vᵀ. Of single vectors there is none. And what joins
+values with vectors, as V f(w) Vᵀ does, is not seen between equal values: there, and in
+second derivatives, elements of the gradient are missing.
 """
 
 from __future__ import annotations
@@ -243,10 +243,10 @@ def _svd_shape(size: Shape) -> Shape:
     return (*batch, m + 1 + n, min(m, n))
 
 
-def _turning(vectors: Array, g: Array, inverse: Array) -> Array:
+def _turning(vectors: Array, g: Array) -> Array:
     """How g would turn the vectors among themselves."""
     inner = matmul(turned(vectors), g)
-    return inverse * (inner - turned(inner))
+    return inner - turned(inner)
 
 
 def _svd_back(g: Array, out: Array, _x: Array) -> Array:
@@ -256,8 +256,13 @@ def _svd_back(g: Array, out: Array, _x: Array) -> Array:
     row, column = s[..., None, :], s[..., :, None]
     largest = _largest(s)
     rows = m + n
-    gaps = _inverse(row - column, largest, rows) * _inverse(row + column, largest, rows)
-    inner = _turning(u, gu, gaps) * row + column * _turning(v, gv, gaps)
+    # Turned alike, U and V change with the gaps of values; against each other, with
+    # their sums, and then nothing is undetermined where two values are equal.
+    left, right = _turning(u, gu), _turning(v, gv)
+    inner = 0.5 * (
+        (left + right) * _inverse(row - column, largest, rows)
+        + (left - right) * _inverse(row + column, largest, rows)
+    )
     inner = inner + where(np.eye(s.shape[-1], dtype=bool), gs, 0.0)
     share = matmul(matmul(u, inner), turned(v))
     if m == n:

@@ -129,8 +129,9 @@ def eigh(a: Array, UPLO: str = "L") -> EighResult:
     """Eigenvalues of symmetric matrices, ascending, and eigenvectors in columns.
 
     The sign of a vector is LAPACK's. Vectors of equal eigenvalues are any of their
-    plane, so a function of them has a gradient only where it does not depend on which
-    they are: then it is right.
+    plane: a gradient is right for functions of eigenvalues alone, and of the projection
+    on that plane. Of single vectors there is none, and what joins both, as
+    ``v * f(w) @ v.T`` does, lacks the elements between vectors of equal eigenvalues.
 
     Parameters
     ----------
