@@ -14,6 +14,7 @@ __all__ = [
     "broadcast",
     "describe",
     "normalize_axes",
+    "normalize_axis",
     "reduced",
     "reduced_axes",
 ]
@@ -80,6 +81,17 @@ def normalize_axes(rank: int, axis: Axes) -> tuple[int, ...]:
     if len(set(numbers)) != len(numbers):
         raise ShapeError(f"axis {axis!r} names one dimension twice")
     return tuple(sorted(numbers))
+
+
+def normalize_axis(rank: int, axis: Axes) -> int:
+    """One axis as a non-negative number.
+
+    >>> normalize_axis(3, -1)
+    2
+    """
+    if not isinstance(axis, SupportsIndex):
+        raise ShapeError(f"expected one axis, an integer; got axis={axis!r}")
+    return normalize_axes(rank, axis)[0]
 
 
 def reduced_axes(rank: int, axis: Axes) -> tuple[int, ...]:

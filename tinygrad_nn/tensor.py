@@ -774,8 +774,8 @@ class Tensor(Node):
 
     def transpose(self, *axes: Any) -> Tensor:
         """Axes in another order: ``transpose(1, 0)``, a tuple, or none: reversed."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return ops.transpose(self, order or None)  # type: ignore[no-any-return]
+        order = axes[0] if len(axes) == 1 else axes or None
+        return functional.transpose(self, order)  # type: ignore[no-any-return]
 
     def swapaxes(self, axis1: int, axis2: int, /) -> Tensor:
         """Exchange two axes."""

@@ -170,7 +170,7 @@ def glu(x: Array, axis: int = -1) -> Array:
     array([[1., 3.]])
     """
     x = as_array(x)
-    (axis,) = shapes.normalize_axes(len(x.shape), operator.index(axis))
+    axis = shapes.normalize_axis(len(x.shape), operator.index(axis))
     size = x.shape[axis]
     if size % 2:
         raise ShapeError(

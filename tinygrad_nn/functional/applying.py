@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, axes_of, refuse
+from tinygrad_nn.functional.arguments import as_array, axis_of, refuse
 from tinygrad_nn.functional.movement import expand_dims, moveaxis
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
@@ -52,7 +52,7 @@ def apply_along_axis(
            [8., 6.]])
     """
     arr = as_array(arr)
-    (axis,) = axes_of("apply_along_axis", arr, axis)
+    axis = axis_of("apply_along_axis", arr, axis)
     moved = moveaxis(arr, axis, -1)
     *others, n = moved.shape
     count = math.prod(others)
@@ -81,7 +81,7 @@ def apply_over_axes(func: Callable[..., Array], a: Array, axes: Axes) -> Array:
     """
     found = as_array(a)
     for axis in np.atleast_1d(np.asarray(axes)):
-        (place,) = axes_of("apply_over_axes", found, operator.index(axis))
+        place = axis_of("apply_over_axes", found, operator.index(axis))
         reduced = as_array(func(found, place))
         if len(reduced.shape) != len(found.shape):
             reduced = expand_dims(reduced, place)
@@ -192,7 +192,7 @@ def sliding_window_view(
     rank = len(x.shape)
     sizes = np.atleast_1d(np.asarray(window_shape)).tolist()
     axes = range(rank) if axis is None else np.atleast_1d(np.asarray(axis)).tolist()
-    places = [axes_of("sliding_window_view", x, place)[0] for place in axes]
+    places = [axis_of("sliding_window_view", x, place) for place in axes]
     if len(sizes) != len(places):
         raise ShapeError(
             f"sliding_window_view: expected a window size for each of {len(places)} "

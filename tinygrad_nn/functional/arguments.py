@@ -7,11 +7,23 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.op import Array, Node
+from tinygrad_nn.errors import DtypeError, ShapeError, UnsupportedError
+from tinygrad_nn.functional.places import in_dtype
+from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
 
-__all__ = ["as_array", "axes_of", "cast", "is_default", "refuse", "refuse_out"]
+__all__ = [
+    "as_array",
+    "axes_of",
+    "axis_of",
+    "cast",
+    "floating_of",
+    "initial_of",
+    "is_default",
+    "mask_of",
+    "refuse",
+    "refuse_out",
+]
 
 
 def as_array(x: Any) -> Any:
@@ -48,6 +60,14 @@ def axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
         raise ShapeError(f"{title}: {error}; got shape {x.shape}") from None
 
 
+def axis_of(title: str, x: Any, axis: Any) -> int:
+    """Return one axis of an operand as a number from 0; errors as in `axes_of`."""
+    try:
+        return shapes.normalize_axis(len(x.shape), axis)
+    except ShapeError as error:
+        raise ShapeError(f"{title}: {error}; got shape {x.shape}") from None
+
+
 def refuse_out(title: str, out: Any) -> None:
     """Refuse ``out=``: an ndarray cannot hold a gradient."""
     if out is not None:
@@ -77,3 +97,64 @@ def is_default(value: Any, default: Any) -> bool:
 def cast(x: Array, dtype: Any) -> Array:
     """Return the operand in another real dtype; itself, where none is asked for."""
     return x if dtype is None else ops.astype(as_array(x), np.dtype(dtype))
+
+
+def mask_of(title: str, where: Any) -> Any:
+    """Return what ``where=`` says; True where nothing is left out.
+
+    Raises
+    ------
+    DtypeError
+        For what is not boolean, as in NumPy.
+    """
+    if where is True:
+        return where
+    where = as_array(where)
+    if data_of(where).dtype != np.bool_:
+        raise DtypeError(
+            f"{title}: expected where= of booleans; got dtype {data_of(where).dtype}. "
+            "Compare first: where=w != 0"
+        )
+    return where
+
+
+def initial_of(title: str, initial: Any, dtype: np.dtype[Any]) -> Array:
+    """Return what ``initial=`` says in the dtype of the result, as NumPy has it.
+
+    Raises
+    ------
+    ShapeError
+        For more than one number.
+    DtypeError
+        For a number that the dtype cannot hold.
+    """
+    shape = np.shape(data_of(initial))
+    if shape:
+        raise ShapeError(f"{title}: expected initial= of one number; got shape {shape}")
+    if isinstance(initial, Node) or dtype.kind == "O":
+        return in_dtype(initial, dtype)
+    if dtype.kind == "f" and type(initial) in (int, float):
+        return initial
+    try:
+        return np.array(np.asarray(initial).item(), dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise DtypeError(
+            f"{title}: expected initial= that {dtype} can hold; got {initial!r:.40} "
+            f"({error})"
+        ) from None
+
+
+def floating_of(title: str, dtype: Any) -> Any:
+    """Refuse a ``dtype=`` that cannot hold a mean.
+
+    Raises
+    ------
+    UnsupportedError
+        For integers and booleans.
+    """
+    if dtype is not None and np.dtype(dtype).kind not in "fO":
+        raise UnsupportedError(
+            f"{title}: dtype={np.dtype(dtype)} is not offered on Tensors; expected a "
+            "floating one. Use .astype()"
+        )
+    return dtype

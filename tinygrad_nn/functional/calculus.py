@@ -52,7 +52,7 @@ def diff(
     a = as_array(a)
     if not a.shape:
         raise ShapeError("np.diff: expected at least one axis; got a()")
-    (place,) = shapes.normalize_axes(len(a.shape), axis)
+    place = shapes.normalize_axis(len(a.shape), axis)
     parts = [
         a if part is a else _edge(part, a.shape, place)
         for part in (prepend, a, append)
@@ -243,7 +243,7 @@ def trapezoid(y: Array, x: Array | None = None, dx: Any = 1.0, axis: int = -1) -
     y = as_array(y)
     if not y.shape:
         raise ShapeError("np.trapezoid: expected at least one axis; got y()")
-    (place,) = shapes.normalize_axes(len(y.shape), axis)
+    place = shapes.normalize_axis(len(y.shape), axis)
     steps = dx
     if x is not None:
         x = as_array(x)

@@ -53,6 +53,7 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
     array([-1., -2.])
     """
     refuse_out("np.dot", out)
+    a, b = as_array(a), as_array(b)  # a number counts as an array, in its own dtype
     left, right = _sizes(a, b)
     if not left or not right:
         return ops.multiply(a, b)
@@ -70,6 +71,7 @@ def inner(a: Array, b: Array, /) -> Array:
     >>> inner(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([3.0, 4.0]))
     array([11.,  4.])
     """
+    a, b = as_array(a), as_array(b)  # a number counts as an array, in its own dtype
     left, right = _sizes(a, b)
     if not left or not right:
         return ops.multiply(a, b)
@@ -175,7 +177,7 @@ def _last(title: str, name: str, x: Array, axis: Any) -> Array:
     """Put an axis last."""
     if not x.ndim:
         raise refused(title, "at least one axis", name, x)
-    (place,) = shapes.normalize_axes(x.ndim, axis)
+    place = shapes.normalize_axis(x.ndim, axis)
     return ordered(x, [i for i in range(x.ndim) if i != place] + [place])
 
 
@@ -222,7 +224,7 @@ def cross(
         for i, j in ((1, 2), (2, 0), (0, 1))
     ]
     rank = np.ndim(data_of(parts[0])) + 1
-    (place,) = shapes.normalize_axes(rank, axisc)
+    place = shapes.normalize_axis(rank, axisc)
     return ops.stack(*parts, axis=place)
 
 
@@ -330,16 +332,16 @@ def on_axes(
         )
     moved = []
     for x, place in zip(given, places, strict=False):
-        last = [shapes.normalize_axes(x.ndim, i)[0] for i in place]
+        last = [shapes.normalize_axis(x.ndim, i) for i in place]
         moved.append(ordered(x, [i for i in range(x.ndim) if i not in last] + last))
     found = call(*moved)
     rank = np.ndim(data_of(found))
     if keepdims:
-        (kept,) = shapes.normalize_axes(rank + 1, places[0][0])
+        kept = shapes.normalize_axis(rank + 1, places[0][0])
         size = np.shape(data_of(found))
         return ops.reshape(found, (*size[:kept], 1, *size[kept:]))
     if not result:
         return found
-    ends = [shapes.normalize_axes(rank, i)[0] for i in places[-1]]
+    ends = [shapes.normalize_axis(rank, i) for i in places[-1]]
     order = [i for i in range(rank) if i not in ends] + ends
     return ordered(found, [order.index(i) for i in range(rank)])

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ShapeError
-from tinygrad_nn.functional.arguments import as_array, axes_of, refuse_out
+from tinygrad_nn.functional.arguments import as_array, axis_of, refuse_out
 from tinygrad_nn.functional.reductions import sum as _sum
 from tinygrad_nn.op import Array
 from tinygrad_nn.ops import getitem
@@ -52,8 +52,8 @@ def diagonal(a: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array
     rank = len(a.shape)
     if rank < 2:
         raise ShapeError(f"diagonal: expected at least two axes; got a{a.shape}")
-    (first,) = axes_of("diagonal", a, axis1)
-    (second,) = axes_of("diagonal", a, axis2)
+    first = axis_of("diagonal", a, axis1)
+    second = axis_of("diagonal", a, axis2)
     if first == second:
         raise ShapeError(
             f"diagonal: expected two different axes; got axis1={axis1}, axis2={axis2} "

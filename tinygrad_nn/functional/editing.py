@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, axes_of
+from tinygrad_nn.functional.arguments import as_array, axes_of, axis_of
 from tinygrad_nn.functional.movement import moveaxis
 from tinygrad_nn.functional.places import plain
 from tinygrad_nn.op import Array, Node
@@ -67,7 +67,7 @@ def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
     if axis is None or not a.shape:
         shapes.reduced_axes(len(a.shape), axis)
         a, axis = _flat(a), 0
-    (axis,) = axes_of("repeat", a, axis)
+    axis = axis_of("repeat", a, axis)
     counts = _known("repeat", "repeats", repeats)
     size = a.shape
     n = size[axis]
@@ -154,7 +154,7 @@ def delete(arr: Array, obj: Any, axis: int | None = None) -> Array:
     arr = as_array(arr)
     if axis is None:
         arr, axis = _flat(arr), 0
-    (axis,) = axes_of("delete", arr, axis)
+    axis = axis_of("delete", arr, axis)
     index = obj if isinstance(obj, slice) else _known("delete", "obj", obj)
     n = arr.shape[axis]
     try:
@@ -197,7 +197,7 @@ def insert(arr: Array, obj: Any, values: Any, axis: int | None = None) -> Array:
     arr = as_array(arr)
     if axis is None:
         arr, axis = _flat(arr), 0
-    (axis,) = axes_of("insert", arr, axis)
+    axis = axis_of("insert", arr, axis)
     values = as_array(values)
     index = obj if isinstance(obj, slice) else _known("insert", "obj", obj)
     if not isinstance(index, slice) and index.size == 1 and index.dtype != np.bool_:

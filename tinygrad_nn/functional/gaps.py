@@ -13,7 +13,12 @@ import numpy as np
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional import reductions, sorting
-from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    initial_of,
+    mask_of,
+    refuse_out,
+)
 from tinygrad_nn.functional.places import as_result, in_dtype
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.shapes import Axes
@@ -45,9 +50,9 @@ def nan_where(gap: Array, found: Array) -> Array:
     return as_result(ops.where(gap, hole, found))
 
 
-def _numbers(a: Any, where: Any) -> tuple[Array, Any]:
+def _numbers(title: str, a: Any, where: Any) -> tuple[Array, Any]:
     """Return the operand, and where it is a number that is asked for."""
-    a = as_array(a)
+    a, where = as_array(a), mask_of(title, where)
     if a.dtype.kind != "f":
         return a, where
     found = ops.logical_not(ops.isnan(a))
@@ -69,7 +74,7 @@ def nansum(
     np.float64(4.0)
     """
     refuse_out("np.nansum", out)
-    a, where = _numbers(a, where)
+    a, where = _numbers("np.nansum", a, where)
     return reductions.sum(a, axis, dtype, None, keepdims, initial, where)
 
 
@@ -88,7 +93,7 @@ def nanprod(
     np.float64(6.0)
     """
     refuse_out("np.nanprod", out)
-    a, where = _numbers(a, where)
+    a, where = _numbers("np.nanprod", a, where)
     return reductions.prod(a, axis, dtype, None, keepdims, initial, where)
 
 
@@ -107,7 +112,7 @@ def nanmean(
     np.float64(2.0)
     """
     refuse_out("np.nanmean", out)
-    a, where = _numbers(a, where)
+    a, where = _numbers("np.nanmean", a, where)
     if where is True:
         return reductions.mean(a, axis, dtype, None, keepdims)
     empty = ops.equal(_count(a, axis, keepdims, where), 0)
@@ -139,7 +144,7 @@ def nanvar(
     np.float64(1.0)
     """
     refuse_out("np.nanvar", out)
-    a, where = _numbers(a, where)
+    a, where = _numbers("np.nanvar", a, where)
     options = {"where": where, "mean": mean, "correction": correction}
     if where is True:
         return reductions.var(a, axis, dtype, None, ddof, keepdims, **options)
@@ -177,7 +182,7 @@ def _extreme(
     title: str, a: Any, axis: Axes, keepdims: bool, initial: Any, where: Any
 ) -> Array:
     largest = title == "np.nanmax"
-    a = as_array(a)
+    a, where = as_array(a), mask_of(title, where)
     if a.dtype.kind != "f":
         call = reductions.max if largest else reductions.min
         return call(a, axis, None, keepdims, initial, where)
@@ -195,6 +200,7 @@ def _extreme(
         )
     found = (ops.nanmax if largest else ops.nanmin)(a, axis, keepdims)
     if initial is not None:
+        initial = initial_of(title, initial, a.dtype)
         found = (ops.fmax if largest else ops.fmin)(found, initial)
     warn_where(ops.isnan(found), "All-NaN slice encountered")
     return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import DtypeError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, axes_of, refuse_out
+from tinygrad_nn.functional.arguments import as_array, axis_of, refuse_out
 from tinygrad_nn.functional.movement import atleast_1d, atleast_2d, atleast_3d
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.ops import getitem
@@ -218,7 +218,7 @@ def array_split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Arr
     [array([0., 1., 2.]), array([3., 4.])]
     """
     ary = as_array(ary)
-    (axis,) = axes_of("array_split", ary, axis)
+    axis = axis_of("array_split", ary, axis)
     n = ary.shape[axis]
     cuts = _cuts(indices_or_sections, n)
     lead = (slice(None),) * axis
@@ -245,7 +245,7 @@ def split(ary: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     [array([0.]), array([1., 2.]), array([3.])]
     """
     ary = as_array(ary)
-    (axis,) = axes_of("split", ary, axis)
+    axis = axis_of("split", ary, axis)
     given = data_of(indices_or_sections)
     if np.ndim(given) == 0 and (int(given) == 0 or ary.shape[axis] % int(given)):
         raise ShapeError(
@@ -300,6 +300,6 @@ def unstack(x: Array, /, *, axis: int = 0) -> tuple[Array, ...]:
     x = as_array(x)
     if not x.shape:
         raise ShapeError("unstack: expected at least one axis; got x()")
-    (axis,) = axes_of("unstack", x, axis)
+    axis = axis_of("unstack", x, axis)
     lead = (slice(None),) * axis
     return tuple(getitem(x, (*lead, i)) for i in range(x.shape[axis]))

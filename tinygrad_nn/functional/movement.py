@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, axes_of, refuse
+from tinygrad_nn.functional.arguments import as_array, axes_of, axis_of, refuse
 from tinygrad_nn.op import Array
 from tinygrad_nn.ops import getitem
 from tinygrad_nn.shapes import Axes
@@ -78,7 +78,14 @@ def ravel(a: Array, order: str = "C") -> Array:
     >>> ravel(np.ones((2, 3))).shape
     (6,)
     """
-    return reshape(a, (-1,), order="C" if order in ("A", "K") else order)
+    a = as_array(a)
+    in_order = len(a.shape) > 1 and _in_order("np.ravel", order)
+    return reshape(a, (-1,), order="F" if in_order else "C")
+
+
+def _listed(axes: Any) -> Any:
+    """Return axes as a sequence; one of them alone, too."""
+    return axes if axes is None or np.ndim(axes) else (axes,)
 
 
 def transpose(a: Array, axes: Any = None) -> Array:
@@ -88,7 +95,7 @@ def transpose(a: Array, axes: Any = None) -> Array:
     array([[1., 3.],
            [2., 4.]])
     """
-    return ops.transpose(as_array(a), axes)
+    return ops.transpose(as_array(a), _listed(axes))
 
 
 def broadcast_to(array: Array, shape: Any, subok: bool = False) -> Array:
@@ -138,8 +145,8 @@ def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
     a = as_array(a)
     rank = len(a.shape)
     order = list(range(rank))
-    (first,) = axes_of("swapaxes", a, axis1)
-    (second,) = axes_of("swapaxes", a, axis2)
+    first = axis_of("swapaxes", a, axis1)
+    second = axis_of("swapaxes", a, axis2)
     order[first], order[second] = second, first
     return ops.transpose(a, tuple(order))
 
@@ -153,7 +160,7 @@ def moveaxis(a: Array, source: Any, destination: Any) -> Array:
     a = as_array(a)
     rank = len(a.shape)
     pairs = [
-        [axes_of("moveaxis", a, axis)[0] for axis in np.atleast_1d(axes)]
+        [axis_of("moveaxis", a, axis) for axis in np.atleast_1d(axes)]
         for axes in (source, destination)
     ]
     froms, tos = pairs
@@ -273,7 +280,7 @@ def rot90(m: Array, k: int = 1, axes: Any = (0, 1)) -> Array:
            [1., 3.]])
     """
     m = as_array(m)
-    places = [axes_of("rot90", m, axis)[0] for axis in axes]
+    places = [axis_of("rot90", m, axis) for axis in axes]
     if len(places) != 2 or places[0] == places[1]:
         raise ShapeError(f"rot90: expected two different axes; got {tuple(axes)}")
     first, second = places
@@ -295,7 +302,7 @@ def rollaxis(a: Array, axis: int, start: int = 0) -> Array:
     """
     a = as_array(a)
     rank = len(a.shape)
-    (axis,) = axes_of("rollaxis", a, axis)
+    axis = axis_of("rollaxis", a, axis)
     if not -rank <= start <= rank:
         raise ShapeError(
             f"rollaxis: expected a start from {-rank} to {rank}; got {start}"
@@ -310,7 +317,7 @@ def permute_dims(a: Array, axes: Any = None) -> Array:
     >>> permute_dims(np.ones((2, 3, 4)), (1, 2, 0)).shape
     (3, 4, 2)
     """
-    return ops.transpose(as_array(a), axes)
+    return ops.transpose(as_array(a), _listed(axes))
 
 
 def matrix_transpose(x: Array, /) -> Array:

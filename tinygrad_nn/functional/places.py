@@ -73,5 +73,5 @@ def one_axis(x: Array, axis: int | None) -> tuple[Array, int]:
     if axis is None or np.ndim(data_of(x)) == 0:
         shapes.reduced_axes(np.ndim(data_of(x)), axis)
         return ops.reshape(x, (-1,)), 0
-    (place,) = shapes.normalize_axes(np.ndim(data_of(x)), axis)
+    place = shapes.normalize_axis(np.ndim(data_of(x)), axis)
     return x, place

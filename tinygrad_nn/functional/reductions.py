@@ -8,7 +8,15 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, cast, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    cast,
+    floating_of,
+    initial_of,
+    mask_of,
+    refuse_out,
+)
+from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.functional.ufuncs import BARE
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.ops.reduction import count
@@ -29,7 +37,7 @@ __all__ = [
 _maximum, _minimum = BARE[np.maximum], BARE[np.minimum]
 
 
-def _chosen(a: Array, where: Any, neutral: float) -> Array:
+def _chosen(a: Array, where: Any, neutral: Any) -> Array:
     """Put what changes nothing where elements are left out."""
     return a if where is True else ops.where(where, a, neutral)
 
@@ -49,8 +57,11 @@ def sum(
     array([4., 6.])
     """
     refuse_out("np.sum", out)
+    where = mask_of("np.sum", where)
     total = ops.sum(_chosen(cast(as_array(a), dtype), where, 0), axis, keepdims)
-    return total if initial is None else total + initial
+    if initial is None:
+        return total
+    return total + initial_of("np.sum", initial, data_of(total).dtype)
 
 
 def prod(
@@ -68,30 +79,43 @@ def prod(
     array([3., 8.])
     """
     refuse_out("np.prod", out)
+    where = mask_of("np.prod", where)
     product = ops.prod(_chosen(cast(as_array(a), dtype), where, 1), axis, keepdims)
-    return product if initial is None else product * initial
+    if initial is None:
+        return product
+    return product * initial_of("np.prod", initial, data_of(product).dtype)
+
+
+def _least(dtype: np.dtype[Any], largest: bool) -> Any:
+    """Return the number that no maximum, or no minimum, is changed by."""
+    if dtype.kind in "iu":
+        return dtype.type(np.iinfo(dtype).min if largest else np.iinfo(dtype).max)
+    if dtype.kind == "b":
+        return np.bool_(not largest)
+    return -np.inf if largest else np.inf
 
 
 def _extreme(
     title: str, a: Any, axis: Axes, keepdims: bool, initial: Any, where: Any
 ) -> Array:
     largest = title == "np.max"
-    a = as_array(a)
+    a, where = as_array(a), mask_of(title, where)
+    dtype = data_of(a).dtype
     if where is not True:
         if initial is None:
             raise ShapeError(
                 f"{title}: expected an initial value where elements are left out; got "
                 "where= alone. Give initial= too"
             )
-        # What is left out is the initial value itself, without a path.
-        a = ops.where(where, a, np.asarray(data_of(initial), data_of(a).dtype))
+        a = ops.where(where, a, _least(dtype, largest))
     if initial is None:
         return (ops.max if largest else ops.min)(a, axis, keepdims)
+    initial = initial_of(title, initial, dtype)
     # As one element more of every row, the initial value may be all there is.
     shape = shapes.reduced(a.shape, axis, keepdims=True)
     gone = shapes.reduced_axes(a.ndim, axis)
     if any(a.shape[i] == 0 for i in gone):
-        found = ops.broadcast_to(as_array(initial), shape)
+        found = ops.broadcast_to(in_dtype(as_array(initial), dtype), shape)
     else:
         found = (ops.max if largest else ops.min)(a, axis, True)
         found = (_maximum if largest else _minimum)(found, initial)
@@ -162,7 +186,8 @@ def mean(
     np.float64(2.5)
     """
     refuse_out("np.mean", out)
-    a = cast(as_array(a), dtype)
+    a = cast(as_array(a), floating_of("np.mean", dtype))
+    where = mask_of("np.mean", where)
     if where is True:
         return ops.mean(a, axis, keepdims)
     total = ops.sum(_chosen(a, where, 0), axis, keepdims)
@@ -197,17 +222,38 @@ def var(
     np.float64(1.0)
     """
     refuse_out("np.var", out)
-    a = cast(as_array(a), dtype)
-    if correction is not None:
-        if ddof != 0:
-            raise UnsupportedError(
-                "np.var: ddof and correction are two names of one number; got both"
-            )
-        ddof = correction
+    less = _freedom("np.var", ddof, correction)
+    return _variance("np.var", a, axis, dtype, less, keepdims, where, mean)
+
+
+def _freedom(title: str, ddof: float, correction: float | None) -> float:
+    """Return what is subtracted from the number of elements."""
+    if correction is None:
+        return ddof
+    if ddof != 0:
+        raise UnsupportedError(
+            f"{title}: ddof and correction are two names of one number; got both"
+        )
+    return correction
+
+
+def _variance(
+    title: str,
+    a: Any,
+    axis: Axes,
+    dtype: Any,
+    ddof: float,
+    keepdims: bool,
+    where: Any,
+    mean: Any,
+) -> Array:
+    a = cast(as_array(a), floating_of(title, dtype))
+    where = mask_of(title, where)
     many = _how_many(a, axis, keepdims, where)
     if where is True and many <= ddof:
         raise ShapeError(
-            f"var: expected more than {ddof} elements along axis {axis}; got x{a.shape}"
+            f"{title}: expected more than {ddof} elements along axis {axis}; "
+            f"got x{a.shape}"
         )
     if mean is None:
         full = _how_many(a, axis, True, where)
@@ -215,6 +261,11 @@ def var(
             ops.mean(a, axis, True)
             if where is True
             else ops.sum(_chosen(a, where, 0), axis, True) / full
+        )
+    elif np.broadcast_shapes(a.shape, np.shape(data_of(mean))) != a.shape:
+        raise ShapeError(
+            f"{title}: expected mean= that broadcasts to x; got x{a.shape}, "
+            f"mean{np.shape(data_of(mean))}. Compute it with keepdims=True"
         )
     squares = _chosen(ops.square(a - mean), where, 0)
     if ddof == 0 and where is True:
@@ -240,16 +291,5 @@ def std(
     np.float64(1.0)
     """
     refuse_out("np.std", out)
-    return ops.sqrt(
-        var(
-            a,
-            axis,
-            dtype,
-            None,
-            ddof,
-            keepdims,
-            where=where,
-            mean=mean,
-            correction=correction,
-        )
-    )
+    less = _freedom("np.std", ddof, correction)
+    return ops.sqrt(_variance("np.std", a, axis, dtype, less, keepdims, where, mean))

@@ -8,8 +8,9 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.arguments import as_array, mask_of, refuse_out
 from tinygrad_nn.functional.orders import nonzero
+from tinygrad_nn.functional.places import one_axis
 from tinygrad_nn.functional.ufuncs import BARE
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes
@@ -90,9 +91,7 @@ def _place(x: Array, axis: int | None, extreme: Any, keepdims: bool) -> Array:
     """Return the first place where an extreme is met."""
     x = as_array(x)
     kept = shapes.reduced(x.shape, axis, keepdims=keepdims)
-    if axis is None:
-        x, axis = ops.reshape(x, (-1,)), 0
-    (axis,) = shapes.normalize_axes(len(x.shape), axis)
+    x, axis = one_axis(x, axis)
     if x.dtype == np.bool_:
         x = ops.astype(x, np.dtype(np.int64))
     found = ops.equal(x, extreme(x, axis, True))
@@ -118,6 +117,7 @@ def any(
     array([ True, False])
     """
     refuse_out("np.any", out)
+    where = mask_of("np.any", where)
     return ops.sum(_counted(ops.not_equal(a, 0), where), axis, keepdims) > 0
 
 
@@ -135,6 +135,7 @@ def all(
     array([ True, False])
     """
     refuse_out("np.all", out)
+    where = mask_of("np.all", where)
     return ops.equal(ops.sum(_counted(ops.equal(a, 0), where), axis, keepdims), 0)
 
 

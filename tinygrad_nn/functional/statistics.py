@@ -94,7 +94,7 @@ def _fitted(weights: Array, a: Any, axis: Axes) -> Array:
             f"got a{a.shape}, weights{size}. Name the axis"
         )
     axes = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
-    places = [shapes.normalize_axes(len(a.shape), i)[0] for i in axes]
+    places = [shapes.normalize_axis(len(a.shape), i) for i in axes]
     if size != tuple(a.shape[i] for i in places):
         raise ShapeError(
             "np.average: expected weights of the shape of a, or of its averaged axes; "

@@ -79,7 +79,7 @@ def _transposed(size: Shape, *, axes: Any = None) -> Shape:
     axes = tuple(axes)
     if len(axes) != len(size):
         raise ShapeError(f"expected {len(size)} axes; wanted {axes}")
-    order = [shapes.normalize_axes(len(size), axis)[0] for axis in axes]
+    order = [shapes.normalize_axis(len(size), axis) for axis in axes]
     shapes.normalize_axes(len(size), axes)
     return tuple(size[axis] for axis in order)
 
@@ -168,7 +168,7 @@ def _joined(*sizes: Shape, axis: int | None = 0) -> Shape:
     if not sizes[0]:
         raise ShapeError("expected arrays with at least one axis; use stack")
     first = sizes[0]
-    (place,) = shapes.normalize_axes(len(first), axis)
+    place = shapes.normalize_axis(len(first), axis)
     for size in sizes[1:]:
         others = (*size[:place], *size[place + 1 :])
         if len(size) != len(first) or others != (*first[:place], *first[place + 1 :]):
@@ -221,7 +221,7 @@ def _stacked(*sizes: Shape, axis: int = 0) -> Shape:
         raise ShapeError("expected at least one array")
     if len(set(sizes)) != 1:
         raise ShapeError("expected arrays of one shape")
-    (place,) = shapes.normalize_axes(len(sizes[0]) + 1, axis)
+    place = shapes.normalize_axis(len(sizes[0]) + 1, axis)
     return (*sizes[0][:place], len(sizes), *sizes[0][place:])
 
 

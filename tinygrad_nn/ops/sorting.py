@@ -69,7 +69,7 @@ def argsort(x: Array, axis: int = -1, kind: Any = None) -> Array:
 
 
 def _parted(size: Shape, *, kth: Any = 0, axis: int = -1) -> Shape:
-    (place,) = shapes.normalize_axes(len(size), axis)
+    place = shapes.normalize_axis(len(size), axis)
     n = size[place]
     for k in kth if isinstance(kth, tuple) else (kth,):
         if not -n <= k < n:

@@ -1,0 +1,146 @@
+"""What a sweep over every option of NumPy's functions found: each once, by its truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_nn as tg
+from tinygrad_nn.errors import (
+    DtypeError,
+    ShapeError,
+    TinygradError,
+    UnsupportedError,
+)
+
+MASK = np.array([[True, False, True], [False, False, True]])
+X = np.array([[0.3, -1.2, 0.7], [2.0, 0.1, -0.4]])
+
+
+def leaf(x):
+    """Return a Tensor that requires a gradient."""
+    return tg.Tensor(x, requires_grad=True)
+
+
+@pytest.mark.parametrize("reduce", [np.max, np.min, np.nanmax, np.nanmin])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_an_initial_tensor_that_wins_has_the_whole_gradient(reduce, axis):
+    """With elements left out, too: they are no second one that wins."""
+    start = 9.0 if reduce in (np.max, np.nanmax) else -9.0
+    x, initial = leaf(X), leaf(np.array(start))
+    out = reduce(x, axis=axis, where=MASK, initial=initial)
+    tg.sum(out).backward()
+    assert initial.grad == out.size
+    assert not x.grad.any()
+    alone = leaf(np.array(start))
+    tg.sum(reduce(x.detach(), axis=axis, where=MASK, initial=alone)).backward()
+    assert alone.grad == out.size
+
+
+@pytest.mark.parametrize("reduce", [np.sum, np.prod, np.max, np.min, np.nanmax])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("initial", [2, 0.5, True, np.float64(1.5), np.array(2)])
+def test_an_initial_value_does_not_change_the_dtype(reduce, dtype, initial):
+    """It is brought to the dtype of the result, as NumPy brings it."""
+    x = np.abs(X * 4).astype(dtype)
+    want = reduce(x, axis=0, initial=initial)
+    got = reduce(tg.Tensor(x), axis=0, initial=initial)
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reduce", [np.sum, np.prod, np.max, np.min, np.nansum])
+def test_an_initial_value_is_one_number_that_the_dtype_holds(reduce):
+    """NumPy raises for a row of them, and for nan among integers."""
+    with pytest.raises(ShapeError, match="initial= of one number"):
+        reduce(tg.Tensor(X), axis=0, initial=[1.0, 2.0, 3.0])
+    with pytest.raises(DtypeError, match="int64 can hold"):
+        reduce(tg.Tensor([1, 2]), initial=np.nan)
+
+
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        *(np.sum, np.prod, np.mean, np.var, np.std, np.any, np.all),
+        *(np.nansum, np.nanprod, np.nanmean, np.nanvar, np.nanstd),
+    ],
+)
+def test_where_is_boolean(reduce):
+    """Integers are refused, as NumPy refuses them, and not taken for truths."""
+    with pytest.raises(DtypeError, match="where= of booleans"):
+        reduce(tg.Tensor(X), where=MASK.astype(int))
+
+
+@pytest.mark.parametrize("reduce", [np.mean, np.var, np.std])
+def test_a_mean_has_no_dtype_of_integers(reduce):
+    """NumPy would round it: refused by the name of the function."""
+    with pytest.raises(UnsupportedError, match=rf"np\.{reduce.__name__}: dtype=int64"):
+        reduce(tg.Tensor(X), dtype=int)
+
+
+def test_a_given_mean_broadcasts_to_the_elements():
+    """One that makes them more is refused: NumPy would count the elements before."""
+    with pytest.raises(ShapeError, match=r"np\.var: expected mean= that broadcasts"):
+        np.var(tg.Tensor(X[0]), mean=np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("order", ["K", "A"])
+def test_an_order_in_memory_is_refused(order):
+    """A Tensor has none: what lies transposed would be read in another order."""
+    x = tg.Tensor(np.asfortranarray(X))
+    for call in (np.ravel, tg.ravel, tg.Tensor.ravel, tg.Tensor.flatten):
+        with pytest.raises(UnsupportedError, match=r"np\.ravel: expected order"):
+            call(x, order)
+    np.testing.assert_array_equal(np.ravel(x[0], order).numpy(), X[0])
+
+
+@pytest.mark.parametrize("axes", [0, -1, np.int64(0), (0,), [0], None])
+def test_one_axis_alone_is_an_order_of_axes(axes):
+    """Forward and backward, as a function and as a method."""
+    for call in (np.transpose, tg.permute_dims, tg.Tensor.transpose):
+        x = leaf(X[0])
+        out = call(x, axes)
+        tg.sum(out * np.array([1.0, 2.0, 3.0])).backward()
+        np.testing.assert_array_equal(out.numpy(), X[0])
+        np.testing.assert_array_equal(x.grad, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("product", [np.dot, np.inner, tg.dot, tg.inner])
+@pytest.mark.parametrize("number", [2, 2.0, np.float32(2), True])
+def test_a_number_in_a_product_has_a_dtype(product, number):
+    """``np.dot`` makes an array of it first: float32 does not stay float32."""
+    for dtype in ("float32", "float64", "int64"):
+        x = X.astype(dtype)
+        want = np.dot(x, number)
+        for got in (product(tg.Tensor(x), number), product(number, tg.Tensor(x))):
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got.numpy(), want)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(np.sort, np.argsort, np.cumsum, np.cumprod),
+        *(np.argmax, np.nanargmin, np.rollaxis),
+        lambda x, axis: np.diff(x, axis=axis),
+        lambda x, axis: np.trapezoid(x, axis=axis),
+        lambda x, axis: np.take(x, [0], axis),
+        lambda x, axis: np.repeat(x, 2, axis),
+        lambda x, axis: np.delete(x, 0, axis),
+        lambda x, axis: np.insert(x, 0, 1.0, axis),
+        lambda x, axis: np.concatenate([x, x], axis),
+        lambda x, axis: np.stack([x, x], axis),
+        lambda x, axis: np.split(x, 1, axis),
+        lambda x, axis: np.swapaxes(x, 0, axis),
+        lambda x, axis: np.unstack(x, axis=axis),
+        lambda x, axis: np.partition(x, 0, axis),
+        lambda x, axis: np.apply_along_axis(np.sum, axis, x),
+    ],
+)
+@pytest.mark.parametrize("axis", [(0, 1), "x", 0.5])
+def test_an_axis_that_is_none_raises_an_error_of_the_library(call, axis):
+    """Two where one is meant, text, a fraction: never an error from inside."""
+    with pytest.raises((TypeError, ValueError)):
+        call(X, axis)
+    with pytest.raises(TinygradError):
+        call(tg.Tensor(X), axis)
