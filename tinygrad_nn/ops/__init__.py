@@ -33,6 +33,11 @@ from tinygrad_nn.ops.arithmetic import (
     square,
     subtract,
 )
+from tinygrad_nn.ops.bessel import (
+    iv,
+    ive,
+    jv,
+)
 from tinygrad_nn.ops.comparison import (
     equal,
     greater,
@@ -169,9 +174,6 @@ from tinygrad_nn.ops.special import (
     gamma,
     gammaln,
     hazard,
-    iv,
-    ive,
-    jv,
     kl_div,
     log_ndtr,
     logit,

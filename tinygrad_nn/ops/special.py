@@ -1,21 +1,21 @@
 """Special functions, as SciPy computes them; their slopes are among them.
 
-Families whose derivatives are members of the family (polygamma, the Bessel functions,
-exprel) are one op with an ``order``, so that every derivative has all its digits.
+Families whose derivatives are members of the family (polygamma, exprel, and in
+`bessel` the Bessel functions) are one op with an ``order``, so that every derivative
+has all its digits.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from operator import methodcaller
 
 import numpy as np
 
 from tinygrad_nn.op import Array, elementwise
 from tinygrad_nn.ops.arithmetic import reciprocal, square
-from tinygrad_nn.ops.comparison import equal, greater, less, sign
+from tinygrad_nn.ops.comparison import equal, greater, less
 from tinygrad_nn.ops.elementwise import abs, exp, log, log1p
 from tinygrad_nn.ops.samples import cases, reals
 from tinygrad_nn.ops.scipy_room import scipy
@@ -31,9 +31,6 @@ __all__ = [
     "gamma",
     "gammaln",
     "hazard",
-    "iv",
-    "ive",
-    "jv",
     "kl_div",
     "log_ndtr",
     "logit",
@@ -57,7 +54,7 @@ _FAR_SLOPE = [(2 * n + 1) * a for n, a in enumerate(_FAR_SUM)]
 """That of -sqrt(pi) x² times the slope of erfcx."""
 
 
-def _of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
+def of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
     """Return a function of arrays of exact numbers: their method of this name."""
     return np.frompyfunc(methodcaller(name, *settings), 1, 1)
 
@@ -69,7 +66,7 @@ def _of_elements(name: str, *settings: int) -> Callable[[Array], Array]:
     formula=r"\mathrm{erf}($x)",
     vjp=lambda g, _out, x: g * (_BELL * exp(-(x * x))),
     samples=reals(1),
-    exact=_of_elements("erf"),
+    exact=of_elements("erf"),
 )
 def erf(x: Array) -> Array:
     """Error function: the integral of ``2/√π exp(-t²)`` from 0.
@@ -84,7 +81,7 @@ def erf(x: Array) -> Array:
     formula=r"\mathrm{erfc}($x)",
     vjp=lambda g, _out, x: -g * (_BELL * exp(-(x * x))),
     samples=reals(1),
-    exact=_of_elements("erfc"),
+    exact=of_elements("erfc"),
 )
 def erfc(x: Array) -> Array:
     """One minus the error function, with all its digits in the right tail.
@@ -118,7 +115,7 @@ def _slope_of_erfcx(x: Array, out: Array) -> Array:
     formula=r"\mathrm{erfcx}($x)",
     vjp=lambda g, out, x: g * _slope_of_erfcx(x, out),
     samples=reals(1),
-    exact=lambda x: np.exp(x * x) * _of_elements("erfc")(x),
+    exact=lambda x: np.exp(x * x) * of_elements("erfc")(x),
 )
 def erfcx(x: Array) -> Array:
     """``exp(x²) erfc(x)``, which does not underflow in the right tail.
@@ -133,7 +130,7 @@ def erfcx(x: Array) -> Array:
     formula=r"\mathrm{erfinv}($x)",
     vjp=lambda g, out, _x: g * (_INVERSE_BELL * exp(out * out)),
     samples=reals(1, (-0.9, 0.9)),
-    exact=_of_elements("erfinv"),
+    exact=of_elements("erfinv"),
     edges=(-1.0, 1.0),
 )
 def erfinv(x: Array) -> Array:
@@ -149,7 +146,7 @@ def erfinv(x: Array) -> Array:
     formula=r"\mathrm{ndtri}($x)",
     vjp=lambda g, out, _x: g * (_ROOT * exp(out * out / 2)),
     samples=reals(1, (0.1, 0.9)),
-    exact=lambda x: _of_elements("erfinv")(2 * x - 1) / _HALF_ROOT,
+    exact=lambda x: of_elements("erfinv")(2 * x - 1) / _HALF_ROOT,
     edges=(1.0,),
 )
 def ndtri(x: Array) -> Array:
@@ -175,7 +172,7 @@ def _slope_of_hazard(x: Array, out: Array) -> Array:
     formula=r"\mathrm{hazard}($x)",
     vjp=lambda g, out, x: g * _slope_of_hazard(x, out),
     samples=reals(1),
-    exact=lambda x: _MILLS * np.exp(-x * x / 2) / _of_elements("erfc")(-_HALF_ROOT * x),
+    exact=lambda x: _MILLS * np.exp(-x * x / 2) / of_elements("erfc")(-_HALF_ROOT * x),
 )
 def hazard(x: Array) -> Array:
     """Density of a normal variable over the probability that it stays below.
@@ -192,7 +189,7 @@ def hazard(x: Array) -> Array:
     formula=r"\mathrm{logndtr}($x)",
     vjp=lambda g, _out, x: g * hazard(x),
     samples=reals(1),
-    exact=lambda x: np.log(_of_elements("erfc")(-_HALF_ROOT * x) / 2),
+    exact=lambda x: np.log(of_elements("erfc")(-_HALF_ROOT * x) / 2),
 )
 def log_ndtr(x: Array) -> Array:
     """Logarithm of the probability that a normal variable stays below.
@@ -226,7 +223,7 @@ def logit(x: Array) -> Array:
     formula=r"\Gamma($x)",
     vjp=lambda g, out, x: g * (out * polygamma(x, 0)),
     samples=reals(1, (0.4, 3.0)),
-    exact=_of_elements("gamma"),
+    exact=of_elements("gamma"),
 )
 def gamma(x: Array) -> Array:
     """Gamma function: ``gamma(n + 1)`` is n factorial.
@@ -241,7 +238,7 @@ def gamma(x: Array) -> Array:
     formula=r"\log \Gamma($x)",
     vjp=lambda g, _out, x: g * polygamma(x, 0),
     samples=reals(1, (0.4, 3.0)),
-    exact=_of_elements("gammaln"),
+    exact=of_elements("gammaln"),
 )
 def gammaln(x: Array) -> Array:
     """Logarithm of the absolute value of the gamma function.
@@ -266,7 +263,7 @@ def _reflected(x: Array, order: int) -> Array:
 
 
 def _polygamma_by_definition(x: Array, order: int) -> Array:
-    return _of_elements("polygamma", order)(x)
+    return of_elements("polygamma", order)(x)
 
 
 @elementwise(
@@ -300,9 +297,9 @@ def polygamma(x: Array, order: int = 0) -> Array:
     ),
     samples=reals(2, (0.4, 3.0)),
     exact=lambda x, y: (
-        _of_elements("gammaln")(x)
-        + _of_elements("gammaln")(y)
-        - _of_elements("gammaln")(x + y)
+        of_elements("gammaln")(x)
+        + of_elements("gammaln")(y)
+        - of_elements("gammaln")(x + y)
     ),
 )
 def betaln(x: Array, y: Array) -> Array:
@@ -366,72 +363,6 @@ def kl_div(x: Array, y: Array) -> Array:
     array([1.        , 0.30685282])
     """
     return scipy.special.kl_div(x, y)
-
-
-# --- Bessel functions ---
-
-_ORDERS = reals(1) + cases(((3,), {"order": 1}), ((2,), {"order": 2}))
-
-
-def _beside(op: Callable[..., Array], x: Array, order: int, side: float) -> Array:
-    """Return half the sum (or difference) of the functions of the orders beside."""
-    if order == 0:
-        return side * op(x, 1)
-    return (op(x, order - 1) + side * op(x, order + 1)) / 2
-
-
-@elementwise(
-    formula=r"I_{$order}($x)",
-    vjp=lambda g, _out, x, order: g * _beside(iv, x, order, 1.0),
-    samples=_ORDERS,
-    exact=lambda x, order: _of_elements("besseli", order)(x),
-)
-def iv(x: Array, order: int = 0) -> Array:
-    """Modified Bessel function of the first kind, of a whole order.
-
-    >>> iv(np.array([0.0, 1.0]), 0), iv(np.array([0.0, 1.0]), 1)
-    (array([1.        , 1.26606588]), array([0.       , 0.5651591]))
-    """
-    return _of_order(x, order, "i0", "i1", "iv")
-
-
-@elementwise(
-    formula=r"\mathrm{ive}_{$order}($x)",
-    vjp=lambda g, out, x, order: g * (_beside(ive, x, order, 1.0) - sign(x) * out),
-    samples=reals(1, (0.2, 3.0)) + cases(((3,), {"order": 1}), limits=((-3.0, -0.2),)),
-    exact=lambda x, order: np.exp(-np.abs(x)) * _of_elements("besseli", order)(x),
-)
-def ive(x: Array, order: int = 0) -> Array:
-    """``exp(-|x|)`` times the modified Bessel function, which alone would overflow.
-
-    At 0, where that has a kink, the gradient is the mean of both sides.
-
-    >>> ive(np.array([0.0, 1000.0]), 0)
-    array([1.        , 0.01261724])
-    """
-    return _of_order(x, order, "i0e", "i1e", "ive")
-
-
-@elementwise(
-    formula=r"J_{$order}($x)",
-    vjp=lambda g, _out, x, order: g * _beside(jv, x, order, -1.0),
-    samples=_ORDERS,
-    exact=lambda x, order: _of_elements("besselj", order)(x),
-)
-def jv(x: Array, order: int = 0) -> Array:
-    """Bessel function of the first kind, of a whole order.
-
-    >>> jv(np.array([0.0, 1.0]), 0), jv(np.array([0.0, 1.0]), 1)
-    (array([1.        , 0.76519769]), array([0.        , 0.44005059]))
-    """
-    return _of_order(x, order, "j0", "j1", "jv")
-
-
-def _of_order(x: Array, order: int, zero: str, one: str, other: str) -> Array:
-    """Compute by the quick functions of the first orders, or by that of any."""
-    if order in (0, 1):
-        return getattr(scipy.special, one if order else zero)(x)
-    return partial(getattr(scipy.special, other), float(order))(x)
 
 
 # --- exprel ---
