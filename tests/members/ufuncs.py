@@ -30,7 +30,9 @@ COMPOSITIONS = [
     *composition("fmax", tg.fmax, _PAIRS),
     *composition("fmin", tg.fmin, _PAIRS),
     *composition("copysign", lambda x: tg.copysign(x, -0.5), _ROWS),
-    *composition("heaviside", lambda y: tg.heaviside(np.zeros(3, np.float16), y), _ROWS[:3]),
+    *composition(
+        "heaviside", lambda y: tg.heaviside(np.zeros(3, np.float16), y), _ROWS[:3]
+    ),
     *composition("divmod", _part(tg.divmod, 1), _PAIRS, _POSITIVE),
 ]
 

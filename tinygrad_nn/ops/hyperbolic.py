@@ -71,6 +71,7 @@ def _arccosh_rule(g: Array, _out: Array, x: Array) -> Array:
     formula=r"\mathrm{arccosh}($x)",
     vjp=_arccosh_rule,
     samples=reals(1, (1.2, 3.0)),
+    edges=(1.0,),
 )
 def arccosh(x: Array) -> Array:
     """Number whose hyperbolic cosine is given; its gradient at 1 is 0 by convention.
@@ -85,6 +86,7 @@ def arccosh(x: Array) -> Array:
     formula=r"\mathrm{arctanh}($x)",
     vjp=lambda g, _out, x: g / one_minus_square(x),
     samples=reals(1, (-0.9, 0.9)),
+    edges=(-1.0, 1.0),
 )
 def arctanh(x: Array) -> Array:
     """Number whose hyperbolic tangent is given.
