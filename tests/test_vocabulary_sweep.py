@@ -144,3 +144,14 @@ def test_an_axis_that_is_none_raises_an_error_of_the_library(call, axis):
         call(X, axis)
     with pytest.raises(TinygradError):
         call(tg.Tensor(X), axis)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "float32"])
+def test_the_logarithm_of_a_sum_of_integers_is_not_an_integer(dtype):
+    """``np.logaddexp`` gives NumPy's value, as an op and as its reduction."""
+    x = np.array([1, 0, 3]).astype(dtype)
+    want = np.logaddexp.reduce(x.astype(np.float64))
+    for got in (tg.logsumexp(tg.Tensor(x)), np.logaddexp.reduce(tg.Tensor(x))):
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-6)
+        assert got.dtype == (x.dtype if dtype == "float32" else np.float64)
+    np.testing.assert_allclose(tg.logsumexp(x), want, rtol=1e-6)

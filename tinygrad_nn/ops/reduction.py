@@ -359,7 +359,8 @@ def logsumexp(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     """
     infinite = np.equal(np.maximum.reduce(x, axis, None, None, True), np.inf)
     top, _, rest = _tail(np.where(infinite, 0.0, x) if infinite.any() else x, axis)
-    total = np.where(infinite, np.inf, np.log1p(rest) + top).astype(top.dtype)
+    total = np.where(infinite, np.inf, np.log1p(rest) + top)
+    total = total.astype(np.asarray(rest).dtype)  # integers have no logarithm
     return (
         total if keepdims else np.reshape(total, _reduced(np.shape(x), axis=axis))[()]
     )
