@@ -11,7 +11,9 @@ from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.contraction import refused, shaped
-from tinygrad_nn.op import Array, data_of
+from tinygrad_nn.functional.linalg.decompositions import svd
+from tinygrad_nn.functional.movement import matrix_transpose
+from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.ops import getitem
 
 __all__ = [
@@ -56,7 +58,7 @@ def pinv(
 ) -> Array:
     """Pseudoinverse (Moore-Penrose) of matrices of any shape.
 
-    Its gradient holds where the rank stays what it is.
+    Its gradient holds where as many singular values stay above the cut-off.
 
     Parameters
     ----------
@@ -78,7 +80,45 @@ def pinv(
             raise ShapeError("pinv: expected one of rcond= and rtol=; got both")
         eps = np.finfo(a.dtype if a.dtype.kind == "f" else float).eps
         rcond = max(a.shape[-2:], default=0) * eps if rtol is None else rtol
-    return ops.pinv(a, rcond)
+    if np.ndim(rcond) > max(a.ndim - 2, 0):
+        raise ShapeError(
+            "pinv: expected a cut-off for all matrices, or for each; "
+            f"got a{a.shape}, rcond{np.shape(rcond)}"
+        )
+    return _without_the_least(a, rcond) if _cuts(a, rcond) else ops.pinv(a, rcond)
+
+
+def _cuts(a: Any, rcond: Any) -> bool:
+    """Whether a cut-off takes away singular values that are not 0 to rounding.
+
+    The rules of `ops.pinv` and `ops.lstsq` take them for zeros. A step that is compiled
+    does not look: there it is a cut-off that is more than rounding.
+    """
+    if rcond is None or a.ndim < 2 or 0 in a.shape or not isinstance(a, Node):
+        return False
+    eps = np.finfo(a.dtype if a.dtype.kind == "f" else float).eps
+    least, largest = max(a.shape[-2:]) * eps, np.max(rcond)
+    if largest <= least:
+        return False
+    if recording.current().trace is not None:
+        return bool(largest > np.sqrt(eps))
+    value = data_of(a)
+    if not np.isfinite(value).all():
+        return False
+    s = np.linalg.svd(value, compute_uv=False)
+    top = s[..., :1]
+    cut = s <= np.asarray(rcond)[..., None] * top
+    return bool((cut & (s > least * top)).any())
+
+
+def _without_the_least(a: Any, rcond: Any) -> Array:
+    """Return the pseudoinverse by singular values, of which a part is left out."""
+    u, s, v = svd(a, full_matrices=False)
+    cutoff = np.asarray(rcond)[..., None] * getitem(s, (..., slice(0, 1)))
+    kept = ops.greater(s, cutoff)
+    inverse = ops.where(kept, ops.reciprocal(ops.where(kept, s, 1.0)), 0.0)
+    scaled = ops.multiply(getitem(inverse, (..., None)), matrix_transpose(u))
+    return ops.matmul(matrix_transpose(v), scaled)
 
 
 def solve(a: Array, b: Array) -> Array:
@@ -114,7 +154,7 @@ def solve(a: Array, b: Array) -> Array:
 def lstsq(a: Array, b: Array, rcond: Any = None) -> tuple[Array, Array, Array, Array]:
     """Solution x of least ``|a x - b|``; of several, the shortest.
 
-    The gradients of x hold where the rank of a stays what it is.
+    The gradients of x hold where as many singular values stay above the cut-off.
 
     Parameters
     ----------
@@ -143,7 +183,10 @@ def lstsq(a: Array, b: Array, rcond: Any = None) -> tuple[Array, Array, Array, A
         raise refused("lstsq", "a(m, n) and b(m) or b(m, k)", "ab", a, b)
     m, n = a.shape
     columns = b if b.ndim == 2 else shaped(b, (m, 1))
-    x = ops.lstsq(a, columns, rcond=rcond)
+    if _cuts(a, rcond):
+        x = ops.matmul(_without_the_least(a, rcond), columns)
+    else:
+        x = ops.lstsq(a, columns, rcond=rcond)
     s = ops.svdvals(a)
     rank = _rank(s, rcond, max(m, n))
     squares = ops.sum(ops.square(ops.subtract(columns, ops.matmul(a, x))), 0)
