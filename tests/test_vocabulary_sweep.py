@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 
 import tinygrad_nn as tg
@@ -205,3 +206,13 @@ def test_a_cut_off_below_rounding_takes_a_matrix_for_one_of_lower_rank():
         there = torch.tensor(low, requires_grad=True)
         (truncated(there, 0.3) * torch.tensor(X)).sum().backward()
         np.testing.assert_allclose(x.grad, there.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["xlogy", "xlog1py"])
+def test_a_logarithm_beside_a_wider_operand_is_computed_in_its_dtype(name):
+    """Not in float32, to be widened afterwards: the value has all its digits."""
+    narrow, wide = np.float32([0.3, 1.7, 9.1]), np.array([0.5, 2.0, 3.0])
+    want = getattr(scipy.special, name)(wide, narrow)
+    got = getattr(tg.special, name)(tg.Tensor(wide), tg.Tensor(narrow))
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-14)

@@ -94,7 +94,8 @@ def _cuts(a: Any, rcond: Any) -> bool:
     The rules of `ops.pinv` and `ops.lstsq` take them for zeros. A step that is compiled
     does not look: there it is a cut-off that is more than rounding.
     """
-    if rcond is None or a.ndim < 2 or 0 in a.shape or not isinstance(a, Node):
+    recorded: bool = isinstance(a, Node)
+    if rcond is None or a.ndim < 2 or 0 in a.shape or not recorded:
         return False
     eps = np.finfo(a.dtype if a.dtype.kind == "f" else float).eps
     least, largest = max(a.shape[-2:]) * eps, np.max(rcond)
