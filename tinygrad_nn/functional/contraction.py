@@ -15,7 +15,11 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axis_of,
+    refuse_out,
+)
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.ops import getitem
 from tinygrad_nn.shapes import Shape
@@ -52,14 +56,14 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
     >>> dot(-1, np.array([1.0, 2.0]))
     array([-1., -2.])
     """
-    refuse_out("np.dot", out)
-    a, b = as_array(a), as_array(b)  # a number counts as an array, in its own dtype
-    left, right = _sizes(a, b)
-    if not left or not right:
+    if out is not None:
+        refuse_out("np.dot", out)
+    left, right = a.ndim, b.ndim
+    if left == 0 or right == 0:
         return ops.multiply(a, b)
-    if len(right) <= 2:
-        return ops.matmul(as_array(a), as_array(b))
-    if left[-1] != right[-2]:
+    if right <= 2:
+        return ops.matmul(a, b)
+    if a.shape[-1] != b.shape[-2]:
         law = "the last axis of x to fit the last but one of y"
         raise refused("dot", law, ["x", "y"], a, b)
     return tensordot(a, b, (-1, -2))
@@ -71,7 +75,6 @@ def inner(a: Array, b: Array, /) -> Array:
     >>> inner(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([3.0, 4.0]))
     array([11.,  4.])
     """
-    a, b = as_array(a), as_array(b)  # a number counts as an array, in its own dtype
     left, right = _sizes(a, b)
     if not left or not right:
         return ops.multiply(a, b)
@@ -177,7 +180,7 @@ def _last(title: str, name: str, x: Array, axis: Any) -> Array:
     """Put an axis last."""
     if not x.ndim:
         raise refused(title, "at least one axis", name, x)
-    place = shapes.normalize_axis(x.ndim, axis)
+    place = axis_of(title, x, axis)
     return ordered(x, [i for i in range(x.ndim) if i != place] + [place])
 
 
@@ -223,9 +226,7 @@ def cross(
         ops.subtract(ops.multiply(x[i], y[j]), ops.multiply(x[j], y[i]))
         for i, j in ((1, 2), (2, 0), (0, 1))
     ]
-    rank = np.ndim(data_of(parts[0])) + 1
-    place = shapes.normalize_axis(rank, axisc)
-    return ops.stack(*parts, axis=place)
+    return ops.stack(*parts, axis=axisc)
 
 
 # --- products of rows: what NumPy has as ufuncs ---
@@ -332,7 +333,7 @@ def on_axes(
         )
     moved = []
     for x, place in zip(given, places, strict=False):
-        last = [shapes.normalize_axis(x.ndim, i) for i in place]
+        last = [axis_of(title, x, i) for i in place]
         moved.append(ordered(x, [i for i in range(x.ndim) if i not in last] + last))
     found = call(*moved)
     rank = np.ndim(data_of(found))
