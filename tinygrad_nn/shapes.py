@@ -90,7 +90,7 @@ def normalize_axis(rank: int, axis: Axes) -> int:
     2
     """
     if not isinstance(axis, SupportsIndex):
-        raise ShapeError(f"expected one axis, an integer; got axis={axis!r}")
+        raise ShapeError(f"expected one axis, an integer, not {axis!r}")
     return normalize_axes(rank, axis)[0]
 
 

@@ -9,8 +9,13 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ShapeError
-from tinygrad_nn.functional.arguments import as_array, cast, refuse_out
-from tinygrad_nn.functional.places import one_axis
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    cast,
+    one_axis,
+    reduced_axes_of,
+    refuse_out,
+)
 from tinygrad_nn.op import Array
 
 __all__ = [
@@ -50,7 +55,7 @@ def cumprod(
     array([ 2.,  6., 24.])
     """
     refuse_out("np.cumprod", out)
-    return ops.cumprod(*one_axis(cast(as_array(a), dtype), axis))
+    return ops.cumprod(*one_axis("np.cumprod", cast(as_array(a), dtype), axis))
 
 
 def nancumsum(
@@ -62,7 +67,7 @@ def nancumsum(
     array([1., 1., 4.])
     """
     refuse_out("np.nancumsum", out)
-    return cumsum(_without_nan(a, 0), axis, dtype)
+    return cumsum(_without_nan("np.nancumsum", a, axis, 0), axis, dtype)
 
 
 def nancumprod(
@@ -74,11 +79,12 @@ def nancumprod(
     array([2., 2., 6.])
     """
     refuse_out("np.nancumprod", out)
-    return cumprod(_without_nan(a, 1), axis, dtype)
+    return cumprod(_without_nan("np.nancumprod", a, axis, 1), axis, dtype)
 
 
-def _without_nan(a: Any, neutral: int) -> Array:
+def _without_nan(title: str, a: Any, axis: int | None, neutral: int) -> Array:
     a = as_array(a)
+    reduced_axes_of(title, a, axis)
     return ops.where(ops.isnan(a), neutral, a) if a.dtype.kind == "f" else a
 
 
@@ -148,7 +154,7 @@ def _cumulative(
             f"{title}: expected an axis where there are several; got x{x.shape}. "
             "Name one, or flatten: x.ravel()"
         )
-    x, place = one_axis(x, axis)
+    x, place = one_axis(title, x, axis)
     made = call(x, place)
     if not include_initial:
         return made
@@ -166,7 +172,7 @@ def cummax(a: Array, axis: int | None = None) -> Array:
     >>> cummax(np.array([1.0, 3.0, 2.0]))
     array([1., 3., 3.])
     """
-    return ops.cummax(*one_axis(as_array(a), axis))
+    return ops.cummax(*one_axis("cummax", as_array(a), axis))
 
 
 def cummin(a: Array, axis: int | None = None) -> Array:
@@ -178,7 +184,7 @@ def cummin(a: Array, axis: int | None = None) -> Array:
     >>> cummin(np.array([3.0, 1.0, 2.0]))
     array([3., 1., 1.])
     """
-    return ops.cummin(*one_axis(as_array(a), axis))
+    return ops.cummin(*one_axis("cummin", as_array(a), axis))
 
 
 def logcumsumexp(a: Array, axis: int | None = None) -> Array:
@@ -190,4 +196,4 @@ def logcumsumexp(a: Array, axis: int | None = None) -> Array:
     >>> logcumsumexp(np.array([1000.0, 1000.0]))
     array([1000.        , 1000.69314718])
     """
-    return ops.logcumsumexp(*one_axis(as_array(a), axis))
+    return ops.logcumsumexp(*one_axis("logcumsumexp", as_array(a), axis))

@@ -10,15 +10,18 @@ op itself, such as `silu`, are in `ops.activations`.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, shapes
+from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axis_of,
+    reduced_axes_of,
+)
 from tinygrad_nn.op import Array, data_of
 
 __all__ = [
@@ -170,7 +173,7 @@ def glu(x: Array, axis: int = -1) -> Array:
     array([[1., 3.]])
     """
     x = as_array(x)
-    axis = shapes.normalize_axis(len(x.shape), operator.index(axis))
+    axis = axis_of("glu", x, axis)
     size = x.shape[axis]
     if size % 2:
         raise ShapeError(
@@ -272,7 +275,9 @@ def softmin(x: Array, axis: Any = -1) -> Array:
     >>> softmin(np.array([1000.0, 1000.0, 2000.0]))
     array([0.5, 0.5, 0. ])
     """
-    return ops.softmax(ops.subtract(0.0, as_array(x)), axis)
+    x = as_array(x)
+    reduced_axes_of("softmin", x, axis)
+    return ops.softmax(ops.subtract(0.0, x), axis)
 
 
 # --- noise ------------------------------------------------------------------------

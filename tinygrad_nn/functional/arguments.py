@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.errors import DtypeError, ShapeError, UnsupportedError
+from tinygrad_nn.errors import (
+    DtypeError,
+    ShapeError,
+    TinygradError,
+    UnsupportedError,
+)
 from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
@@ -21,6 +27,9 @@ __all__ = [
     "initial_of",
     "is_default",
     "mask_of",
+    "named_axes_of",
+    "one_axis",
+    "reduced_axes_of",
     "refuse",
     "refuse_out",
 ]
@@ -53,19 +62,62 @@ def axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
     ------
     ShapeError
         For an axis that the operand has not; names the function and the shape.
+    UnsupportedError
+        For what is no integer.
     """
-    try:
-        return shapes.normalize_axes(len(x.shape), axis)
-    except ShapeError as error:
-        raise ShapeError(f"{title}: {error}; got shape {x.shape}") from None
+    axes: tuple[int, ...] = _found(shapes.normalize_axes, title, x, axis)
+    return axes
 
 
 def axis_of(title: str, x: Any, axis: Any) -> int:
     """Return one axis of an operand as a number from 0; errors as in `axes_of`."""
+    place: int = _found(shapes.normalize_axis, title, x, axis)
+    return place
+
+
+def named_axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
+    """Return axes as `axes_of`, in the order in which they were named.
+
+    >>> named_axes_of("np.linalg.norm", np.ones((2, 3)), (-1, 0))
+    (1, 0)
+    """
+    axes = axes_of(title, x, axis)
+    if not isinstance(axis, (tuple, list)):
+        return axes
+    return tuple(int(i) % len(np.shape(data_of(x))) for i in axis)
+
+
+def reduced_axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
+    """Return the axes that a reduction removes, as `axes_of`; of a number, none."""
+    axes: tuple[int, ...] = _found(shapes.reduced_axes, title, x, axis)
+    return axes
+
+
+def one_axis(title: str, x: Any, axis: Any) -> tuple[Array, int]:
+    """Return the operand and its axis; all elements in one where none is given.
+
+    >>> one_axis("np.sort", np.ones((2, 3)), -1)[1]
+    1
+    """
+    if axis is None or np.ndim(data_of(x)) == 0:
+        reduced_axes_of(title, x, axis)
+        return ops.reshape(x, (-1,)), 0
+    return x, axis_of(title, x, axis)
+
+
+def _found(find: Callable[..., Any], title: str, x: Any, axis: Any) -> Any:
+    shape = np.shape(data_of(x))
     try:
-        return shapes.normalize_axis(len(x.shape), axis)
+        return find(len(shape), axis)
     except ShapeError as error:
-        raise ShapeError(f"{title}: {error}; got shape {x.shape}") from None
+        raise ShapeError(f"{title}: {error}; got shape {shape}") from None
+    except TinygradError:
+        raise
+    except TypeError:  # as in axis="rows"
+        raise UnsupportedError(
+            f"{title}: expected axes that are integers; got axis={axis!r:.40}, "
+            f"shape {shape}"
+        ) from None
 
 
 def refuse_out(title: str, out: Any) -> None:

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, shapes
+from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axis_of,
+    named_axes_of,
+)
 from tinygrad_nn.functional.places import as_result, in_dtype, picked
 from tinygrad_nn.op import Array, Node, data_of
 
@@ -52,7 +56,7 @@ def diff(
     a = as_array(a)
     if not a.shape:
         raise ShapeError("np.diff: expected at least one axis; got a()")
-    place = shapes.normalize_axis(len(a.shape), axis)
+    place = axis_of("np.diff", a, axis)
     parts = [
         a if part is a else _edge(part, a.shape, place)
         for part in (prepend, a, append)
@@ -121,8 +125,7 @@ def gradient(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> 
     array([1. , 1.5, 2.5, 3. ])
     """
     f = as_array(f)
-    rank = len(f.shape)
-    axes = _ordered_axes(rank, axis)
+    axes = named_axes_of("np.gradient", f, axis)
     steps = _distances(f.shape, axes, varargs)
     if edge_order not in (1, 2):
         raise OpError(f"np.gradient: edge_order is 1 or 2; got {edge_order!r}")
@@ -137,14 +140,6 @@ def gradient(f: Array, *varargs: Any, axis: Any = None, edge_order: int = 1) -> 
             )
         found.append(_slopes(f, step, place, edge_order))
     return found[0] if len(found) == 1 else tuple(found)
-
-
-def _ordered_axes(rank: int, axis: Any) -> tuple[int, ...]:
-    """Return the axes in the order in which they were named."""
-    if axis is None:
-        return tuple(range(rank))
-    shapes.normalize_axes(rank, axis)
-    return tuple(int(i) % rank for i in (axis if np.ndim(axis) else (axis,)))
 
 
 def _distances(
@@ -243,7 +238,7 @@ def trapezoid(y: Array, x: Array | None = None, dx: Any = 1.0, axis: int = -1) -
     y = as_array(y)
     if not y.shape:
         raise ShapeError("np.trapezoid: expected at least one axis; got y()")
-    place = shapes.normalize_axis(len(y.shape), axis)
+    place = axis_of("np.trapezoid", y, axis)
     steps = dx
     if x is not None:
         x = as_array(x)

@@ -50,6 +50,10 @@ def shaped(x: Array, shape: Shape) -> Array:
 # --- products of two ---
 
 
+_NUMBERS = (int, float)
+"""What takes the dtype of the other operand: ``np.dot(-1, Z)`` of float32 is one."""
+
+
 def dot(a: Array, b: Array, out: None = None) -> Array:
     """Product with NumPy's meaning of ``dot``: numbers scale, matrices multiply.
 
@@ -58,7 +62,9 @@ def dot(a: Array, b: Array, out: None = None) -> Array:
     """
     if out is not None:
         refuse_out("np.dot", out)
-    left, right = a.ndim, b.ndim
+    a = a if a.__class__ in _NUMBERS else as_array(a)
+    b = b if b.__class__ in _NUMBERS else as_array(b)
+    left, right = (0 if x.__class__ in _NUMBERS else x.ndim for x in (a, b))
     if left == 0 or right == 0:
         return ops.multiply(a, b)
     if right <= 2:
@@ -75,6 +81,8 @@ def inner(a: Array, b: Array, /) -> Array:
     >>> inner(np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([3.0, 4.0]))
     array([11.,  4.])
     """
+    a = a if a.__class__ in _NUMBERS else as_array(a)
+    b = b if b.__class__ in _NUMBERS else as_array(b)
     left, right = _sizes(a, b)
     if not left or not right:
         return ops.multiply(a, b)

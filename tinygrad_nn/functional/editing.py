@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, axes_of, axis_of
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axes_of,
+    axis_of,
+    reduced_axes_of,
+)
 from tinygrad_nn.functional.movement import moveaxis
 from tinygrad_nn.functional.places import plain
 from tinygrad_nn.op import Array, Node
@@ -65,7 +70,7 @@ def repeat(a: Array, repeats: Any, axis: int | None = None) -> Array:
     """
     a = as_array(a)
     if axis is None or not a.shape:
-        shapes.reduced_axes(len(a.shape), axis)
+        reduced_axes_of("repeat", a, axis)
         a, axis = _flat(a), 0
     axis = axis_of("repeat", a, axis)
     counts = _known("repeat", "repeats", repeats)

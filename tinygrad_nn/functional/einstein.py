@@ -86,7 +86,8 @@ def _cast(
 ) -> list[Any]:
     if unknown:
         raise UnsupportedError(
-            f"np.einsum: {', '.join(unknown)}= is not offered on Tensors. Leave it out"
+            "np.einsum: expected optimize, dtype, order and casting alone; got "
+            f"{', '.join(unknown)}=. Leave it out"
         )
     del order  # a recorded value has no layout of its own
     for x in arrays:

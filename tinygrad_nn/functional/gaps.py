@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.functional import reductions, sorting
 from tinygrad_nn.functional.arguments import (
     as_array,
     initial_of,
     mask_of,
+    reduced_axes_of,
     refuse_out,
 )
 from tinygrad_nn.functional.places import as_result, in_dtype
@@ -50,9 +51,10 @@ def nan_where(gap: Array, found: Array) -> Array:
     return as_result(ops.where(gap, hole, found))
 
 
-def _numbers(title: str, a: Any, where: Any) -> tuple[Array, Any]:
+def _numbers(title: str, a: Any, axis: Axes, where: Any) -> tuple[Array, Any]:
     """Return the operand, and where it is a number that is asked for."""
     a, where = as_array(a), mask_of(title, where)
+    reduced_axes_of(title, a, axis)
     if a.dtype.kind != "f":
         return a, where
     found = ops.logical_not(ops.isnan(a))
@@ -74,7 +76,7 @@ def nansum(
     np.float64(4.0)
     """
     refuse_out("np.nansum", out)
-    a, where = _numbers("np.nansum", a, where)
+    a, where = _numbers("np.nansum", a, axis, where)
     return reductions.sum(a, axis, dtype, None, keepdims, initial, where)
 
 
@@ -93,7 +95,7 @@ def nanprod(
     np.float64(6.0)
     """
     refuse_out("np.nanprod", out)
-    a, where = _numbers("np.nanprod", a, where)
+    a, where = _numbers("np.nanprod", a, axis, where)
     return reductions.prod(a, axis, dtype, None, keepdims, initial, where)
 
 
@@ -112,7 +114,7 @@ def nanmean(
     np.float64(2.0)
     """
     refuse_out("np.nanmean", out)
-    a, where = _numbers("np.nanmean", a, where)
+    a, where = _numbers("np.nanmean", a, axis, where)
     if where is True:
         return reductions.mean(a, axis, dtype, None, keepdims)
     empty = ops.equal(_count(a, axis, keepdims, where), 0)
@@ -144,7 +146,7 @@ def nanvar(
     np.float64(1.0)
     """
     refuse_out("np.nanvar", out)
-    a, where = _numbers("np.nanvar", a, where)
+    a, where = _numbers("np.nanvar", a, axis, where)
     options = {"where": where, "mean": mean, "correction": correction}
     if where is True:
         return reductions.var(a, axis, dtype, None, ddof, keepdims, **options)
@@ -174,6 +176,7 @@ def nanstd(
     np.float64(1.0)
     """
     refuse_out("np.nanstd", out)
+    reduced_axes_of("np.nanstd", as_array(a), axis)
     options = {"where": where, "mean": mean, "correction": correction}
     return ops.sqrt(nanvar(a, axis, dtype, None, ddof, keepdims, **options))
 
@@ -193,7 +196,7 @@ def _extreme(
                 "where= alone. Give initial= too"
             )
         a = ops.where(where, a, np.nan)
-    empty = any(a.shape[i] == 0 for i in shapes.reduced_axes(len(a.shape), axis))
+    empty = any(a.shape[i] == 0 for i in reduced_axes_of(title, a, axis))
     if empty and initial is not None:
         return (reductions.max if largest else reductions.min)(
             a, axis, None, keepdims, initial
@@ -246,7 +249,7 @@ def _place(
     a = as_array(a)
     if a.dtype.kind != "f":
         return find(a, axis, keepdims=keepdims)
-    shapes.reduced_axes(len(a.shape), axis)
+    reduced_axes_of(title, a, axis)
     gap = ops.isnan(a)
     if recording.current().trace is None and np.all(data_of(gap), axis=axis).any():
         raise ShapeError(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygrad_nn import ops, shapes
+from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axes_of,
+)
 from tinygrad_nn.functional.sliding import numbers, shape_of
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes, Shape
@@ -125,7 +128,7 @@ def layer_norm(
            [-1.,  1.]])
     """
     x = as_array(x)
-    axes, lifted = _axes("layer_norm", shape_of(x), axis, weight=weight, bias=bias)
+    axes, lifted = _axes("layer_norm", x, axis, weight=weight, bias=bias)
     away, _, var = _centred("layer_norm", x, axes)
     return _shifted(away / ops.sqrt(var + epsilon), weight, bias, lifted)
 
@@ -143,7 +146,7 @@ def rms_norm(
     array([[0.849, 1.131]])
     """
     x = as_array(x)
-    axes, lifted = _axes("rms_norm", shape_of(x), axis, weight=weight)
+    axes, lifted = _axes("rms_norm", x, axis, weight=weight)
     made = x / ops.sqrt(ops.mean(ops.square(x), axes, True) + epsilon)
     return _shifted(made, weight, None, lifted)
 
@@ -247,12 +250,9 @@ def _shifted(made: Array, weight: Any, bias: Any, shape: Shape) -> Array:
     return made if bias is None else made + ops.reshape(bias, shape)
 
 
-def _axes(title: str, size: Shape, axis: Axes, **given: Any) -> tuple[Shape, Shape]:
+def _axes(title: str, x: Array, axis: Axes, **given: Any) -> tuple[Shape, Shape]:
     """Axes, and the shape in which a weight along them meets ``x``."""
-    try:
-        axes = shapes.normalize_axes(len(size), axis)
-    except ShapeError as error:
-        raise ShapeError(f"{title}: {error}; got x{size}, axis={axis!r}") from None
+    size, axes = shape_of(x), axes_of(title, x, axis)
     lengths = tuple(size[i] for i in axes)
     if not axes or 0 in lengths:
         raise ShapeError(f"{title}: expected elements to normalise; got x{size}")

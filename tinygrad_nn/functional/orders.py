@@ -13,8 +13,13 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array, refuse
-from tinygrad_nn.functional.places import one_axis, picked, plain
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    one_axis,
+    reduced_axes_of,
+    refuse,
+)
+from tinygrad_nn.functional.places import picked, plain
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes
 
@@ -65,7 +70,7 @@ def _rows(title: str, a: Any, axis: int | None) -> tuple[Array, int]:
     a = as_array(a)
     if axis is not None and not a.shape:
         raise ShapeError(f"{title}: expected at least one axis; got a()")
-    return one_axis(a, axis)
+    return one_axis(title, a, axis)
 
 
 def argsort(
@@ -82,7 +87,7 @@ def argsort(
     array([1, 2, 0])
     """
     kind = _kind("np.argsort", kind, order, stable)
-    return ops.argsort(*one_axis(as_array(a), axis), kind)
+    return ops.argsort(*one_axis("np.argsort", as_array(a), axis), kind)
 
 
 def partition(
@@ -117,7 +122,7 @@ def argpartition(
     array([1, 2, 0])
     """
     refuse("np.argpartition", _FIELDS, kind=(kind, "introselect"), order=(order, None))
-    rows, place = one_axis(as_array(a), axis)
+    rows, place = one_axis("np.argpartition", as_array(a), axis)
     return ops.argpartition(rows, _kth(kth), place)
 
 
@@ -202,7 +207,9 @@ def count_nonzero(a: Array, axis: Axes = None, *, keepdims: bool = False) -> Arr
     >>> count_nonzero(np.array([[0.0, 2.0], [3.0, 4.0]]), axis=0)
     array([1, 2])
     """
-    found = ops.astype(ops.not_equal(as_array(a), 0), np.dtype(np.int64))
+    a = as_array(a)
+    reduced_axes_of("np.count_nonzero", a, axis)
+    found = ops.astype(ops.not_equal(a, 0), np.dtype(np.int64))
     return ops.sum(found, axis, keepdims)
 
 

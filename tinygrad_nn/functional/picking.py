@@ -9,8 +9,12 @@ import numpy as np
 
 from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array, refuse_out
-from tinygrad_nn.functional.places import at_places, in_dtype, one_axis, picked, plain
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    one_axis,
+    refuse_out,
+)
+from tinygrad_nn.functional.places import at_places, in_dtype, picked, plain
 from tinygrad_nn.op import Array, Node, data_of
 
 __all__ = [
@@ -73,7 +77,7 @@ def take(
     """
     refuse_out("np.take", out)
     a = as_array(a)
-    rows, place = one_axis(a, axis)
+    rows, place = one_axis("np.take", a, axis)
     places = _within("np.take", _whole("np.take", indices), rows.shape[place], mode)
     return picked(rows, (slice(None),) * place + (places,))
 
@@ -82,7 +86,7 @@ def _fitted(title: str, arr: Any, indices: Any, axis: int | None) -> Any:
     """Return array, places and axis of what is along an axis."""
     arr = as_array(arr)
     indices = _whole(title, indices)
-    rows, place = one_axis(arr, axis)
+    rows, place = one_axis(title, arr, axis)
     if indices.ndim != len(rows.shape):
         raise ShapeError(
             f"{title}: expected as many axes of indices as of arr; "

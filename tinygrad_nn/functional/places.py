@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn import ops, recording
 from tinygrad_nn.op import Array, Node, constant, data_of
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["as_result", "at_places", "in_dtype", "one_axis", "picked", "plain"]
+__all__ = ["as_result", "at_places", "in_dtype", "picked", "plain"]
 
 
 def as_result(x: Array) -> Array:
@@ -62,16 +62,3 @@ def at_places(places: Any, shape: Shape, axis: int) -> tuple[Any, ...]:
         np.arange(n).reshape(-1, *[1] * (rank - 1 - i)) for i, n in enumerate(shape)
     ]
     return (*rows[:axis], places, *rows[axis + 1 :])
-
-
-def one_axis(x: Array, axis: int | None) -> tuple[Array, int]:
-    """Return the operand and its axis; all elements in one where none is given.
-
-    >>> one_axis(np.ones((2, 3)), -1)[1]
-    1
-    """
-    if axis is None or np.ndim(data_of(x)) == 0:
-        shapes.reduced_axes(np.ndim(data_of(x)), axis)
-        return ops.reshape(x, (-1,)), 0
-    place = shapes.normalize_axis(np.ndim(data_of(x)), axis)
-    return x, place

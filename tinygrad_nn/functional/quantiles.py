@@ -15,7 +15,12 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    reduced_axes_of,
+    refuse,
+    refuse_out,
+)
 from tinygrad_nn.functional.gaps import nan_where, warn_where
 from tinygrad_nn.functional.places import as_result, at_places, picked, plain
 from tinygrad_nn.op import Array, Node, data_of
@@ -216,7 +221,7 @@ def _rows(
 ) -> tuple[Array, tuple[int, ...]]:
     """Return the reduced axes as one, the last; and the shape that is left."""
     size = a.shape
-    gone = shapes.reduced_axes(len(size), axis)
+    gone = reduced_axes_of(title, a, axis)
     kept = shapes.reduced(size, axis, keepdims=keepdims)
     if any(size[i] == 0 for i in gone):
         raise ShapeError(

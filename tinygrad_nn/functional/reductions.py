@@ -14,6 +14,7 @@ from tinygrad_nn.functional.arguments import (
     floating_of,
     initial_of,
     mask_of,
+    reduced_axes_of,
     refuse_out,
 )
 from tinygrad_nn.functional.places import in_dtype
@@ -112,8 +113,8 @@ def _extreme(
         return (ops.max if largest else ops.min)(a, axis, keepdims)
     initial = initial_of(title, initial, dtype)
     # As one element more of every row, the initial value may be all there is.
+    gone = reduced_axes_of(title, a, axis)
     shape = shapes.reduced(a.shape, axis, keepdims=True)
-    gone = shapes.reduced_axes(a.ndim, axis)
     if any(a.shape[i] == 0 for i in gone):
         found = ops.broadcast_to(in_dtype(as_array(initial), dtype), shape)
     else:
@@ -248,6 +249,7 @@ def _variance(
     mean: Any,
 ) -> Array:
     a = cast(as_array(a), floating_of(title, dtype))
+    reduced_axes_of(title, a, axis)
     where = mask_of(title, where)
     many = _how_many(a, axis, keepdims, where)
     if where is True and many <= ddof:

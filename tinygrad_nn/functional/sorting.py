@@ -8,9 +8,14 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, mask_of, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    mask_of,
+    one_axis,
+    reduced_axes_of,
+    refuse_out,
+)
 from tinygrad_nn.functional.orders import nonzero
-from tinygrad_nn.functional.places import one_axis
 from tinygrad_nn.functional.ufuncs import BARE
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes
@@ -56,8 +61,14 @@ def clip(
         raise UnsupportedError(
             f"np.clip: options of ufuncs are not offered on Tensors; got {list(kwargs)}"
         )
+    for name, known, other in (("min", a_min, min), ("max", a_max, max)):
+        if known is not None and other is not None:
+            raise OpError(
+                f"np.clip: a_{name} and {name} are two names of one limit; got both"
+            )
     low = a_min if min is None else min
     high = a_max if max is None else max
+    a = as_array(a)
     if low is not None:
         a = _maximum(a, low)
     return a if high is None else _minimum(a, high)
@@ -72,7 +83,7 @@ def argmax(
     array([1, 0])
     """
     refuse_out("np.argmax", out)
-    return _place(a, axis, ops.max, keepdims)
+    return _place("np.argmax", a, axis, ops.max, keepdims)
 
 
 def argmin(
@@ -84,22 +95,25 @@ def argmin(
     array([0, 1])
     """
     refuse_out("np.argmin", out)
-    return _place(a, axis, ops.min, keepdims)
+    return _place("np.argmin", a, axis, ops.min, keepdims)
 
 
-def _place(x: Array, axis: int | None, extreme: Any, keepdims: bool) -> Array:
+def _place(
+    title: str, x: Array, axis: int | None, extreme: Any, keepdims: bool
+) -> Array:
     """Return the first place where an extreme is met."""
     x = as_array(x)
-    kept = shapes.reduced(x.shape, axis, keepdims=keepdims)
-    x, axis = one_axis(x, axis)
+    shape = x.shape
+    x, place = one_axis(title, x, axis)
+    kept = shapes.reduced(shape, axis, keepdims=keepdims)
     if x.dtype == np.bool_:
         x = ops.astype(x, np.dtype(np.int64))
-    found = ops.equal(x, extreme(x, axis, True))
+    found = ops.equal(x, extreme(x, place, True))
     if x.dtype.kind == "f":  # nothing equals a nan
         found = ops.logical_or(found, ops.isnan(x))
-    n = x.shape[axis]
-    places = np.arange(n).reshape(-1, *[1] * (len(x.shape) - 1 - axis))
-    first = ops.min(ops.where(found, places, n), axis)
+    n = x.shape[place]
+    places = np.arange(n).reshape(-1, *[1] * (len(x.shape) - 1 - place))
+    first = ops.min(ops.where(found, places, n), place)
     return ops.reshape(first, kept) if keepdims else first
 
 
@@ -118,6 +132,8 @@ def any(
     """
     refuse_out("np.any", out)
     where = mask_of("np.any", where)
+    a = as_array(a)
+    reduced_axes_of("np.any", a, axis)
     return ops.sum(_counted(ops.not_equal(a, 0), where), axis, keepdims) > 0
 
 
@@ -136,6 +152,8 @@ def all(
     """
     refuse_out("np.all", out)
     where = mask_of("np.all", where)
+    a = as_array(a)
+    reduced_axes_of("np.all", a, axis)
     return ops.equal(ops.sum(_counted(ops.equal(a, 0), where), axis, keepdims), 0)
 
 

@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional import reductions
-from tinygrad_nn.functional.arguments import as_array, refuse_out
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    named_axes_of,
+    reduced_axes_of,
+    refuse_out,
+)
 from tinygrad_nn.functional.assigning import plain_index
 from tinygrad_nn.functional.gaps import warn_where
 from tinygrad_nn.functional.places import in_dtype, plain
@@ -27,6 +32,7 @@ def ptp(a: Array, axis: Axes = None, out: None = None, keepdims: bool = False) -
     """
     refuse_out("np.ptp", out)
     a = as_array(a)
+    reduced_axes_of("np.ptp", a, axis)
     return reductions.max(a, axis, None, keepdims) - reductions.min(
         a, axis, None, keepdims
     )
@@ -61,6 +67,7 @@ def average(
     np.float64(1.75)
     """
     a = as_array(a)
+    reduced_axes_of("np.average", a, axis)
     if weights is None:
         found = ops.mean(a, axis, keepdims)
         size = np.shape(data_of(found))
@@ -93,8 +100,7 @@ def _fitted(weights: Array, a: Any, axis: Axes) -> Array:
             "np.average: expected weights of the shape of a, or an axis; "
             f"got a{a.shape}, weights{size}. Name the axis"
         )
-    axes = [axis] if not isinstance(axis, (tuple, list)) else list(axis)
-    places = [shapes.normalize_axis(len(a.shape), i) for i in axes]
+    places = named_axes_of("np.average", a, axis)
     if size != tuple(a.shape[i] for i in places):
         raise ShapeError(
             "np.average: expected weights of the shape of a, or of its averaged axes; "
@@ -244,7 +250,11 @@ def bincount(x: Any, /, weights: Array | None = None, minlength: int = 0) -> Arr
     """
     places = plain(x, "np.bincount")
     if places.dtype.kind not in "biu" or np.min(places, initial=0) < 0:
-        raise OpError("np.bincount: expected integers from 0")
+        least = f", the least {np.min(places)}" if places.size else ""
+        raise OpError(
+            "np.bincount: expected integers from 0; got dtype "
+            f"{places.dtype}{least}. Count the places of np.unique(x)"
+        )
     if weights is None:
         return np.bincount(places, minlength=minlength)
     size = np.shape(data_of(weights))

@@ -9,7 +9,11 @@ import numpy as np
 
 from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import DtypeError, OpError
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axes_of,
+    axis_of,
+)
 from tinygrad_nn.functional.linalg import norm
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes
@@ -30,6 +34,7 @@ def normalize(x: Array, ord: Any = 2, axis: Any = -1) -> Array:
            [0. , 1. ]])
     """
     x = as_array(x)
+    axes_of("normalize", x, axis)
     scaled = x / _scale(x, axis)
     length = norm(scaled, ord, axis, True)
     nothing = ops.equal(length, 0)
@@ -57,6 +62,9 @@ def cosine_similarity(x: Array, y: Array, axis: int = -1) -> Array:
     >>> cosine_similarity(np.array([[1.0, 0.0], [2.0, 2.0]]), np.array([3.0, 0.0]))
     array([1.        , 0.70710678])
     """
+    x, y = as_array(x), as_array(y)
+    for vectors in (x, y):
+        axis_of("cosine_similarity", vectors, axis)
     return ops.sum(ops.multiply(normalize(x, 2, axis), normalize(y, 2, axis)), axis)
 
 
@@ -70,7 +78,9 @@ def pairwise_distance(
     >>> pairwise_distance(np.array([[3.0, 4.0], [1.0, 1.0]]), np.array([0.0, 0.0]))
     array([5.        , 1.41421356])
     """
-    return norm(ops.subtract(as_array(x), as_array(y)), ord, axis, keepdims)
+    away = as_array(ops.subtract(as_array(x), as_array(y)))
+    axis_of("pairwise_distance", away, axis)
+    return norm(away, ord, axis, keepdims)
 
 
 def one_hot(labels: Array, n_classes: int, dtype: Any = np.float64) -> Array:

@@ -13,7 +13,12 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import LinAlgError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, refuse
+from tinygrad_nn.functional.arguments import (
+    as_array,
+    axes_of,
+    named_axes_of,
+    refuse,
+)
 from tinygrad_nn.functional.contraction import ordered, refused
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.ops import getitem
@@ -48,7 +53,7 @@ def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -
     x = as_array(x)
     if x.dtype.kind in "iub":
         x = ops.astype(x, np.dtype(float))
-    axes = tuple(range(x.ndim)) if axis is None else _axes(x.ndim, axis)
+    axes = named_axes_of("norm", x, axis)
     if axis is None and ord is None:
         return ops.sqrt(ops.sum(ops.square(x), None, keepdims))
     if len(axes) == 1:
@@ -57,13 +62,6 @@ def norm(x: Array, ord: Any = None, axis: Axes = None, keepdims: bool = False) -
         return _of_matrices(x, ord, axes, keepdims)
     law = f"one axis for ord={ord!r} of vectors, or two for matrices"
     raise refused("norm", law, "x", x)
-
-
-def _axes(rank: int, axis: Axes) -> tuple[int, ...]:
-    """Axes as they were named: rows come before columns."""
-    shapes.normalize_axes(rank, axis)
-    named = axis if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(int(i) % rank for i in named)
 
 
 def _largest(x: Array, axis: Any, keepdims: bool) -> Array:
@@ -141,7 +139,7 @@ def vector_norm(
     np.float64(5.0)
     """
     x = as_array(x)
-    axes = shapes.normalize_axes(x.ndim, axis)
+    axes = axes_of("vector_norm", x, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     kept = [x.shape[i] for i in rest]
     size = math.prod(x.shape[i] for i in axes)
