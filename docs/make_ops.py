@@ -24,8 +24,9 @@ Written by `docs/make_ops.py` from the declarations. Every op below is a functio
 `tg`: it takes Tensors, arrays and numbers. One with a rule is differentiable to any
 order; one without is constant. `help(tg.softmax)` says more, and so for each. The
 gradient of an op is its own rule, written out: $`g`$ is the upstream gradient and
-$`y`$ the result (`z`, where an operand is called y). What ops do at kinks, at the ends of their domains, at infinity and
-at nan is [told below](#edges), as they compute it.
+$`y`$ the result (`z`, where an operand is called y). What ops do at kinks, at the
+ends of their domains, at infinity and at nan is [told below](#edges), as they
+compute it.
 """
 
 EDGES = """\
@@ -181,8 +182,9 @@ def settings(op: Op) -> str:
 
 
 def first_line(function: Any) -> str:
-    """Return what a docstring says first."""
-    return (inspect.getdoc(function) or "").partition("\n")[0].replace("``", "`")
+    """Return what a docstring says first, for a cell: a bar would end it."""
+    said = (inspect.getdoc(function) or "").partition("\n")[0]
+    return said.replace("``", "`").replace("|", r"\|")
 
 
 def numpys_name(function: Any) -> str:

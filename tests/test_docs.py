@@ -248,6 +248,18 @@ def test_the_word_list_is_the_registry():
     assert page == kept, "run: python docs/make_ops.py"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page):
+    """A bar inside of a cell is escaped, even in code and in mathematics."""
+    head, wrong = None, []
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
+        head = None if cells is None else head or cells
+        if cells != head:
+            wrong.append(f"{page.name}:{number}: {line}")
+    assert not wrong
+
+
 SOURCES = runpy.run_path(str(HOME / "docs/make_sources.py"))
 
 
