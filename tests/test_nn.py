@@ -606,6 +606,30 @@ def test_summary_counts_parameters_and_shows_shapes():
     assert net.training
 
 
+def test_summary_takes_an_input_in_the_place_of_its_shape():
+    """Shapes are those of the input itself, whose numbers the model may look up."""
+    net = nn.Sequential(nn.Embedding(5, 3, rng=0), nn.Dense(3, 2, rng=1))
+    tokens = np.full((4, 6), 4)
+    expected = [row.output for row in net.summary((4, 6)).rows]
+    assert expected[0] == (4, 6, 2)
+    for given in (tokens, tg.Tensor(tokens)):
+        assert [row.output for row in net.summary(given).rows] == expected
+
+
+def test_summary_of_a_model_with_an_embedding_and_parameters_of_its_own():
+    """What a model of layers holds itself says nothing of what its input is."""
+
+    class Reader(nn.Module):
+        def __init__(self):
+            self.tokens = nn.Embedding(5, 3, rng=0)
+            self.places = nn.Parameter(np.zeros((6, 3)))
+
+        def forward(self, tokens):
+            return self.tokens(tokens) + self.places
+
+    assert Reader().summary((4, 6)).rows[0].output == (4, 6, 3)
+
+
 def test_a_summary_of_a_part_knows_its_shapes():
     """A module inside of a model summarises as well as alone, and keeps its name."""
     net = Net()

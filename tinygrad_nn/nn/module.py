@@ -271,14 +271,15 @@ class Module(ABC):
         """Return one line for `repr` and `summary`: override it to show settings."""
         return type(self).__name__
 
-    def summary(self, input_shape: Shape | None = None) -> Summary:
+    def summary(self, input_shape: Any = None) -> Summary:
         """Return a table of layers with parameter counts, and shapes if asked.
 
         Parameters
         ----------
         input_shape
-            Full shape of an input, examples first, such as ``(32, 784)``; the model
-            is then run on zeros, in evaluation mode, and every output's shape shown.
+            Full shape of an input, examples first, such as ``(32, 784)``, or an input
+            itself, an array or a Tensor; the model is then run on zeros of that shape,
+            or on that input, in evaluation mode, and every output's shape shown.
 
         Examples
         --------
@@ -310,16 +311,20 @@ class Module(ABC):
             rows.append(Row(found.path, found.depth, kind, shapes.get(path), size))
         return Summary(rows, rows[0].parameters)
 
-    def _output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """Run on zeros without recording; modes are put back whatever happens."""
-        dtype = self._reads()
+    def _output_shapes(self, given: Any) -> dict[str, Shape]:
+        """Run on an input, or on zeros of a shape, without recording.
+
+        Modes are put back whatever happens.
+        """
+        if not isinstance(given, (np.ndarray, Tensor)):
+            given = np.zeros(given, self._reads())
         with (
             modes_kept([module for _, module in self.named_modules()]),
             _shapes_noted() as shapes,
             recording.no_grad(),
         ):
             self.eval()
-            self(np.zeros(input_shape, dtype))
+            self(given)
         return shapes
 
     def _reads(self) -> Any:
@@ -327,7 +332,9 @@ class Module(ABC):
         for _, module in self.named_modules():
             if module.reads is not None:
                 return module.reads
-            if any(isinstance(value, Tensor) for value in vars(module).values()):
+            # A layer computes with what it holds; a model of layers may do so later.
+            is_layer = len(module.named_modules()) == 1
+            if is_layer and any(isinstance(x, Tensor) for x in vars(module).values()):
                 break
         return next((p.dtype for p in self.parameters()), np.dtype(np.float64))
 
