@@ -23,7 +23,6 @@ from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.functional.elementwise import sinc
-from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.functional.ufuncs import (
     OF_SCIPY,
     cbrt,
@@ -113,15 +112,6 @@ def _ndtr(x: Array) -> Array:
     return ops.multiply(ops.erfc(ops.multiply(x, -math.sqrt(0.5))), 0.5)
 
 
-def _alike(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return two floating operands in the wider dtype, in which SciPy computes."""
-    kinds = [getattr(data_of(part), "dtype", np.dtype(object)) for part in (x, y)]
-    if kinds[0] == kinds[1] or any(kind.kind != "f" for kind in kinds):
-        return x, y
-    wide = np.promote_types(*kinds)
-    return in_dtype(x, wide), in_dtype(y, wide)
-
-
 def _xlogy(x: Array, y: Array) -> Array:
     """``x log(y)``, which is 0 at ``x = 0`` for every y.
 
@@ -131,7 +121,6 @@ def _xlogy(x: Array, y: Array) -> Array:
     >>> xlogy(np.array([0.0, 2.0]), np.array([0.0, 1.0]))
     array([0., 0.])
     """
-    x, y = _alike(x, y)
     within = ops.logical_and(ops.greater(y, 0), ops.less(y, np.inf))
     return ops.multiply(x, _finite(ops.log, y, _beside(x, y, within), 1.0))
 
@@ -144,7 +133,6 @@ def _xlog1py(x: Array, y: Array) -> Array:
     >>> xlog1py(np.array([0.0, 2.0]), np.array([-1.0, 0.0]))
     array([0., 0.])
     """
-    x, y = _alike(x, y)
     within = ops.logical_and(ops.greater(y, -1), ops.less(y, np.inf))
     return ops.multiply(x, _finite(ops.log1p, y, _beside(x, y, within), 0.0))
 
