@@ -368,6 +368,19 @@ def test_rules_that_could_not_be_called_are_refused_at_once(name):
         op_with(vjp)
 
 
+def test_a_kind_that_there_is_not_is_refused_at_once():
+    """A slip in the kind is no op that a missing path passes in some other way."""
+    declare = tg.primitive(
+        kind="reductoin", formula="$x", shape=lambda size: size,
+        vjp=lambda g, _out, _x: g, samples=(), refuses=(),
+    )  # fmt: skip
+    with pytest.raises(OpError, match=r"mine: .*'reductoin'.* one of .*'reduction'"):
+
+        @declare
+        def mine(x):
+            return x
+
+
 def test_rules_may_take_their_arguments_in_other_ways():
     """Stars, defaults, keywords and callable objects are rules as well."""
 

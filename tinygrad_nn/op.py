@@ -33,6 +33,7 @@ from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.shapes import Shape
 
 __all__ = [
+    "KINDS",
     "MANY",
     "REGISTRY",
     "Array",
@@ -60,6 +61,12 @@ Array = Any
 Rule = Callable[..., Any]
 P = ParamSpec("P")
 R = TypeVar("R")
+
+KINDS = (
+    "elementwise", "reduction", "movement", "indexing", "accumulation", "contraction",
+    "decomposition", "random", "checkpoint",
+)  # fmt: skip
+"""What an op may be: how a missing path passes it, see `primitive`."""
 
 MANY = 3
 """The arity of an op whose operands are kept in a tuple: three and more, or any number.
@@ -188,6 +195,11 @@ class Op:
         edges: Sequence[Any] = (),
     ) -> None:
         self.name = function.__name__
+        if kind not in KINDS:
+            raise OpError(
+                f"{self.name}: expected a kind of op, which says how a missing path "
+                f"passes it; got {kind!r}. Take one of {', '.join(map(repr, KINDS))}"
+            )
         self.doc = function.__doc__ or ""
         self.function = function
         self.kind = kind
