@@ -206,3 +206,47 @@ def test_a_cut_off_below_rounding_takes_a_matrix_for_one_of_lower_rank():
         there = torch.tensor(low, requires_grad=True)
         (truncated(there, 0.3) * torch.tensor(X)).sum().backward()
         np.testing.assert_allclose(x.grad, there.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("ufunc", [np.fabs, np.reciprocal, np.square])
+def test_an_array_of_integers_has_the_value_of_numpy(ufunc):
+    """What a Tensor of integers refuses, an array does as in NumPy: in its dtype."""
+    call = getattr(tg, ufunc.__name__)
+    for x in (np.array([1, 2, 3]), np.array([True]), [1, 2], 2, [1.5, 2.0]):
+        np.testing.assert_array_equal(call(x), ufunc(x), strict=True)
+    with pytest.raises(UnsupportedError, match="not recorded"):
+        call(tg.Tensor([True]))
+    pair = call([leaf(np.array(0.5)), 2.0])
+    np.testing.assert_array_equal(pair.numpy(), ufunc([0.5, 2.0]))
+
+
+@pytest.mark.parametrize("space", [np.linspace, np.logspace, np.geomspace])
+def test_an_end_may_be_a_list(space):
+    """Beside a Tensor, and with Tensors in it: each has its gradient."""
+    ends = np.array([2.0, 3.0])
+    want = space([1.0, 2.0], ends, 4)
+    np.testing.assert_allclose(space([1.0, 2.0], leaf(ends), 4).numpy(), want)
+    part = leaf(np.array(2.0))
+    got = getattr(tg, space.__name__)([1.0, part], ends, 4)
+    np.testing.assert_allclose(got.numpy(), want)
+    got.sum().backward()
+    step = 1e-6
+    above, below = (space([1.0, 2.0 + h], ends, 4).sum() for h in (step, -step))
+    np.testing.assert_allclose(part.grad, (above - below) / (2 * step), rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [None, 2, -2])
+def test_the_condition_of_zeros_is_infinite(p):
+    """As in NumPy, which gives nan only where the matrix holds one."""
+    x = np.stack([np.zeros((2, 2)), np.eye(2)])
+    got = np.linalg.cond(tg.Tensor(x), p)
+    np.testing.assert_array_equal(got.numpy(), np.linalg.cond(x, p))
+
+
+def test_what_is_taken_from_nothing_raises_an_error_of_the_library():
+    """Not the warning of a division by no elements."""
+    for mode in ("wrap", "clip"):
+        with pytest.raises(IndexError, match=r"np\.take: expected elements"):
+            np.take(tg.Tensor(np.zeros(0)), [0], mode=mode)
+    with pytest.raises(ShapeError, match="row of coefficients"):
+        np.polyval(tg.Tensor(2.0), 1.0)

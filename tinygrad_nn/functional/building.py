@@ -120,6 +120,7 @@ def linspace(
     """
     refuse("np.linspace", "Leave it out", device=(device, None))
     count = _count("linspace", num)
+    start, stop = _listed(start), _listed(stop)
     if not (isinstance(start, Node) or isinstance(stop, Node)):
         plain: Any = np.linspace
         return plain(start, stop, count, endpoint, retstep, dtype, axis)
@@ -156,6 +157,11 @@ def _count(title: str, num: Any) -> int:
     return count
 
 
+def _listed(x: Any) -> Any:
+    """Return a list as an array; a number stays one, of whatever dtype comes."""
+    return as_array(x) if isinstance(x, (list, tuple)) else x
+
+
 def _as(x: Any, dtype: Any) -> Any:
     x, dtype = as_array(x), np.dtype(dtype)
     return x if x.dtype == dtype else ops.astype(x, dtype)
@@ -183,6 +189,7 @@ def logspace(
     array([  1.,  10., 100.])
     """
     count = _count("logspace", num)
+    start, stop, base = _listed(start), _listed(stop), _listed(base)
     if not any(isinstance(x, Node) for x in (start, stop, base)):
         return np.logspace(start, stop, count, endpoint, base, dtype, axis)
     if np.ndim(data_of(base)):
@@ -223,6 +230,7 @@ def geomspace(
     array([1., 2., 4.])
     """
     count = _count("geomspace", num)
+    start, stop = _listed(start), _listed(stop)
     if not (isinstance(start, Node) or isinstance(stop, Node)):
         return np.geomspace(start, stop, count, endpoint, dtype, axis)
     wanted = np.zeros((), dtype)

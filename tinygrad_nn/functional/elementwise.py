@@ -236,11 +236,16 @@ def of_reals(call: Call, ufunc: np.ufunc, kinds: str) -> Call:
     """Refuse Tensors of integers or booleans where NumPy's result would be such."""
 
     def checked(x: Any) -> Any:
-        if isinstance(x, Node) and x._value.dtype.kind in kinds:
-            raise UnsupportedError(
-                f"np.{ufunc.__name__}: of {x._value.dtype} gives integers in NumPy, "
-                "and is not recorded. Convert first: x.astype(float)"
-            )
+        if not isinstance(x, Node):
+            x = as_array(x) if isinstance(x, (list, tuple)) else x
+        if isinstance(x, Node):
+            if x._value.dtype.kind in kinds:
+                raise UnsupportedError(
+                    f"np.{ufunc.__name__}: of {x._value.dtype} gives integers in "
+                    "NumPy, and is not recorded. Convert first: x.astype(float)"
+                )
+        elif _dtype(x).kind in kinds:
+            return ufunc(x)
         return call(x)
 
     checked.__doc__ = call.__doc__

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import ops, recording, shapes
-from tinygrad_nn.errors import OpError, ShapeError
+from tinygrad_nn.errors import OpError, PlaceError, ShapeError
 from tinygrad_nn.functional.arguments import (
     as_array,
     one_axis,
@@ -51,6 +51,8 @@ def _within(title: str, indices: Any, count: int, mode: str) -> Any:
     if mode not in ("wrap", "clip"):
         raise OpError(f"{title}: mode is 'raise', 'wrap' or 'clip'; got {mode!r}")
     indices = plain(indices, f"{title}, mode={mode!r}")
+    if not count and indices.size:
+        raise PlaceError(f"{title}: expected elements to choose from; got none")
     return indices % count if mode == "wrap" else np.clip(indices, 0, count - 1)
 
 

@@ -11,7 +11,7 @@ from numpy.exceptions import RankWarning
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
 from tinygrad_nn.functional import linalg
-from tinygrad_nn.functional.arguments import as_array
+from tinygrad_nn.functional.arguments import as_array, shape_of
 from tinygrad_nn.functional.gaps import warn_where
 from tinygrad_nn.functional.places import in_dtype, picked, plain
 from tinygrad_nn.op import Array, data_of
@@ -41,6 +41,8 @@ def polyval(p: Any, x: Array) -> Array:
     if isinstance(x, np.poly1d) or isinstance(p, np.poly1d):
         raise UnsupportedError("np.polyval: expected arrays or Tensors; got np.poly1d")
     p, x = as_array(p), as_array(x)
+    if not p.shape:
+        raise ShapeError("np.polyval: expected a row of coefficients; got p()")
     value: Any = np.zeros(x.shape, data_of(x).dtype)[()]
     for i in range(p.shape[0]):
         value = ops.add(ops.multiply(value, x), picked(p, i))
@@ -324,7 +326,7 @@ def polyfit(
     array([2., 1.])
     """
     x, y = ops.add(as_array(x), 0.0), ops.add(as_array(y), 0.0)
-    size, other = np.shape(data_of(x)), np.shape(data_of(y))
+    size, other = shape_of(x), shape_of(y)
     if int(deg) != deg or deg < 0:
         raise OpError(f"np.polyfit: expected a degree of at least 0; got deg={deg!r}")
     if (
@@ -343,10 +345,10 @@ def polyfit(
     right: Any = y
     if w is not None:
         weights = ops.add(as_array(w), 0.0)
-        if np.shape(data_of(weights)) != size:
+        if shape_of(weights) != size:
             raise ShapeError(
                 f"np.polyfit: expected a weight for each of x{size}; "
-                f"got w{np.shape(data_of(weights))}"
+                f"got w{shape_of(weights)}"
             )
         column = ops.reshape(weights, (-1, 1))
         left = in_dtype(left * column, data_of(left).dtype)  # NumPy writes into it

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, shapes
+from tinygrad_nn import ops, recording, shapes
 from tinygrad_nn.errors import LinAlgError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import (
     as_array,
@@ -178,7 +178,11 @@ def cond(x: Array, p: Any = None) -> Array:
         s = ops.svdvals(x)
         largest, least = getitem(s, (..., 0)), getitem(s, (..., -1))
         with np.errstate(all="ignore"):  # as NumPy: that of a singular matrix is inf
-            return least / largest if p == -2 else largest / least
+            found = least / largest if p == -2 else largest / least
+        if recording.current().trace is None and not np.isnan(data_of(x)).any():
+            hole = np.isnan(data_of(found))  # of zeros alone: inf, as in NumPy
+            found = ops.where(hole, np.inf, found) if hole.any() else found
+        return found
     return norm(x, p, (-2, -1)) * norm(ops.inv(x), p, (-2, -1))
 
 
