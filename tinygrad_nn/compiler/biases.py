@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_nn import ops, shapes
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import way_of
 from tinygrad_nn.op import Node, inputs_of, op_of
 from tinygrad_nn.rewriting.fold import number_of
@@ -25,6 +24,7 @@ from tinygrad_nn.rewriting.program import (
     rebuilt,
     recorded,
 )
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["FIRST", "LAST", "with_ones"]

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import way
 from tinygrad_nn.compiler.schedule import MANY, Block
 from tinygrad_nn.op import Node, Op, inputs_of
 from tinygrad_nn.rewriting.fold import number_of
 from tinygrad_nn.rewriting.program import Place, Program, Value, operands
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Buffers", "plan"]

@@ -9,11 +9,12 @@ import numpy as np
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.memory import Buffers
 from tinygrad_nn.compiler.names import identifier
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.products import chunk_of, way
 from tinygrad_nn.compiler.writer import Line, Writer
 from tinygrad_nn.op import Node, Op, inputs_of, settings_of
+from tinygrad_nn.ops.indexing import is_basic
 from tinygrad_nn.rewriting.fold import number_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Calls"]
@@ -174,7 +175,7 @@ class Calls:
         (x,) = self._args(node)
         index = self._index(node._settings["index"])
         self._say(f"{out}.fill(0)", node)
-        if _is_basic(node._settings["index"]):
+        if is_basic(node._settings["index"]):
             self._say(f"{out}[{index}] = {x}", node)
         else:
             self._say(f"np.add.at({out}, np.s_[{index}], {x})", node)
@@ -391,9 +392,3 @@ def _kind(x: Any) -> Any:
     if isinstance(x, int):
         return int
     return np.asarray(x).dtype
-
-
-def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    simple = (int, np.integer, slice, type(None), type(...))
-    return all(isinstance(p, simple) and not isinstance(p, bool) for p in parts)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_nn import shapes
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, Op, inputs_of
 from tinygrad_nn.rewriting.program import Program, operands
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 
 __all__ = ["Block", "scheduled"]
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.compiler.biases import FIRST, LAST
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, data_of, inputs_of, op_of
 from tinygrad_nn.rewriting.fold import number_of
 from tinygrad_nn.rewriting.program import Program, operands, recorded, redirected
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.scalars import Scalar
 from tinygrad_nn.tensor import Tensor
 

@@ -142,7 +142,6 @@ from tinygrad_nn.functional.joining import (
     vstack,
 )
 from tinygrad_nn.functional.linalg import (
-    matrix_transpose,
     norm,
 )
 from tinygrad_nn.functional.movement import (

@@ -21,6 +21,7 @@ from tinygrad_nn.functional.arguments import (
     as_array,
     axis_of,
     reduced_axes_of,
+    shape_of,
 )
 from tinygrad_nn.op import Array, data_of
 
@@ -324,7 +325,7 @@ def dropout(
     dtype = data_of(x).dtype
     scale = dtype.type if dtype.kind == "f" else np.float64
     if isinstance(rng, (int, np.integer)):  # in every call the same numbers
-        drawn = np.random.default_rng(rng).random(np.shape(data_of(x)))
+        drawn = np.random.default_rng(rng).random(shape_of(x))
     else:
         drawn = ops.uniform(x, np.random.default_rng(rng))
     kept = ops.greater_equal(drawn, rate)

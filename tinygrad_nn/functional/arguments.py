@@ -16,7 +16,7 @@ from tinygrad_nn.errors import (
 )
 from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.op import Array, Node, data_of
-from tinygrad_nn.shapes import Axes
+from tinygrad_nn.shapes import Axes, Shape
 
 __all__ = [
     "as_array",
@@ -32,6 +32,7 @@ __all__ = [
     "reduced_axes_of",
     "refuse",
     "refuse_out",
+    "shape_of",
 ]
 
 
@@ -45,6 +46,15 @@ def as_array(x: Any) -> Any:
     if isinstance(x, (list, tuple)) and _holds_tensors(x):
         return ops.stack(*[as_array(part) for part in x])
     return np.asarray(x)
+
+
+def shape_of(x: Any) -> Shape:
+    """Return the shape of a Tensor or an array.
+
+    >>> shape_of([[1.0, 2.0]])
+    (1, 2)
+    """
+    return np.shape(data_of(x))
 
 
 def _holds_tensors(x: Any) -> bool:
@@ -84,7 +94,7 @@ def named_axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
     axes = axes_of(title, x, axis)
     if not isinstance(axis, (tuple, list)):
         return axes
-    return tuple(int(i) % len(np.shape(data_of(x))) for i in axis)
+    return tuple(int(i) % len(shape_of(x)) for i in axis)
 
 
 def reduced_axes_of(title: str, x: Any, axis: Axes) -> tuple[int, ...]:
@@ -106,7 +116,7 @@ def one_axis(title: str, x: Any, axis: Any) -> tuple[Array, int]:
 
 
 def _found(find: Callable[..., Any], title: str, x: Any, axis: Any) -> Any:
-    shape = np.shape(data_of(x))
+    shape = shape_of(x)
     try:
         return find(len(shape), axis)
     except ShapeError as error:
@@ -180,7 +190,7 @@ def initial_of(title: str, initial: Any, dtype: np.dtype[Any]) -> Array:
     DtypeError
         For a number that the dtype cannot hold.
     """
-    shape = np.shape(data_of(initial))
+    shape = shape_of(initial)
     if shape:
         raise ShapeError(f"{title}: expected initial= of one number; got shape {shape}")
     if isinstance(initial, Node) or dtype.kind == "O":

@@ -9,8 +9,7 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.sliding import shape_of
+from tinygrad_nn.functional.arguments import as_array, shape_of
 from tinygrad_nn.op import Array, data_of
 
 __all__ = ["scaled_dot_product_attention"]

@@ -8,11 +8,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import (
-    as_array,
-    axis_of,
-    named_axes_of,
-)
+from tinygrad_nn.functional.arguments import as_array, axis_of, named_axes_of, shape_of
 from tinygrad_nn.functional.places import as_result, in_dtype, picked
 from tinygrad_nn.op import Array, Node, data_of
 
@@ -242,7 +238,7 @@ def trapezoid(y: Array, x: Array | None = None, dx: Any = 1.0, axis: int = -1) -
     steps = dx
     if x is not None:
         x = as_array(x)
-        if len(np.shape(data_of(x))) == 1:
+        if len(shape_of(x)) == 1:
             size = (*[1] * place, -1, *[1] * (len(y.shape) - 1 - place))
             steps = ops.reshape(diff(x), size)
         else:
@@ -285,7 +281,7 @@ def interp(
     array([3., 4.])
     """
     x, xp, fp = (in_dtype(as_array(v), np.float64) for v in (x, xp, fp))
-    size, other = np.shape(data_of(xp)), np.shape(data_of(fp))
+    size, other = shape_of(xp), shape_of(fp)
     if len(size) != 1 or size != other or not size[0]:
         raise ShapeError(
             "np.interp: expected one axis of positions and as many values; "
@@ -294,7 +290,7 @@ def interp(
     if period is not None:
         x, xp, fp = _once_around(x, xp, fp, period)
         left = right = None
-    n = np.shape(data_of(xp))[0]
+    n = shape_of(xp)[0]
     first, last = picked(fp, 0), picked(fp, n - 1)
     found = ops.where(ops.isnan(x), x, first) if n == 1 else _on_pieces(x, xp, fp)
     start, end = picked(xp, 0), picked(xp, n - 1)
@@ -306,7 +302,7 @@ def interp(
 
 def _on_pieces(x: Array, xp: Array, fp: Array) -> Array:
     """Return the value on the piece that begins at or before each position."""
-    n = np.shape(data_of(xp))[0]
+    n = shape_of(xp)[0]
     place = ops.searchsorted(xp, x, "right") - 1
     place = ops.minimum(ops.maximum(place, 0), n - 2)
     low, high = picked(xp, place), picked(xp, place + 1)

@@ -15,11 +15,7 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import (
-    as_array,
-    axis_of,
-    refuse_out,
-)
+from tinygrad_nn.functional.arguments import as_array, axis_of, refuse_out, shape_of
 from tinygrad_nn.op import Array, data_of
 from tinygrad_nn.ops import getitem
 from tinygrad_nn.shapes import Shape
@@ -28,7 +24,7 @@ __all__ = ["cross", "dot", "inner", "kron", "outer", "tensordot", "vdot"]
 
 
 def _sizes(*operands: Any) -> tuple[Shape, ...]:
-    return tuple(np.shape(data_of(x)) for x in operands)
+    return tuple(shape_of(x) for x in operands)
 
 
 def refused(title: str, law: str, names: Sequence[str], *operands: Any) -> ShapeError:
@@ -347,7 +343,7 @@ def on_axes(
     rank = np.ndim(data_of(found))
     if keepdims:
         kept = shapes.normalize_axis(rank + 1, places[0][0])
-        size = np.shape(data_of(found))
+        size = shape_of(found)
         return ops.reshape(found, (*size[:kept], 1, *size[kept:]))
     if not result:
         return found

@@ -11,15 +11,8 @@ from typing import Any
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError
-from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.sliding import (
-    AXES,
-    fits,
-    margins,
-    numbers,
-    padded,
-    shape_of,
-)
+from tinygrad_nn.functional.arguments import as_array, shape_of
+from tinygrad_nn.functional.sliding import AXES, fits, margins, numbers, padded
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Shape
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import DtypeError, ShapeError, UnsupportedError
-from tinygrad_nn.functional.arguments import as_array, cast, refuse_out
-from tinygrad_nn.op import Array, data_of, op_of
+from tinygrad_nn.functional.arguments import as_array, cast, refuse_out, shape_of
+from tinygrad_nn.op import Array, op_of
 from tinygrad_nn.ops.contraction import contracted, explicit
 
 __all__ = ["einsum", "einsum_path"]
@@ -108,7 +108,7 @@ def einsum_path(
     ['einsum_path', (1, 2), (0, 1)]
     """
     subscripts, arrays = _read(operands)
-    stand_ins = [np.broadcast_to(0.0, np.shape(data_of(x))) for x in arrays]
+    stand_ins = [np.broadcast_to(0.0, shape_of(x)) for x in arrays]
     find: Any = np.einsum_path
     return find(subscripts, *stand_ins, optimize=optimize, einsum_call=einsum_call)
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.sliding import shape_of
+from tinygrad_nn.functional.arguments import as_array, shape_of
 from tinygrad_nn.op import Array, Node, constant, data_of
 
 __all__ = ["embedding"]

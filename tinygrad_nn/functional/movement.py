@@ -317,7 +317,7 @@ def permute_dims(a: Array, axes: Any = None) -> Array:
     >>> permute_dims(np.ones((2, 3, 4)), (1, 2, 0)).shape
     (3, 4, 2)
     """
-    return ops.transpose(as_array(a), _listed(axes))
+    return transpose(a, axes)
 
 
 def matrix_transpose(x: Array, /) -> Array:

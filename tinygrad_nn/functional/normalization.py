@@ -7,11 +7,8 @@ from typing import Any
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import (
-    as_array,
-    axes_of,
-)
-from tinygrad_nn.functional.sliding import numbers, shape_of
+from tinygrad_nn.functional.arguments import as_array, axes_of, shape_of
+from tinygrad_nn.functional.sliding import numbers
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes, Shape
 

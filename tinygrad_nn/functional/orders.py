@@ -13,12 +13,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import (
-    as_array,
-    one_axis,
-    reduced_axes_of,
-    refuse,
-)
+from tinygrad_nn.functional.arguments import as_array, one_axis, reduced_axes_of, refuse
 from tinygrad_nn.functional.places import picked, plain
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Axes

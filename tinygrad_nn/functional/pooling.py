@@ -12,16 +12,8 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.sliding import (
-    AXES,
-    Margins,
-    fits,
-    margins,
-    numbers,
-    padded,
-    shape_of,
-)
+from tinygrad_nn.functional.arguments import as_array, shape_of
+from tinygrad_nn.functional.sliding import AXES, Margins, fits, margins, numbers, padded
 from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Shape
 

@@ -20,10 +20,11 @@ from tinygrad_nn.functional.arguments import (
     reduced_axes_of,
     refuse,
     refuse_out,
+    shape_of,
 )
 from tinygrad_nn.functional.gaps import nan_where, warn_where
 from tinygrad_nn.functional.places import as_result, at_places, picked, plain
-from tinygrad_nn.op import Array, Node, data_of
+from tinygrad_nn.op import Array, Node
 from tinygrad_nn.shapes import Axes
 
 __all__ = [
@@ -349,7 +350,7 @@ def _quantile(
 
 
 def _with_shares_first(result: Array, rank: int, kept: tuple[int, ...]) -> Array:
-    size = np.shape(data_of(result))
+    size = shape_of(result)
     lead = len(size) - rank
     if rank and lead:
         order = (*range(lead, len(size)), *range(lead))

@@ -11,8 +11,7 @@ from typing import Any
 
 from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import ShapeError
-from tinygrad_nn.functional.arguments import as_array
-from tinygrad_nn.functional.sliding import shape_of
+from tinygrad_nn.functional.arguments import as_array, shape_of
 from tinygrad_nn.op import Array
 
 __all__ = ["gru_cell", "gru_step", "lstm_cell", "lstm_step", "rnn_cell", "rnn_step"]

@@ -16,6 +16,7 @@ from tinygrad_nn.functional.arguments import (
     mask_of,
     reduced_axes_of,
     refuse_out,
+    shape_of,
 )
 from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.functional.ufuncs import BARE
@@ -264,10 +265,10 @@ def _variance(
             if where is True
             else ops.sum(_chosen(a, where, 0), axis, True) / full
         )
-    elif np.broadcast_shapes(a.shape, np.shape(data_of(mean))) != a.shape:
+    elif np.broadcast_shapes(a.shape, shape_of(mean)) != a.shape:
         raise ShapeError(
             f"{title}: expected mean= that broadcasts to x; got x{a.shape}, "
-            f"mean{np.shape(data_of(mean))}. Compute it with keepdims=True"
+            f"mean{shape_of(mean)}. Compute it with keepdims=True"
         )
     squares = _chosen(ops.square(a - mean), where, 0)
     if ddof == 0 and where is True:

@@ -9,23 +9,15 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import OpError, ShapeError
-from tinygrad_nn.op import Array, data_of
+from tinygrad_nn.functional.arguments import shape_of
+from tinygrad_nn.op import Array
 from tinygrad_nn.shapes import Shape
 
-__all__ = ["fits", "margins", "numbers", "padded", "shape_of"]
+__all__ = ["fits", "margins", "numbers", "padded"]
 
 Margins = tuple[tuple[int, int], ...]
 AXES = {1: "l", 2: "h, w"}
 """What the axes that are slid along are called in errors."""
-
-
-def shape_of(x: Any) -> Shape:
-    """Return the shape of a Tensor or an array.
-
-    >>> shape_of([[1.0, 2.0]])
-    (1, 2)
-    """
-    return np.shape(data_of(x))
 
 
 def _whole(number: Any) -> bool:

@@ -14,6 +14,7 @@ from tinygrad_nn.functional.arguments import (
     named_axes_of,
     reduced_axes_of,
     refuse_out,
+    shape_of,
 )
 from tinygrad_nn.functional.assigning import plain_index
 from tinygrad_nn.functional.gaps import warn_where
@@ -70,7 +71,7 @@ def average(
     reduced_axes_of("np.average", a, axis)
     if weights is None:
         found = ops.mean(a, axis, keepdims)
-        size = np.shape(data_of(found))
+        size = shape_of(found)
         many = a.size / max(int(np.prod(size)), 1)
         total = np.full(size, many, np.asarray(data_of(found)).dtype)[()]
         return (found, total) if returned else found
@@ -81,18 +82,18 @@ def average(
     if recording.current().trace is None and np.any(data_of(total) == 0):
         raise OpError(
             "np.average: expected weights that do not sum to zero; got weights"
-            f"{np.shape(data_of(weights))}, axis={axis!r}"
+            f"{shape_of(weights)}, axis={axis!r}"
         )
     weighted = in_dtype(a, dtype) * in_dtype(weights, dtype)
     found = ops.sum(weighted, axis, keepdims) / total
     if not returned:
         return found
-    return found, ops.broadcast_to(total, np.shape(data_of(found)))
+    return found, ops.broadcast_to(total, shape_of(found))
 
 
 def _fitted(weights: Array, a: Any, axis: Axes) -> Array:
     """Return the weights so that they broadcast along the averaged axes."""
-    size = np.shape(data_of(weights))
+    size = shape_of(weights)
     if size == a.shape:
         return weights
     if axis is None:
@@ -166,7 +167,7 @@ def cov(
     x = x - mean
     other = x if weight is None else x * weight
     found = ops.matmul(x, ops.transpose(other)) * float(np.true_divide(1, freedom))
-    return ops.reshape(found, tuple(n for n in np.shape(data_of(found)) if n != 1))
+    return ops.reshape(found, tuple(n for n in shape_of(found) if n != 1))
 
 
 def _variables(title: str, m: Any, y: Any, rowvar: bool, dtype: Any) -> Any:
@@ -221,7 +222,7 @@ def corrcoef(
            [-1.,  1.]])
     """
     found = cov(x, y, rowvar, dtype=dtype)
-    size = np.shape(data_of(found))
+    size = shape_of(found)
     if not size:
         return found / found  # one variable: 1, or nan where it is constant
     places = np.arange(size[0])
@@ -257,7 +258,7 @@ def bincount(x: Any, /, weights: Array | None = None, minlength: int = 0) -> Arr
         )
     if weights is None:
         return np.bincount(places, minlength=minlength)
-    size = np.shape(data_of(weights))
+    size = shape_of(weights)
     if places.ndim != 1 or size != places.shape:
         raise ShapeError(
             "np.bincount: expected a weight for each of a row of integers; "

@@ -9,11 +9,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import DtypeError, OpError
-from tinygrad_nn.functional.arguments import (
-    as_array,
-    axes_of,
-    axis_of,
-)
+from tinygrad_nn.functional.arguments import as_array, axes_of, axis_of
 from tinygrad_nn.functional.linalg import norm
 from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.shapes import Axes

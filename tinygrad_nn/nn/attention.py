@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_nn import functional, ops
 from tinygrad_nn.errors import ModelError, ShapeError
-from tinygrad_nn.functional.sliding import shape_of
+from tinygrad_nn.functional.arguments import shape_of
 from tinygrad_nn.nn import init as initialisers
 from tinygrad_nn.nn.dense import Dense
 from tinygrad_nn.nn.module import Module

@@ -9,7 +9,8 @@ import numpy as np
 
 from tinygrad_nn import functional
 from tinygrad_nn.errors import ModelError, OpError, ShapeError
-from tinygrad_nn.functional.sliding import AXES, margins, numbers, shape_of
+from tinygrad_nn.functional.arguments import shape_of
+from tinygrad_nn.functional.sliding import AXES, margins, numbers
 from tinygrad_nn.nn import init as initialisers
 from tinygrad_nn.nn.activations import activation as activation_of
 from tinygrad_nn.nn.activations import name_of

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinygrad_nn import functional, recording
 from tinygrad_nn.errors import ModelError, ShapeError
+from tinygrad_nn.functional.arguments import shape_of
 from tinygrad_nn.functional.normalization import batch_normalized
-from tinygrad_nn.functional.sliding import shape_of
 from tinygrad_nn.nn.buffer import Buffer
 from tinygrad_nn.nn.module import Module
 from tinygrad_nn.nn.parameters import floating, told_dtype, whole

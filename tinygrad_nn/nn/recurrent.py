@@ -9,8 +9,8 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ModelError, ShapeError
+from tinygrad_nn.functional.arguments import shape_of
 from tinygrad_nn.functional.recurrent import gru_step, lstm_step, rnn_step
-from tinygrad_nn.functional.sliding import shape_of
 from tinygrad_nn.nn import init as initialisers
 from tinygrad_nn.nn.activations import activation as activation_of
 from tinygrad_nn.nn.activations import name_of

@@ -54,9 +54,10 @@ def _reduced(size: Shape, *, axis: Axes = None, keepdims: bool = False) -> Shape
     return shapes.reduced(size, axis, keepdims=keepdims)
 
 
-def _reduced_not_empty(
+def reduced_not_empty(
     size: Shape, *, axis: Axes = None, keepdims: bool = False
 ) -> Shape:
+    """Shape that a reduction leaves of rows that hold at least one element."""
     if any(size[i] == 0 for i in shapes.reduced_axes(len(size), axis)):
         raise ShapeError("expected at least one element along the reduced axes")
     return shapes.reduced(size, axis, keepdims=keepdims)
@@ -68,7 +69,7 @@ def _kept(size: Shape, *, axis: Axes = None) -> Shape:
 
 
 def _kept_not_empty(size: Shape, *, axis: Axes = None) -> Shape:
-    _reduced_not_empty(size, axis=axis)
+    reduced_not_empty(size, axis=axis)
     return size
 
 
@@ -147,7 +148,7 @@ def count(shape: Shape, axis: Axes) -> int:
 @primitive(
     kind="reduction",
     formula=r"\mathrm{mean}_{$axis}\, $x",
-    shape=_reduced_not_empty,
+    shape=reduced_not_empty,
     vjp=lambda g, _out, _x, axis, keepdims: share(
         g / count(_x.shape, axis), _x.shape, axis, keepdims
     ),
@@ -187,7 +188,7 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
 @primitive(
     kind="reduction",
     formula=r"\max_{$axis} $x",
-    shape=_reduced_not_empty,
+    shape=reduced_not_empty,
     vjp=_to_extremes,
     paths=(lambda x, **row: _hits(x, max(x, **row), **row),),
     samples=cases(*_AXES),
@@ -205,7 +206,7 @@ def max(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
 @primitive(
     kind="reduction",
     formula=r"\min_{$axis} $x",
-    shape=_reduced_not_empty,
+    shape=reduced_not_empty,
     vjp=_to_extremes,
     paths=(lambda x, **row: _hits(x, min(x, **row), **row),),
     samples=cases(*_AXES),
@@ -339,7 +340,7 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
 @primitive(
     kind="reduction",
     formula=r"\log \sum_{$axis} e^{$x}",
-    shape=_reduced_not_empty,
+    shape=reduced_not_empty,
     vjp=lambda g, _out, x, axis, keepdims: (
         spread(g, np.shape(x), axis, keepdims) * softmax(x, axis)
     ),

@@ -15,7 +15,7 @@ from tinygrad_nn.errors import ShapeError
 from tinygrad_nn.op import Array, primitive
 from tinygrad_nn.ops.comparison import equal
 from tinygrad_nn.ops.elementwise import astype
-from tinygrad_nn.ops.reduction import spread, sum
+from tinygrad_nn.ops.reduction import reduced_not_empty, spread, sum
 from tinygrad_nn.ops.samples import cases
 from tinygrad_nn.ops.selection import where
 from tinygrad_nn.shapes import Axes, Shape
@@ -270,12 +270,6 @@ _AXES = cases(
 _EMPTY = cases(((0,), {}), ((2, 0), {"axis": 1}), ((2, 3), {"axis": 2}))
 
 
-def _reduced(size: Shape, *, axis: Axes = None, keepdims: bool = False) -> Shape:
-    if any(size[i] == 0 for i in shapes.reduced_axes(len(size), axis)):
-        raise ShapeError("expected at least one element along the reduced axes")
-    return shapes.reduced(size, axis, keepdims=keepdims)
-
-
 def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
     """Ties share equally; nothing goes to a nan, for it equals nothing."""
     size = np.shape(x)
@@ -289,7 +283,7 @@ def _to_extremes(g: Array, out: Array, x: Array, axis: Axes, keepdims: bool) -> 
 @primitive(
     kind="indexing",  # elements that are nan are left out
     formula=r"\mathrm{nanmax}_{$axis}\, $x",
-    shape=_reduced,
+    shape=reduced_not_empty,
     vjp=_to_extremes,
     samples=_AXES,
     refuses=_EMPTY,
@@ -306,7 +300,7 @@ def nanmax(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
 @primitive(
     kind="indexing",
     formula=r"\mathrm{nanmin}_{$axis}\, $x",
-    shape=_reduced,
+    shape=reduced_not_empty,
     vjp=_to_extremes,
     samples=_AXES,
     refuses=_EMPTY,

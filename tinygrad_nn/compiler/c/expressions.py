@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, inputs_of
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.scalars import Scalar
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.compiler.c.expressions import CHEAP, TYPES, is_expressible
-from tinygrad_nn.compiler.c.layout import Access, in_order, is_basic, is_view, seen
+from tinygrad_nn.compiler.c.layout import Access, in_order, is_view, seen
 from tinygrad_nn.compiler.c.ways import (
     FEW,
     SMALL,
@@ -24,9 +24,10 @@ from tinygrad_nn.compiler.c.ways import (
     is_large,
     vector_axis,
 )
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.op import Node, inputs_of, settings_of
+from tinygrad_nn.ops.indexing import is_basic
 from tinygrad_nn.rewriting.program import Program, operands
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 
 __all__ = ["Group", "Plan", "about", "planned", "root_of", "sizes_of"]
 

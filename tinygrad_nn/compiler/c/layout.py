@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_nn import shapes
 from tinygrad_nn.op import inputs_of, settings_of
+from tinygrad_nn.ops.indexing import is_basic
 
 __all__ = [
     "Access",
@@ -21,7 +22,6 @@ __all__ = [
     "broadcast",
     "in_order",
     "indexed",
-    "is_basic",
     "seen",
 ]
 
@@ -77,13 +77,6 @@ def broadcast(access: Access, shape: tuple[int, ...]) -> Access:
         for size, stride in zip(access.shape, access.strides, strict=True)
     )
     return access._replace(shape=shape, strides=strides)
-
-
-def is_basic(index: Any) -> bool:
-    """Return whether an index is made of numbers, slices, ``...`` and ``None``."""
-    parts = index if isinstance(index, tuple) else (index,)
-    simple = (int, np.integer, slice, type(None), type(...))
-    return all(isinstance(p, simple) and not isinstance(p, bool) for p in parts)
 
 
 def seen(node: Any, x: Access) -> Access | None:

@@ -18,7 +18,6 @@ from tinygrad_nn import graph, shapes
 from tinygrad_nn.compiler.jax.bounds import bounded, read_on_host
 from tinygrad_nn.compiler.jax.elsewhere import Elsewhere
 from tinygrad_nn.compiler.names import identifier
-from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.compiler.trace import Rate, StateNumber, Trace
 from tinygrad_nn.compiler.writer import Line, Writer
 from tinygrad_nn.errors import CompileError
@@ -32,6 +31,7 @@ from tinygrad_nn.rewriting.program import (
     Value,
     operands,
 )
+from tinygrad_nn.rewriting.ufuncs import ufunc_of
 from tinygrad_nn.scalars import Scalar
 
 __all__ = ["Draw", "JaxSource", "Live", "Mask", "lower"]

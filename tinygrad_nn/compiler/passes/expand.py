@@ -12,9 +12,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from tinygrad_nn import ops
-from tinygrad_nn.rewriting.ufuncs import op_for, ufunc_of
 from tinygrad_nn.op import Node, Op, op_of
 from tinygrad_nn.rewriting.program import Program, rebuilt, recorded
+from tinygrad_nn.rewriting.ufuncs import op_for, ufunc_of
 from tinygrad_nn.tensor import Tensor
 
 __all__ = ["expand", "is_primitive"]

@@ -15,6 +15,7 @@ from tinygrad_nn.errors import UnsupportedError
 from tinygrad_nn.functional.arguments import as_array, refuse
 from tinygrad_nn.op import Array, Node
 from tinygrad_nn.ops import getitem
+from tinygrad_nn.ops.linalg import turned
 
 __all__ = [
     "EighResult",
@@ -53,10 +54,6 @@ class SVDResult(NamedTuple):
     Vh: Any
 
 
-def _turned(x: Array) -> Array:
-    return x.swapaxes(-1, -2)
-
-
 def _rows(x: Array, start: int | None, stop: int | None) -> Array:
     return getitem(x, (..., slice(start, stop), slice(None)))
 
@@ -86,7 +83,7 @@ def cholesky(a: Array, /, *, upper: bool = False) -> Array:
     a = as_array(a)
     if not upper or a.ndim < 2:
         return ops.cholesky(a)
-    return _turned(ops.cholesky(_turned(a)))
+    return turned(ops.cholesky(turned(a)))
 
 
 def qr(a: Array, mode: str = "reduced") -> Any:
@@ -121,7 +118,7 @@ def qr(a: Array, mode: str = "reduced") -> Any:
         )
     found = ops.qr(a)
     m = size[-2]
-    upper = _turned(_rows(found, m, None))
+    upper = turned(_rows(found, m, None))
     return upper if mode == "r" else QRResult(_rows(found, None, m), upper)
 
 
@@ -242,7 +239,7 @@ def svd(
     return SVDResult(
         _rows(found, None, m),
         getitem(found, (..., m, slice(None))),
-        _turned(_rows(found, m + 1, None)),
+        turned(_rows(found, m + 1, None)),
     )
 
 

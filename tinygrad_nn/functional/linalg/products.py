@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_nn import ops
 from tinygrad_nn.errors import ShapeError, UnsupportedError
-from tinygrad_nn.functional import contraction, diagonals
+from tinygrad_nn.functional import contraction, diagonals, movement
 from tinygrad_nn.functional.arguments import as_array, refuse_out
 from tinygrad_nn.functional.contraction import refused, shaped
 from tinygrad_nn.functional.linalg.solving import inv
@@ -89,10 +89,7 @@ def matrix_transpose(x: Array, /) -> Array:
     array([[1.],
            [2.]])
     """
-    x = as_array(x)
-    if x.ndim < 2:
-        raise refused("matrix_transpose", "at least two axes", "x", x)
-    return x.swapaxes(-1, -2)
+    return movement.matrix_transpose(x)
 
 
 def diagonal(x: Array, /, *, offset: int = 0) -> Array:
