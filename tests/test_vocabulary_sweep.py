@@ -250,3 +250,12 @@ def test_what_is_taken_from_nothing_raises_an_error_of_the_library():
             np.take(tg.Tensor(np.zeros(0)), [0], mode=mode)
     with pytest.raises(ShapeError, match="row of coefficients"):
         np.polyval(tg.Tensor(2.0), 1.0)
+
+
+def test_a_tolerance_is_no_tensor_and_a_list_has_a_negative():
+    """Refused by name; ``tg.negative`` takes what ``np.negative`` takes."""
+    with pytest.raises(UnsupportedError, match=r"np\.isclose: rtol is constant"):
+        np.isclose(X, X, rtol=tg.Tensor(1e-3))
+    np.testing.assert_array_equal(tg.negative([1.0, 2.0]), [-1.0, -2.0])
+    pair = tg.negative([leaf(np.array(0.5)), 2.0])
+    np.testing.assert_array_equal(pair.numpy(), [-0.5, -2.0])

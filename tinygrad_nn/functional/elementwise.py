@@ -331,6 +331,11 @@ def isclose(
     >>> isclose(np.array([1.0, 2.0]), np.array([1.0 + 1e-9, 2.1]))
     array([ True, False])
     """
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if isinstance(tolerance, Node):
+            raise UnsupportedError(
+                f"np.isclose: {name} is constant; got a Tensor. Use {name}.numpy()"
+            )
     return ops.isclose(a, b, rtol, atol, equal_nan)
 
 
