@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import collections
 import itertools
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -405,7 +406,7 @@ def words() -> dict[str, Word]:
     word("ptp", 1, tg.ptp, over(lambda x, d: torch.amax(x, d) - torch.amin(x, d)), _distinct(2))  # fmt: skip
     word("var", 1, tg.var, over(lambda x, d: x.var(d, correction=0)), _spread_out)
     word("std", 1, tg.std, over(lambda x, d: x.std(d, correction=0)), _spread_out)
-    word("norm", 1, lambda x, axis: tg.norm(x, axis=axis), over(lambda x, d: torch.linalg.vector_norm(x, dim=d)), _long)  # fmt: skip
+    word("norm", 1, lambda x, axis: tg.norm(x, axis=axis), lambda x, d: torch.linalg.vector_norm(x, dim=d), _long)  # fmt: skip
     word("logsumexp", 1, tg.logsumexp, over(torch.logsumexp), _axis(1))
     word("median", 1, tg.median, one_by_one(lambda x, d: torch.quantile(x, 0.5, dim=d)), _distinct(1))  # fmt: skip
     word("quantile", 1, lambda x, axis: tg.quantile(x, 0.3, axis), one_by_one(lambda x, d: torch.quantile(x, 0.3, dim=d)), _distinct(1))  # fmt: skip
@@ -665,6 +666,7 @@ def apart(got: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
 
 TOLERANCE = 1e-9
 SECOND_TOLERANCE = 1e-7
+DIGITS = 9  # that a judged gradient has
 COUNTS: collections.Counter[str] = collections.Counter()
 
 
@@ -681,7 +683,12 @@ def _judge(program: Program) -> bool:
             operands[i] = x
         return loss_of(program, operands)
 
-    return bool(tg.check.multiprecision(function, *[leaves[i] for i in places]).ok)
+    report = tg.check.multiprecision(function, *[leaves[i] for i in places])
+    if report.verdict == "wrong":
+        return False
+    # Constants such as 1 / 3 are floats in a body: then sixteen digits are confirmed.
+    found = report.parameters.values()
+    return all(min(p.digits, p.float64) >= DIGITS for p in found)
 
 
 def _judge_second(program: Program, found: Found) -> bool:
@@ -766,14 +773,19 @@ def without(program: Program, gone: int) -> Program | None:
     return Program(program.leaves, tuple(steps)) if steps else None
 
 
+def _kind(failure: str | None) -> str:
+    """Return what failed, without its numbers."""
+    return re.sub(r"[\d.e+-]+", "", failure or "")[:60]
+
+
 def smaller(program: Program) -> Program:
     """Drop instructions as long as the program still fails in the same way."""
-    kind = (fails(program) or "")[:30]
+    kind = _kind(fails(program))
     second = "second" in kind
     i = len(program.instructions) - 1
     while i >= 0:
         candidate = without(program, i)
-        if candidate and (fails(candidate, second=second) or "")[:30] == kind:
+        if candidate and _kind(fails(candidate, second=second)) == kind:
             program = candidate
             i = len(program.instructions)
         i -= 1
