@@ -21,8 +21,10 @@ HEAD = """\
 # The word list
 
 Written by `docs/make_ops.py` from the declarations. Every op below is a function of
-`tg`: it takes Tensors, arrays and numbers. One with a rule is differentiable to any
-order; one without is constant. `help(tg.softmax)` says more, and so for each. The
+`tg`, or of the part of it that stands before the dot: `tg.linalg`, `tg.special`, and
+`tg.ops` for those that others are made of. It takes Tensors, arrays and numbers. One
+with a rule is differentiable to any order; one without is constant. `help(tg.softmax)`
+says more, and so for each. The
 gradient of an op is its own rule, written out: $`g`$ is the upstream gradient and
 $`y`$ the result (`z`, where an operand is called y). What ops do at kinks, at the
 ends of their domains, at infinity and at nan is [told below](#edges), as they
@@ -71,6 +73,14 @@ FAMILIES = {
     "movement": "Movement",
     "indexing": "Indexing",
 }
+
+
+ROOMS = (("", tg), ("linalg.", tg.linalg), ("special.", tg.special), ("ops.", tg.ops))
+
+
+def spelling(op: Op) -> str:
+    """Return how a user calls an op: the first of the rooms that has its name."""
+    return next(room + op.name for room, has in ROOMS if op.name in has.__all__)
 
 
 def formula(op: Op) -> str:
@@ -130,7 +140,9 @@ def cell(edge: Edge) -> str:
 def edge_tables(public: list[Op]) -> list[str]:
     """Return the lines of the tables of edges."""
     pointwise = [op for op in public if op.pointwise and op.differentiable]
-    pointwise = [op for op in pointwise if op.name not in ("astype", "ldexp")]
+    # Of ldexp one operand is a whole number; betaln has poles beside its domain.
+    untold = ("astype", "betaln", "ldexp")
+    pointwise = [op for op in pointwise if op.name not in untold]
     lines = [EDGES, "| op | domain | -∞ | 0 | elsewhere | ∞ | nan |", "|" + "---|" * 7]
     for op in (op for op in pointwise if len(op.operands) == 1):
         by_place = {
@@ -138,7 +150,7 @@ def edge_tables(public: list[Op]) -> list[str]:
         }
         *_, at_nan = check.edges(op)
         others = [e for x, e in by_place.items() if np.isfinite(x) and x != 0]
-        cells = [f"`{op.name}`", check.domain(op), cell(by_place[-np.inf])]
+        cells = [f"`{spelling(op)}`", check.domain(op), cell(by_place[-np.inf])]
         cells.append(cell(by_place[0.0]))
         cells.append(
             "; ".join(f"at {number(e.at[0])}: {cell(e)}" for e in others) or "-"
@@ -147,7 +159,7 @@ def edge_tables(public: list[Op]) -> list[str]:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", OF_TWO]
     for op in (op for op in pointwise if len(op.operands) == 2):
-        lines += [f"`{op.name}`", "", "| at | value | slopes |", "|---|---|---|"]
+        lines += [f"`{spelling(op)}`", "", "| at | value | slopes |", "|---|---|---|"]
         for edge in check.edges(op):
             at = ", ".join(number(x) for x in edge.at)
             slopes = ", ".join(number(s) for s in edge.slopes)
@@ -157,9 +169,10 @@ def edge_tables(public: list[Op]) -> list[str]:
     lines += [OF_ROWS, "| op | " + " | ".join(titles) + " |"]
     lines.append("|" + "---|" * (len(ROWS) + 1))
     for op in public:
-        if op.kind in ("reduction", "accumulation") and op.differentiable:
+        rows = op.kind in ("reduction", "accumulation") and len(op.operands) == 1
+        if rows and op.differentiable:
             cells = [row_cell(op, row) for row in ROWS]
-            lines.append(f"| `{op.name}` | {' | '.join(cells)} |")
+            lines.append(f"| `{spelling(op)}` | {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -195,27 +208,30 @@ def numpys_name(function: Any) -> str:
 
 def page() -> str:
     """Return the text of docs/ops.md."""
-    public = [op for name, op in sorted(REGISTRY.items()) if hasattr(tg.ops, name)]
-    public = [op for op in public if op.name in tg.__all__]
+    public = [op for name, op in sorted(REGISTRY.items()) if name in tg.ops.__all__]
     names = {op.name for op in public}
-    composed = [
-        name
-        for name in sorted(functional.__all__)
-        if name in tg.__all__ and name not in names and callable(getattr(tg, name))
-    ]
+    composed = {
+        room + name: getattr(has, name)
+        for room, has in ROOMS[:-1]
+        for name in sorted(has.__all__ if room else functional.__all__)
+        if (room or name in tg.__all__)
+        and name not in names
+        and callable(getattr(has, name))
+        and not isinstance(getattr(has, name), type)
+    }
     lines = [HEAD]
     for kind, title in FAMILIES.items():
         lines += [f"## {title}", ""]
         lines += ["| op | formula | settings | gradient | |", "|---|---|---|---|---|"]
         for op in public:
             if op.kind == kind:
-                cells = [f"`{op.name}`", formula(op), settings(op), rule(op)]
+                cells = [f"`{spelling(op)}`", formula(op), settings(op), rule(op)]
                 lines.append(f"| {' | '.join(cells)} | {first_line(op.function)} |")
         lines.append("")
     lines += edge_tables(public)
     lines += ["## Compositions", "", "Made of ops, so without rules of their own."]
     lines += ["", "| function | |", "|---|---|"]
-    lines += [f"| `{name}` | {first_line(getattr(tg, name))} |" for name in composed]
+    lines += [f"| `{name}` | {first_line(call)} |" for name, call in composed.items()]
     lines += ["", "## NumPy functions that take Tensors", ""]
     lines += ["Every other one is refused by name.", ""]
     for known in (tensor._UFUNCS, tensor._FUNCTIONS):  # noqa: SLF001 (what is answered)
