@@ -269,6 +269,13 @@ def test_argnums():
     close(tg.hessian(weighted, 0)(x0, y0), np.diag(2 * y0))
 
 
+def test_argnums_that_are_names_are_refused():
+    """A name among argnums is refused by name, and argnames are told of."""
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    with pytest.raises(OpError, match=r"^grad: .* got argnums='x'\. Name .* argnames="):
+        tg.grad(weighted, "x")(x, y)
+
+
 @pytest.mark.parametrize("argnums", [2, -3, (0, 2), (0, 0), (0, -2), ()], ids=str)
 def test_wrong_argnums_are_refused(argnums):
     """Positions that are not there, or named twice, are an error that counts them."""

@@ -93,7 +93,7 @@ def select(
         try:
             numbers, single = [operator.index(one)], True  # type: ignore[arg-type]
         except TypeError:
-            numbers, single = [operator.index(i) for i in one], False  # type: ignore[union-attr]
+            numbers, single = _positions(title, one), False
         keys = [_by_number(f, args, options, i) for i in numbers]
         if not keys or None in keys or len(set(keys)) != len(keys):
             raise OpError(
@@ -117,6 +117,16 @@ def select(
     if single:
         return Wanted(found, _first)  # type: ignore[arg-type]
     return Wanted(found, lambda values: dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
+
+
+def _positions(title: str, argnums: Any) -> list[int]:
+    try:
+        return [operator.index(i) for i in argnums]
+    except TypeError:
+        raise OpError(
+            f"{title}: expected argnums of integers; got argnums={argnums!r:.40}. Name "
+            "arguments with argnames="
+        ) from None
 
 
 def _counted(args: Sequence[Any], options: Mapping[str, Any]) -> str:
