@@ -203,6 +203,32 @@ TUTORIALS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("cost", "written", "slope"),
+    [
+        (lambda r, _: 0.5 * np.sum(r**2), "0.5 Σ r²", "r"),
+        (lambda r, _: np.sum(0.5 * r**2), "Σ 0.5 r²", "r"),
+        (lambda r, _: np.sum(r**2) / 2, "Σ r² / 2", "r"),
+        (lambda r, _: np.sum(r**2) / 80, "Σ r² / m", "2 r"),
+        (lambda r, _: 1 / 160 * np.sum(r**2), "(1 / (2 m)) Σ r²", "r"),
+        (
+            lambda r, w: 0.5 * np.mean(r**2) + 0.3 * np.sum(w**2),
+            "0.5 mean(r²) + 0.3 Σ w²",
+            "r",
+        ),
+    ],
+)
+def test_a_half_is_no_number_of_examples(cost, written, slope):
+    """With two features 0.5 is not 1 / m, nor with 80 examples 0.3 24 / m."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 2)), rng.normal(size=80)
+    w = tg.Parameter([0.1, 0.2], name="w")
+    r = X @ w - y
+    derivation = tg.derive(cost(r, w))
+    assert lines(derivation)["dr"] == slope
+    assert written in lines(derivation, "forward").values()
+
+
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_the_lines_are_the_tutorials_own(name):
     """dZ2 = A2 - Y, dW2 = dZ2 A1ᵀ / m, ...: every line, in every variant, and no other."""

@@ -90,8 +90,9 @@ class Numbers:
         found = self._fitting(ways, (self._digit,))
         if found is not None or strict:
             return found
-        if len(f"{number:.12g}") > 3:
-            ways += [(number * d, float(d), []) for d in range(2, 10)]
+        if len(f"{number:.12g}") <= 3:  # 0.7 is shorter than 56 / m
+            return self._fitting(ways[:2], (self._whole, self._short))
+        ways += [(number * d, float(d), []) for d in range(2, 10)]
         return self._fitting(ways, (self._digit, self._whole, self._short))
 
     def _fitting(

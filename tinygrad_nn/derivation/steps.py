@@ -473,7 +473,12 @@ def _is_number(x: Any) -> bool:
 
 
 def _count(node: Any) -> int | None:
-    """Return the whole number by which a node divides, if it divides by one."""
+    """Return the whole number of examples by which a node divides, if it does.
+
+    A number that is written out counts examples, or twice as many, where it is the
+    length of an axis that is summed; a lone 2 is a half, as in ``0.5 * sum(r**2)``,
+    unless nothing else is summed.
+    """
     if node._op is None:
         return None
     inputs = inputs_of(node)
@@ -491,10 +496,37 @@ def _count(node: Any) -> int | None:
             number = 1 / number
         if number > 1 and math.isfinite(number):
             near = round(number)
-            if abs(near - number) <= 1e-9 * number:
+            if abs(near - number) > 1e-9 * number:
+                continue
+            lengths = {*np.shape(node._value)} - {1} or _summed(node) - {1}
+            if near in lengths and (near > 2 or lengths == {2}):
                 return near
-            continue
+            return near // 2 if near % 2 == 0 and near // 2 in lengths else None
     return None
+
+
+def _summed(node: Any) -> set[int]:
+    """Return the lengths of the axes over which a number was summed.
+
+    They are those of its sums; without a sum, those of a product of matrices.
+    """
+    lengths: set[int] = set()
+    products: set[int] = set()
+    stack, seen = [node], set()
+    while stack:
+        x = stack.pop()
+        if x in seen or x._op is None:
+            continue
+        seen.add(x)
+        shape = np.shape(x._value)
+        inputs = inputs_of(x)
+        if x._op.kind == "contraction":
+            products |= {n for y in inputs for n in np.shape(data_of(y))} - {*shape}
+            continue
+        if x._op.kind == "reduction":
+            lengths |= {*np.shape(data_of(inputs[0]))} - {*shape}
+        stack += [y for y in inputs if isinstance(y, Node)]
+    return lengths or products
 
 
 def _seed(loss: Any) -> Any:
