@@ -61,6 +61,7 @@ from tinygrad_nn.functional.calculus import (
     trapezoid,
     unwrap,
 )
+from tinygrad_nn.functional.choosing import all, any, argmax, argmin, clip, where
 from tinygrad_nn.functional.contraction import (
     cross,
     dot,
@@ -175,19 +176,6 @@ from tinygrad_nn.functional.normalization import (
     layer_norm,
     rms_norm,
 )
-from tinygrad_nn.functional.orders import (
-    argpartition,
-    argsort,
-    argwhere,
-    count_nonzero,
-    digitize,
-    flatnonzero,
-    nonzero,
-    partition,
-    searchsorted,
-    sort,
-    topk,
-)
 from tinygrad_nn.functional.padding import (
     pad,
 )
@@ -256,7 +244,19 @@ from tinygrad_nn.functional.sets import (
     union1d,
     unique,
 )
-from tinygrad_nn.functional.sorting import all, any, argmax, argmin, clip, where
+from tinygrad_nn.functional.sorting import (
+    argpartition,
+    argsort,
+    argwhere,
+    count_nonzero,
+    digitize,
+    flatnonzero,
+    nonzero,
+    partition,
+    searchsorted,
+    sort,
+    topk,
+)
 from tinygrad_nn.functional.statistics import (
     average,
     bincount,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_nn import ops, recording
 from tinygrad_nn.errors import ShapeError
-from tinygrad_nn.functional import reductions, sorting
+from tinygrad_nn.functional import choosing, reductions
 from tinygrad_nn.functional.arguments import (
     as_array,
     initial_of,
@@ -268,7 +268,7 @@ def nanargmax(
     np.int64(2)
     """
     refuse_out("np.nanargmax", out)
-    return _place("np.nanargmax", a, axis, keepdims, sorting.argmax, -np.inf)
+    return _place("np.nanargmax", a, axis, keepdims, choosing.argmax, -np.inf)
 
 
 def nanargmin(
@@ -280,4 +280,4 @@ def nanargmin(
     np.int64(0)
     """
     refuse_out("np.nanargmin", out)
-    return _place("np.nanargmin", a, axis, keepdims, sorting.argmin, np.inf)
+    return _place("np.nanargmin", a, axis, keepdims, choosing.argmin, np.inf)
