@@ -21,7 +21,7 @@ from tinygrad_nn.check import (
     power,
     replay,
 )
-from tinygrad_nn.check.analytic import _BY_ELEMENTS, STEP, of_code
+from tinygrad_nn.check.analytic import _BY_ELEMENTS, _BY_ORDER, STEP, of_code
 from tinygrad_nn.check.rounding import rounding_bound, summed
 from tinygrad_nn.errors import (
     GradientError,
@@ -52,7 +52,7 @@ NOT_ANALYTIC = {
 }  # fmt: skip
 NOT_ANALYTIC |= {op.name for op in REGISTRY.values() if op.kind == "decomposition"}
 NOT_ANALYTIC |= {"fmax", "fmin", "fmod", "remainder"}
-NOT_ANALYTIC |= _BY_ELEMENTS
+NOT_ANALYTIC |= _BY_ELEMENTS | _BY_ORDER
 SMOOTH = [op for op in REGISTRY.values() if op.differentiable and op.name not in NOT_ANALYTIC]  # fmt: skip
 
 

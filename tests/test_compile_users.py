@@ -392,7 +392,7 @@ def test_indexing_an_array_with_an_argument_is_advised() -> None:
 def test_operators_without_a_rule_are_refused_by_name() -> None:
     """What a Tensor does not record is an error of ours, with what to do instead."""
     y = np.array([3, 4])
-    for function in (lambda y: y % 2, lambda y: y // 2, lambda y: 2 % y, np.round):
+    for function in (np.bitwise_count, np.fft.fft, lambda y: np.left_shift(y, 1)):
         assert "outside of the compiled step" in said(function, y)
         with pytest.raises(tg.errors.UnsupportedError, match=r"\.numpy\(\)"):
             function(tg.Tensor(y))

@@ -440,7 +440,7 @@ def _accepting(x, axis=None):
 def test_faults_of_refusing_are_noticed(record_property):
     """What is accepted, refused without a name, or by another error is noticed."""
     wrong = Sample(((2, 3),), ((-2.0, 2.0),), {"axis": 2})
-    right = laws.of_op(op_of(tg.sum), wrong)
+    right = laws.of_op(op_of(tg.ops.sum), wrong)
     assert not noticed(laws.refuses, right)
 
     def failing(error):

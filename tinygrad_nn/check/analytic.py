@@ -81,10 +81,11 @@ def _body(op: Op) -> Callable[..., Any]:
         return _FORMS[op.name]
     if not op.function.__module__.startswith("tinygrad_nn.ops."):
         return _guarded(op.function)
+    # Decompositions take conjugates; an order is one of real numbers, kinked at ties.
+    if op.kind == "decomposition" or op.name in _BY_ORDER:
+        raise _refusal(op.name)
     if op.kind in ("movement", "indexing", "contraction") or op.name in _AS_THEY_STAND:
         return op.function
-    if op.kind == "decomposition":  # of complex matrices, with conjugates
-        raise _refusal(op.name)
     ufunc = ufunc_of(op)
     if ufunc in _UFUNCS:
         return _UFUNCS[ufunc]
@@ -119,6 +120,9 @@ _BY_ELEMENTS = frozenset(
     }
 )
 """Ops that are defined by cases, or by methods of exact numbers."""
+
+_BY_ORDER = frozenset({"cummax", "cummin", "nanmax", "nanmin", "partition", "sort"})
+"""Ops that pick elements by their order."""
 
 _AS_THEY_STAND = frozenset(
     {
