@@ -195,6 +195,14 @@ def test_small_powers_of_matrices(rng):
         np.linalg.matrix_power(t[0, 0], 2)
 
 
+def test_a_compiled_condition_of_zeros_is_numpys():
+    """What it is does not depend on the numbers that a step was recorded with."""
+    step = tg.compile(lambda x: tg.linalg.cond(x))
+    step(np.eye(2))
+    assert step(np.zeros((2, 2))).item() == inf == np.linalg.cond(np.zeros((2, 2)))
+    assert step(np.diag([2.0, 4.0])).item() == 2.0
+
+
 def test_condition_numbers_at_the_edges():
     """Of a singular matrix infinite, as in NumPy; of none, refused."""
     x = np.diag([1.0, 0.0])

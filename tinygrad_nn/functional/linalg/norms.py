@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_nn import ops, recording, shapes
+from tinygrad_nn import ops, shapes
 from tinygrad_nn.errors import LinAlgError, ShapeError, UnsupportedError
 from tinygrad_nn.functional.arguments import (
     as_array,
@@ -179,10 +179,10 @@ def cond(x: Array, p: Any = None) -> Array:
         largest, least = getitem(s, (..., 0)), getitem(s, (..., -1))
         with np.errstate(all="ignore"):  # as NumPy: that of a singular matrix is inf
             found = least / largest if p == -2 else largest / least
-        if recording.current().trace is None and not np.isnan(data_of(x)).any():
-            hole = np.isnan(data_of(found))  # of zeros alone: inf, as in NumPy
-            found = ops.where(hole, np.inf, found) if hole.any() else found
-        return found
+        # Of zeros alone it is inf, as in NumPy; of what holds a nan, nan.
+        gaps = ops.sum(ops.astype(ops.isnan(x), np.dtype(np.int64)), (-2, -1))
+        hole = ops.logical_and(ops.isnan(found), ops.equal(gaps, 0))
+        return ops.where(hole, np.inf, found)
     return norm(x, p, (-2, -1)) * norm(ops.inv(x), p, (-2, -1))
 
 
