@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import operator
 import os
 import pkgutil
 import re
@@ -329,3 +330,18 @@ def test_every_module_is_of_a_floor():
         "transforms", "nn", "losses", "optim", "data", "training", "drawing", "check", "cli",
         "compiler", "derivation", "notation", "rewriting", "recording", "scalars",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [tg, tg.nn], ids=["tg", "tg.nn"])
+def test_names_of_other_libraries_say_what_is_written_here(room):
+    """The error of such a name shows names that there are, and no own name is one."""
+    for name, hint in room._ELSEWHERE.items():
+        assert name not in room.__all__
+        with pytest.raises(AttributeError, match=f"{name!r}. Write ") as told:
+            getattr(room, name)
+        found = re.findall(r"\btg((?:\.\w+)+)", str(told.value))
+        assert found or name == "stop_gradient", hint
+        for path in found:
+            operator.attrgetter(path[1:])(tg)
+    with pytest.raises(AttributeError, match=r"has no attribute 'Lniear'$"):
+        room.Lniear  # noqa: B018 (asked for on purpose)

@@ -400,10 +400,38 @@ _ROOMS = {
 }
 
 
+_ELSEWHERE = {
+    "Variable": "tg.Parameter",
+    "as_tensor": "tg.Tensor",
+    "bmm": "tg.matmul",
+    "cat": "tg.concatenate",
+    "clamp": "tg.clip",
+    "digamma": "tg.special.digamma",
+    "erf": "tg.special.erf",
+    "erfc": "tg.special.erfc",
+    "from_numpy": "tg.Tensor",
+    "jacfwd": "tg.jacobian",
+    "jacrev": "tg.jacobian",
+    "jit": "tg.compile",
+    "lgamma": "tg.special.gammaln",
+    "mm": "tg.matmul",
+    "ones": "tg.Tensor(np.ones(shape))",
+    "permute": "tg.transpose",
+    "rand": "tg.Tensor(rng.random(shape)), of rng = np.random.default_rng()",
+    "randn": "tg.Tensor(rng.normal(size=shape)), of rng = np.random.default_rng()",
+    "stop_gradient": "x.detach()",
+    "unsqueeze": "tg.expand_dims",
+    "vmap": "tg.per_example_grad for gradients; functions of NumPy broadcast",
+    "zeros": "tg.Tensor(np.zeros(shape))",
+}
+"""What is written here, by the names of other libraries."""
+
+
 def __getattr__(name: str) -> Any:
     """Open a room on first use."""
     if name not in _ROOMS:
-        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}")
+        hint = f". Write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        raise AttributeError(f"module 'tinygrad_nn' has no attribute {name!r}{hint}")
     room = import_module(_ROOMS[name])
     value = room if room.__name__.endswith(f".{name}") else getattr(room, name)
     globals()[name] = value

@@ -10,6 +10,8 @@ Sequential
 17
 """
 
+from typing import Any
+
 from tinygrad_nn.nn import init, replaced
 from tinygrad_nn.nn.activations import (
     ACTIVATIONS,
@@ -86,6 +88,42 @@ from tinygrad_nn.nn.transposed import (
 from tinygrad_nn.tensor import Parameter
 
 del replaced  # imported for what it registers
+
+_ELSEWHERE = {
+    "AdaptiveAvgPool1d": "tg.adaptive_avg_pool1d, or tg.nn.GlobalAvgPool",
+    "AdaptiveAvgPool2d": "tg.adaptive_avg_pool2d, or tg.nn.GlobalAvgPool",
+    "BCELoss": "tg.losses.binary_cross_entropy",
+    "BCEWithLogitsLoss": "tg.losses.binary_cross_entropy_with_logits",
+    "BatchNorm1d": "tg.nn.BatchNorm",
+    "BatchNorm2d": "tg.nn.BatchNorm",
+    "CrossEntropyLoss": "tg.losses.cross_entropy",
+    "GRUCell": "tg.nn.GRU, or tg.gru_cell",
+    "HuberLoss": "tg.losses.huber",
+    "InstanceNorm1d": "tg.instance_norm",
+    "InstanceNorm2d": "tg.instance_norm",
+    "KLDivLoss": "tg.losses.kl_divergence",
+    "L1Loss": "tg.losses.mae",
+    "LSTMCell": "tg.nn.LSTM, or tg.lstm_cell",
+    "Linear": "tg.nn.Dense",
+    "MSELoss": "tg.losses.mse",
+    "ModuleDict": "a dict: a tg.nn.Module finds what is in it",
+    "ModuleList": "a list: a tg.nn.Module finds what is in it",
+    "MultiheadAttention": "tg.nn.MultiHeadAttention",
+    "NLLLoss": "tg.losses.nll",
+    "ParameterList": "a list: a tg.nn.Module finds what is in it",
+    "RNNCell": "tg.nn.RNN, or tg.rnn_cell",
+    "SmoothL1Loss": "tg.losses.smooth_l1",
+    "functional": "tg.relu, tg.conv2d, …: functions are tg's own, losses tg.losses",
+    "utils": "tg.optim.clip_by_norm, or tg.optim.clip_by_value, to clip gradients",
+}
+"""What is written here, by the names of another library."""
+
+
+def __getattr__(name: str) -> Any:
+    """Tell what a layer of another library is called here."""
+    hint = f". Write {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+    raise AttributeError(f"module 'tinygrad_nn.nn' has no attribute {name!r}{hint}")
+
 
 __all__ = [
     "ACTIVATIONS",
