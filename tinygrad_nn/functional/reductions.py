@@ -20,7 +20,7 @@ from tinygrad_nn.functional.arguments import (
 )
 from tinygrad_nn.functional.places import in_dtype
 from tinygrad_nn.functional.ufuncs import BARE
-from tinygrad_nn.op import Array, data_of
+from tinygrad_nn.op import Array, Node, data_of
 from tinygrad_nn.ops.reduction import count
 from tinygrad_nn.shapes import Axes
 
@@ -58,6 +58,11 @@ def sum(
     >>> sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([4., 6.])
     """
+    if isinstance(a, Node) and dtype is out is initial is None and where is True:
+        # The usual call, at the price of a test; defaults need no binding.
+        return (
+            ops.sum(a, axis, keepdims) if keepdims or axis is not None else ops.sum(a)
+        )
     refuse_out("np.sum", out)
     where = mask_of("np.sum", where)
     total = ops.sum(_chosen(cast(as_array(a), dtype), where, 0), axis, keepdims)
@@ -141,6 +146,8 @@ def max(
     >>> max(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
     array([2., 3.])
     """
+    if isinstance(a, Node) and out is initial is None and where is True:
+        return ops.max(a, axis, keepdims)
     refuse_out("np.max", out)
     return _extreme("np.max", a, axis, keepdims, initial, where)
 
@@ -158,6 +165,8 @@ def min(
     >>> min(np.array([[1.0, 2.0], [3.0, 0.0]]), axis=1)
     array([1., 0.])
     """
+    if isinstance(a, Node) and out is initial is None and where is True:
+        return ops.min(a, axis, keepdims)
     refuse_out("np.min", out)
     return _extreme("np.min", a, axis, keepdims, initial, where)
 
@@ -187,6 +196,10 @@ def mean(
     >>> mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
     np.float64(2.5)
     """
+    if isinstance(a, Node) and dtype is out is None and where is True:
+        # As in `sum`.
+        bare = axis is None and not keepdims
+        return ops.mean(a) if bare else ops.mean(a, axis, keepdims)
     refuse_out("np.mean", out)
     a = cast(as_array(a), floating_of("np.mean", dtype))
     where = mask_of("np.mean", where)
