@@ -265,6 +265,21 @@ def test_rows_of_a_table_have_as_many_cells_as_its_head(page):
     assert not wrong
 
 
+def test_the_page_of_layers_names_all_layers_losses_and_optimisers():
+    """Whoever looks for a layer, a loss or an update rule finds its name there."""
+    text = (HOME / "docs/layers.md").read_text("utf-8")
+    layers = {
+        name
+        for name, value in vars(tg.nn).items()
+        if isinstance(value, type) and issubclass(value, tg.nn.Module)
+    }
+    rules = {name for name in tg.optim.__all__ if callable(getattr(tg.optim, name))}
+    public = layers | set(tg.losses.__all__) | rules
+    assert len(public) > 70
+    named = set(re.findall(r"\w+", text))
+    assert not public - named, "write them into docs/layers.md"
+
+
 SOURCES = runpy.run_path(str(HOME / "docs/make_sources.py"))
 
 
