@@ -691,32 +691,38 @@ def _judge(program: Program) -> bool:
     return all(min(p.digits, p.float64) >= DIGITS for p in found)
 
 
-def _judge_second(program: Program, found: Found) -> bool:
-    """Whether our second gradients are the differences of our first, which are held."""
+def _slopes(program: Program, value: Callable[[Program], float]) -> list[np.ndarray]:
+    """Differentiate a number that is made of a program, by extrapolated differences."""
     leaves = [
         x.astype(np.float64) if x.dtype.kind == "f" else x for x in program.leaves
     ]
-    places = [i for i, x in enumerate(leaves) if x.dtype.kind == "f"]
-
-    def along(moved: Sequence[np.ndarray]) -> float:
-        first = ours(program._replace(leaves=tuple(moved))).first
-        ways = [np.random.default_rng(i).standard_normal(g.shape) for i, g in enumerate(first)]  # fmt: skip
-        return float(sum(np.sum(g * v) for g, v in zip(first, ways, strict=True)))
-
     wanted = []
-    for i in places:
+    for i in (i for i, x in enumerate(leaves) if x.dtype.kind == "f"):
         slope = np.zeros(leaves[i].shape)
         for place in np.ndindex(slope.shape):
             by_step = []
             for step in (1e-4, 5e-5):
                 moved = [x.copy() for x in leaves]
                 moved[i][place] += step
-                above = along(moved)
+                above = value(program._replace(leaves=tuple(moved)))
                 moved[i][place] -= 2 * step
-                by_step.append((above - along(moved)) / (2 * step))
+                below = value(program._replace(leaves=tuple(moved)))
+                by_step.append((above - below) / (2 * step))
             slope[place] = (4 * by_step[1] - by_step[0]) / 3
         wanted.append(slope)
-    return apart(found.second, wanted) < 1e-5
+    return wanted
+
+
+def _along(program: Program) -> float:
+    """Return the first gradients times the directions of the second ones."""
+    first = ours(program).first
+    ways = [np.random.default_rng(i).standard_normal(g.shape) for i, g in enumerate(first)]  # fmt: skip
+    return float(sum(np.sum(g * v) for g, v in zip(first, ways, strict=True)))
+
+
+def _judge_second(program: Program, found: Found) -> bool:
+    """Whether our second gradients are the differences of our first, which are held."""
+    return apart(found.second, _slopes(program, _along)) < 1e-5
 
 
 def hold(program: Program, *, second: bool | None = None) -> None:
@@ -730,7 +736,13 @@ def hold(program: Program, *, second: bool | None = None) -> None:
     COUNTS["ops"] += len(program.instructions)
     COUNTS.update(f"word {step.word}" for step in program.instructions)
     mine = ours(program, dtype=np.float64, second=second)
-    other = theirs(program, second=second)
+    try:
+        other = theirs(program, second=second)
+    except RuntimeError:  # its own trouble with layouts, or with numbers near a limit
+        COUNTS["torch fails"] += 1
+        plain = _slopes(program, lambda p: float(loss_of(p, p.leaves)))
+        assert apart(mine.first, plain) < 1e-5, "wrong, where torch fails"
+        return
     mine_all = [np.asarray(mine.loss), *mine.first]
     off = apart(mine_all, [np.asarray(other.loss), *other.first])
     if off > TOLERANCE:
@@ -834,6 +846,7 @@ def main() -> None:
         "float32",
         "judged",
         "torch less exact",
+        "torch fails",
         "second orders judged",
     ):
         print(f"  {name}: {counts.get(name, 0)}")

@@ -189,7 +189,7 @@ def _pull_arrays(
             x = node._x
             a = x._value
             if op.defaults:
-                if op.kind == "indexing":
+                if op.chooses:
                     _refuse_nan((a,))
                 share = op.rules[0](g, out, a, **node._settings)
                 if share.shape != a.shape or share.dtype is not a.dtype:
@@ -216,6 +216,8 @@ def _pull_arrays(
                 and not _fills(a, b, leads, out.shape)
             ):
                 g = np.broadcast_to(g, out.shape)
+            if op.chooses:
+                _refuse_nan((a, b))
             if leads & 1:
                 rule = op.rules[0]
                 share = (
@@ -280,7 +282,7 @@ def _pull_many(node: Node, op: Op, g: Array, grads: dict[Node, Array]) -> None:
         _pull_arrays(again, g, _tape(again, inputs), False, grads)
         return
     values = [data_of(x) for x in inputs]
-    if op.paths is not None:
+    if op.chooses:
         _refuse_nan(values)
     settings = node._settings
     if op.variadic:
@@ -481,7 +483,7 @@ def pull(
             continue
         one = node in single and _stays_one(node, op, inputs)
         start = recording.tick() if one else 0
-        if op.kind == "indexing" or (op.paths is not None and op.arity == MANY):
+        if op.chooses:
             if checks:
                 _refuse_nan([data_of(x) for x in inputs])
             elif trace is not None:

@@ -156,6 +156,7 @@ class Op:
         "arity",
         "body",
         "call",
+        "chooses",
         "defaults",
         "differentiable",
         "doc",
@@ -216,6 +217,9 @@ class Op:
         self.form: Callable[..., Form | None] | None = None
         self.operands, self.defaults, self.variadic = _read_signature(function)
         self.arity = MANY if self.variadic else min(len(self.operands), MANY)
+        self.chooses = kind == "indexing" or (
+            self.paths is not None and _hides_nan(function)
+        )
         self.differentiable = vjp is not None
         self.rules: Any = vjp
         if vjp is not None and not self.variadic:
@@ -226,7 +230,7 @@ class Op:
                     f"{len(self.rules)} rules for {list(self.operands)}"
                 )
         self.saved = _saved(self.rules, self.operands)
-        if not function.__module__.startswith("tinygrad_nn.ops."):
+        if not _of_the_house(function):
             self.rules = _checked(self, self.rules)
         self.body = _quieted(function, exact) if quiet else function
         self.call: Callable[..., Any] = function
@@ -469,7 +473,7 @@ def _declare(function: Callable[P, R], **facts: Any) -> Callable[P, R]:
     call.op = op  # type: ignore[attr-defined]
     op.call = call
     known = REGISTRY.get(op.name)
-    if known is not None and known.function.__module__.startswith("tinygrad_nn.ops."):
+    if known is not None and _of_the_house(known.function):
         raise OpError(f"{op.name}: there is an op of this name. Give yours another")
     REGISTRY[op.name] = op
     return call
@@ -638,6 +642,26 @@ def _refuse_signature(op: Op, rule: Rule) -> None:
             f"{op.name}: a gradient rule takes (g, out, {operands}{settings}); got a "
             f"rule of ({', '.join(names)})"
         )
+
+
+def _of_the_house(function: Callable[..., Any]) -> bool:
+    """Whether a body is one of ours; one made by exec may have no module at all."""
+    return (function.__module__ or "").startswith("tinygrad_nn.ops.")
+
+
+def _hides_nan(function: Callable[..., Any]) -> bool:
+    """Whether an operand may be nan and the result not, as of `where` and `fmax`.
+
+    Then the backward looks for one: a share of 0 times an infinite slope is no path.
+    """
+    code = function.__code__
+    if not _of_the_house(function):
+        return True  # the body of somebody's own op is not run before it is called
+    count = code.co_argcount - len(function.__defaults__ or ())
+    if code.co_flags & CO_VARARGS or count != 2:
+        return count != 1
+    with np.errstate(invalid="ignore"):
+        return not bool(np.isnan(function(np.nan, 1.0) + function(1.0, np.nan)))
 
 
 def _quieted(

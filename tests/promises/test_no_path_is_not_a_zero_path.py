@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 
 import numpy as np
@@ -427,3 +428,36 @@ def test_a_compiled_step_tracks_paths_that_its_labels_choose(exact):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-15)
         np.testing.assert_allclose(ours.data, theirs.data, rtol=1e-15)
         assert (ours.grad == 0).sum() == 4
+
+
+@pytest.mark.parametrize("choose", [np.fmax, np.fmin])
+def test_a_nan_that_fmax_leaves_out_has_no_gradient(choose):
+    """What fmax and fmin do not take has no path, though its own slope is nan."""
+    x = tg.Tensor([-1.0, 4.0], requires_grad=True)
+    other = np.array([-1.0, -1.0 if choose is np.fmax else 9.0])
+    with np.errstate(invalid="ignore"):
+        choose(np.sqrt(x), other).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.25]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c", "jax"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: tg.where(tg.isnan(x), 0.0, x * x).sum(),
+        lambda x: tg.fmax(tg.sqrt(x), -1.0).sum(),
+    ],
+    ids=["where", "fmax"],
+)
+def test_a_nan_that_is_left_out_has_no_gradient_when_compiled(f, backend):
+    """So it is in a compiled step, also where the value itself is not computed."""
+    if backend == "jax":
+        pytest.importorskip("jax")
+    if backend == "c" and shutil.which("cc") is None:
+        pytest.skip("no compiler")
+    step = tg.compile(tg.grad(f), backend=backend)
+    for x in ([1.0, np.nan, 3.0], [-1.0, 4.0, 2.0]):
+        x = np.array(x)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_allclose(step(x).numpy(), tg.grad(f)(x), rtol=1e-15)
+            assert not np.isnan(tg.grad(f)(np.where(np.isnan(x), 1.0, x))).any()

@@ -12,7 +12,7 @@ from tinygrad_nn.compiler.passes.masks import masks
 from tinygrad_nn.compiler.passes.unbroadcast import unbroadcast
 from tinygrad_nn.rewriting.common import common
 from tinygrad_nn.rewriting.fold import fold
-from tinygrad_nn.rewriting.program import Program
+from tinygrad_nn.rewriting.program import Program, watched
 from tinygrad_nn.rewriting.scaling import scaled
 
 __all__ = ["optimised"]
@@ -30,6 +30,6 @@ def optimised(program: Program, *, exact: bool, fuses: bool = False) -> Program:
     program = masks(unbroadcast(expand(program)))
     program = common(fold(program))
     if exact:
-        return program
+        return watched(program)
     program = common(gathered(program))
-    return program if fuses else common(contracted(program))
+    return watched(program if fuses else common(contracted(program)))

@@ -33,6 +33,7 @@ __all__ = [
     "recorded",
     "redirected",
     "reordered",
+    "watched",
 ]
 
 
@@ -250,6 +251,28 @@ def reordered(program: Program) -> Program:
             state[node] = 1
             stack.extend(x for x in operands(node) if state.get(x) != 2)
     return replace(program, nodes=_by_time(order))
+
+
+def watched(program: Program) -> Program:
+    """Let what stays be looked at for a nan, in the place of sources that went.
+
+    A backward that chooses elements may need no value of what it chose from, but the
+    values that this was computed from: there the nan is, too.
+    """
+    here = set(program.nodes)
+    found: dict[Node, None] = {}
+    stack = list(reversed(program.sources))
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node in here or node._op is None or node in program.places:
+            found[node] = None
+        else:
+            stack += [x for x in operands(node) if data_of(x).dtype.kind == "f"]
+    return replace(program, sources=list(found))
 
 
 def _by_time(order: list[Any]) -> list[Any]:
