@@ -30,6 +30,12 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 
 @pytest.fixture
+def torch():
+    """Return PyTorch, an independent witness; the test is skipped where it is not."""
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
 def rng(request):
     """Return a generator seeded by the test's id: alone or together, the same numbers."""
     _, _, name = request.node.nodeid.rpartition("/")

@@ -308,7 +308,10 @@ def test_every_op_has_its_numpy_spelling_tested():
         | {"absolute", "fabs", "copy", "positive"}
     )
     tested |= {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "amax", "amin"}
-    tested |= {"astype", "i0"}  # of the special functions, which have tests of their own
+    tested |= {
+        "astype",
+        "i0",
+    }  # of the special functions, which have tests of their own
     plain = {"all", "any", "argmax", "argmin", "array_equal", "ndim", "shape", "size"}
     plain |= {"ones_like", "zeros_like", "full_like", "empty_like", *movement.PLAIN}
     assert handled - tested - plain == set()

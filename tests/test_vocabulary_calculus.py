@@ -11,7 +11,6 @@ import warnings
 import laws
 import numpy as np
 import pytest
-import torch
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import OpError, ShapeError, TinygradError, UnsupportedError
@@ -130,7 +129,7 @@ def test_what_slides_gives_numpys_value(name, mode, kind):
 
 
 @pytest.mark.parametrize("edge_order", [1, 2])
-def test_slopes_of_slopes_are_torchs(edge_order):
+def test_slopes_of_slopes_are_torchs(edge_order, torch):
     """`gradient` with positions has the values and the gradients of torch's."""
     f, g = RNG.standard_normal((2, 3, 5))
     theirs = torch.tensor(f, requires_grad=True)
@@ -152,7 +151,7 @@ def test_positions_have_slopes_too():
 
 
 @pytest.mark.parametrize("mode", ["full", "valid"])
-def test_a_convolution_has_torchs_slopes(mode):
+def test_a_convolution_has_torchs_slopes(mode, torch):
     """Gradients with respect to both rows are those of torch's conv1d."""
     x, k = RNG.standard_normal(6), RNG.standard_normal(3)
     a, b = (torch.tensor(v, requires_grad=True) for v in (x, k))
@@ -245,7 +244,7 @@ def test_a_polynomial_has_the_slope_of_its_derivative():
 
 
 @pytest.mark.parametrize("columns", [(), (2,)])
-def test_a_fit_has_the_slopes_of_the_normal_equations(columns):
+def test_a_fit_has_the_slopes_of_the_normal_equations(columns, torch):
     """Coefficients move with positions, values and weights as (V'WV)^-1 V'Wy does."""
     x, w = RNG.standard_normal(6), RNG.random(6) + 0.5
     y, g = RNG.standard_normal((6, *columns)), RNG.standard_normal((3, *columns))

@@ -15,7 +15,6 @@ import laws
 import mpmath
 import numpy as np
 import pytest
-import torch
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import OpError, ShapeError, TinygradError, UnsupportedError
@@ -396,7 +395,7 @@ def test_weights_that_cancel_are_refused():
 
 
 @pytest.mark.parametrize("name", ["cov", "corrcoef"])
-def test_covariances_have_torchs_slopes(name):
+def test_covariances_have_torchs_slopes(name, torch):
     """Values and gradients of covariances and correlations are torch's, in float64."""
     x, g = RNG.standard_normal((3, 6)), RNG.standard_normal((3, 3))
     theirs = torch.tensor(x, requires_grad=True)

@@ -11,7 +11,6 @@ from itertools import pairwise, permutations
 import laws
 import numpy as np
 import pytest
-import torch
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import OpError, ShapeError, TinygradError, UnsupportedError
@@ -199,7 +198,7 @@ def test_places_of_common_elements_are_numpys():
 
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("axis", [0, -1])
-def test_the_largest_are_torchs(axis, largest):
+def test_the_largest_are_torchs(axis, largest, torch):
     """Elements, places and slopes of `topk` are those of torch, where nothing ties."""
     x = RNG.standard_normal((4, 5))
     theirs = torch.tensor(x, requires_grad=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 import tinygrad_nn as tg
 from tinygrad_nn.errors import (
@@ -159,7 +158,7 @@ def test_the_logarithm_of_a_sum_of_integers_is_not_an_integer(dtype):
     np.testing.assert_allclose(tg.logsumexp(x), want, rtol=1e-6)
 
 
-def truncated(x, rcond):
+def truncated(torch, x, rcond):
     """Return torch's pseudoinverse without the singular values below a part."""
     u, s, v = torch.linalg.svd(x, full_matrices=False)
     kept = s > rcond * s.max()
@@ -173,7 +172,9 @@ MATRICES = [
 
 @pytest.mark.parametrize("matrix", MATRICES, ids=["2x3", "3x2", "3x3"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_a_cut_off_leaves_singular_values_out_that_are_not_zero(matrix, compiled):
+def test_a_cut_off_leaves_singular_values_out_that_are_not_zero(
+    matrix, compiled, torch
+):
     """The gradient knows of them: it is not that of a matrix of lower rank."""
     rcond = float(np.mean(np.linalg.svd(matrix)[1] / np.linalg.svd(matrix)[1][0]))
     weights = np.cos(np.arange(matrix.size)).reshape(matrix.shape[::-1])
@@ -189,7 +190,7 @@ def test_a_cut_off_leaves_singular_values_out_that_are_not_zero(matrix, compiled
 
         call = tg.compile(slope) if compiled else lambda x, g=slope: g(leaf(x)).numpy()
         there = torch.tensor(matrix, requires_grad=True)
-        found = truncated(there, rcond)
+        found = truncated(torch, there, rcond)
         if name == "pinv":
             (found * torch.tensor(weights)).sum().backward()
         else:
@@ -197,14 +198,14 @@ def test_a_cut_off_leaves_singular_values_out_that_are_not_zero(matrix, compiled
         np.testing.assert_allclose(call(matrix), there.grad.numpy(), rtol=1e-9)
 
 
-def test_a_cut_off_below_rounding_takes_a_matrix_for_one_of_lower_rank():
+def test_a_cut_off_below_rounding_takes_a_matrix_for_one_of_lower_rank(torch):
     """Its pseudoinverse has the gradient of a matrix whose rank stays."""
     low = np.outer([1.0, 2.0, 3.0], [1.0, -1.0])
     for rcond in (1e-12, 0.3):
         x = leaf(low)
         tg.sum(np.linalg.pinv(x, rcond) * X).backward()
         there = torch.tensor(low, requires_grad=True)
-        (truncated(there, 0.3) * torch.tensor(X)).sum().backward()
+        (truncated(torch, there, 0.3) * torch.tensor(X)).sum().backward()
         np.testing.assert_allclose(x.grad, there.grad.numpy(), rtol=1e-9, atol=1e-12)
 
 

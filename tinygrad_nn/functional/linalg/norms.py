@@ -182,7 +182,8 @@ def cond(x: Array, p: Any = None) -> Array:
         # Of zeros alone it is inf, as in NumPy; of what holds a nan, nan.
         gaps = ops.sum(ops.astype(ops.isnan(x), np.dtype(np.int64)), (-2, -1))
         hole = ops.logical_and(ops.isnan(found), ops.equal(gaps, 0))
-        return ops.where(hole, np.inf, found)
+        filled = ops.where(hole, np.inf, found)
+        return filled if isinstance(filled, Node) else filled[()]  # a number, of one
     return norm(x, p, (-2, -1)) * norm(ops.inv(x), p, (-2, -1))
 
 
