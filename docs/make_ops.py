@@ -145,10 +145,8 @@ def edge_tables(public: list[Op]) -> list[str]:
     pointwise = [op for op in pointwise if op.name not in untold]
     lines = [EDGES, "| op | domain | -∞ | 0 | elsewhere | ∞ | nan |", "|" + "---|" * 7]
     for op in (op for op in pointwise if len(op.operands) == 1):
-        by_place = {
-            edge.at[0]: edge for edge in check.edges(op) if edge.at[0] == edge.at[0]
-        }
-        *_, at_nan = check.edges(op)
+        *places, at_nan = check.edges(op)
+        by_place = {edge.at[0]: edge for edge in places}
         others = [e for x, e in by_place.items() if np.isfinite(x) and x != 0]
         cells = [f"`{spelling(op)}`", check.domain(op), cell(by_place[-np.inf])]
         cells.append(cell(by_place[0.0]))

@@ -762,9 +762,14 @@ def page(
         "# What differentiates",
         "",
         "Written by `tests/benchmarks/coverage.py`, which says how the list was drawn up",
-        f"and how a gradient is judged. {len(names)} public callables of `numpy` and",
-        f"`numpy.linalg` (NumPy {np.__version__}) are differentiable, called in",
-        f"{len(CASES)} ways.",
+        (
+            "and how a gradient is judged. Of the "
+            f"{len(names) + len(GROUPS)} public callables of `numpy` and `numpy.linalg`"
+        ),
+        (
+            f"(NumPy {np.__version__}), {len(names)} are differentiable; they are called in "
+            f"{len(CASES)} ways."
+        ),
         "",
         "## Functions",
         "",

@@ -26,6 +26,7 @@ __all__ = [
     "floating_of",
     "initial_of",
     "is_default",
+    "mask_beside",
     "mask_of",
     "named_axes_of",
     "one_axis",
@@ -176,6 +177,23 @@ def mask_of(title: str, where: Any) -> Any:
         raise DtypeError(
             f"{title}: expected where= of booleans; got dtype {data_of(where).dtype}. "
             "Compare first: where=w != 0"
+        )
+    return where
+
+
+def mask_beside(title: str, where: Any, initial: Any) -> Any:
+    """Return what ``where=`` says to an extreme, which needs ``initial=`` beside it.
+
+    Raises
+    ------
+    ShapeError
+        Where elements may be left out, and nothing is given for rows of none.
+    """
+    where = mask_of(title, where)
+    if where is not True and initial is None:
+        raise ShapeError(
+            f"{title}: expected an initial value where elements are left out; got "
+            "where= alone. Give initial= too"
         )
     return where
 

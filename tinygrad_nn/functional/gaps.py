@@ -16,6 +16,7 @@ from tinygrad_nn.functional import choosing, reductions
 from tinygrad_nn.functional.arguments import (
     as_array,
     initial_of,
+    mask_beside,
     mask_of,
     reduced_axes_of,
     refuse_out,
@@ -185,16 +186,11 @@ def _extreme(
     title: str, a: Any, axis: Axes, keepdims: bool, initial: Any, where: Any
 ) -> Array:
     largest = title == "np.nanmax"
-    a, where = as_array(a), mask_of(title, where)
+    a, where = as_array(a), mask_beside(title, where, initial)
     if a.dtype.kind != "f":
         call = reductions.max if largest else reductions.min
         return call(a, axis, None, keepdims, initial, where)
     if where is not True:
-        if initial is None:
-            raise ShapeError(
-                f"{title}: expected an initial value where elements are left out; got "
-                "where= alone. Give initial= too"
-            )
         a = ops.where(where, a, np.nan)
     empty = any(a.shape[i] == 0 for i in reduced_axes_of(title, a, axis))
     if empty and initial is not None:

@@ -13,6 +13,7 @@ from tinygrad_nn.functional.arguments import (
     cast,
     floating_of,
     initial_of,
+    mask_beside,
     mask_of,
     reduced_axes_of,
     refuse_out,
@@ -106,14 +107,9 @@ def _extreme(
     title: str, a: Any, axis: Axes, keepdims: bool, initial: Any, where: Any
 ) -> Array:
     largest = title == "np.max"
-    a, where = as_array(a), mask_of(title, where)
+    a, where = as_array(a), mask_beside(title, where, initial)
     dtype = data_of(a).dtype
     if where is not True:
-        if initial is None:
-            raise ShapeError(
-                f"{title}: expected an initial value where elements are left out; got "
-                "where= alone. Give initial= too"
-            )
         a = ops.where(where, a, _least(dtype, largest))
     if initial is None:
         return (ops.max if largest else ops.min)(a, axis, keepdims)
